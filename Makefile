@@ -1,0 +1,54 @@
+# One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint format bench screenshots clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+help:  ## show these verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "qt_pipeline needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+
+$(RUN_STAMP): pyproject.toml uv.lock | $(BIN)/uv
+	$(UV) sync --locked --quiet --no-dev --inexact
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml uv.lock | $(BIN)/uv
+	$(UV) sync --locked --quiet --inexact
+	@touch $@ $(RUN_STAMP)
+
+demo: $(RUN_STAMP)  ## run the whole path on this machine; ONCE=1 does one round and exits
+	@$(BIN)/qt-pipeline demo $(if $(ONCE),--once)
+
+dev: $(RUN_STAMP)  ## run Dagster's UI and daemon on your settings
+	@$(BIN)/qt-pipeline dev
+
+test: $(DEV_STAMP)  ## run every test
+	$(BIN)/pytest
+
+lint: $(DEV_STAMP)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(DEV_STAMP)  ## repair style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV_STAMP)  ## measure event to table on this machine and write docs/benchmarks.md
+	$(BIN)/python -m qt_pipeline_tests.bench
+
+screenshots: $(DEV_STAMP)  ## take the pictures of the README again, in a real browser
+	$(BIN)/python -m qt_pipeline_tests.screenshots
+
+clean:  ## remove local state and the environment
+	rm -rf .qt $(VENV)

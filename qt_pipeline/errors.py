@@ -1,0 +1,35 @@
+"""What can go wrong, as types a caller can act on.
+
+Here: the one base class and the two families every room's own errors belong to.
+Not here: the errors of a single room; those live beside the code that raises them.
+"""
+
+
+class PipelineError(Exception):
+    """Something a person must be able to understand without reading code.
+
+    `what` says what happened and `todo` the next step; both are whole sentences and hold no secret.
+    `dataset_id` names the dataset it happened to, where there is one.
+    """
+
+    def __init__(self, what: str, *, todo: str = "", dataset_id: str | None = None) -> None:
+        self.what = what
+        self.todo = todo
+        self.dataset_id = dataset_id
+        super().__init__(what, todo, dataset_id)
+
+    def __str__(self) -> str:
+        subject = f"Dataset {self.dataset_id}: " if self.dataset_id else ""
+        return f"{subject}{self.what} {self.todo}".rstrip()
+
+
+class TransientError(PipelineError):
+    """A repeat may help: the network, a server under load, data that is not ready yet."""
+
+
+class PermanentError(PipelineError):
+    """A repeat will not help until a person or the vendor changes something."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting or the catalog is missing or wrong."""

@@ -1,0 +1,161 @@
+"""Every setting of the project, read once from the environment and the `.env` file.
+
+Here: names, defaults, limits and what a wrong value is told. The only module that reads the environment.
+Not here: what is done with a setting; datasets and their tables (see catalog).
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.values import is_loopback_url
+
+
+def _project_root() -> Path:
+    """The checkout this package runs from, or the working directory when it is installed as a wheel."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
+
+
+PROJECT_ROOT = _project_root()
+
+
+class Settings(BaseSettings):
+    """The settings, each from the variable `QT_<NAME>`. Construct with `load_settings`.
+
+    Paths and SQLite files that are not absolute are taken from the project's root, so that every command means the
+    same place from any working directory.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="QT_", env_file=PROJECT_ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    client_id: str | None = Field(None, description="Client id of the Quantemplate API user.")
+    client_secret: SecretStr | None = Field(None, description="Client secret of the Quantemplate API user.")
+    organisation_id: str | None = Field(None, description="Your Quantemplate organisation, such as c-...")
+    api_url: str = Field("https://api.prod.quantemplate.com/v1", description="Base URL of the Quantemplate API.")
+    token_url: str = Field(
+        "https://accounts.prod.quantemplate.com/auth/realms/qt/protocol/openid-connect/token",
+        description="Where client id and secret are exchanged for an access token.",
+    )
+
+    state_dir: Path = Field(Path(".qt"), description="Folder for all local state.")
+    warehouse_url: str = Field(
+        "", description="SQLAlchemy URL of the target database. Default: SQLite in the state folder."
+    )
+    warehouse_schema: str | None = Field(None, description="Schema of the tables, where the target has schemas.")
+    inbox_url: str = Field("", description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder.")
+    landing_url: str = Field(
+        "", description="Folder or URL of the landed files. Default: a folder in the state folder."
+    )
+    catalog: Path = Field(
+        Path("datasets.yaml"), description="The dataset catalog. A missing default file is an empty one."
+    )
+
+    relay_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Secret tokens of the webhook, separated by commas; all are valid at once, for rotation."
+    )
+
+    connect_timeout_seconds: float = Field(10, gt=0, le=120, description="Longest wait for a connection to the vendor.")
+    read_timeout_seconds: float = Field(
+        60, gt=0, le=3600, description="Longest silence within an answer of the vendor."
+    )
+    request_attempts: int = Field(5, ge=1, le=20, description="Tries of one request before its run fails.")
+    retry_after_cap_seconds: float = Field(120, ge=0, le=3600, description="Longest Retry-After that is obeyed.")
+    not_ready_seconds: float = Field(300, ge=0, le=3600, description="How long a 204 (not ready) is tried again.")
+    allow_unproven_end: bool = Field(
+        False, description="Accept a download whose end cannot be proven (closed without length or chunking)."
+    )
+
+    delivery_attempts: int = Field(5, ge=1, le=100, description="Runs tried for an event before it is parked.")
+    delivery_delay_seconds: float = Field(
+        30, ge=0, le=86400, description="Delay before the second run for an event; doubles with each further one."
+    )
+
+    @field_validator("relay_tokens", mode="before")
+    @classmethod
+    def _split_tokens(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(token.strip() for token in value.split(",") if token.strip())
+        return value
+
+    @field_validator("relay_tokens")
+    @classmethod
+    def _tokens_fit_a_path(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for token in value:
+            secret = token.get_secret_value()
+            if not 16 <= len(secret) <= 256 or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in secret):
+                # The value itself is a secret: say what is wrong without showing it.
+                raise ValueError("each token needs 16 to 256 characters of A-Z a-z 0-9 - _ . ~")
+        return value
+
+    @field_validator("api_url", "token_url")
+    @classmethod
+    def _https_or_loopback(cls, value: str) -> str:
+        if value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value)):
+            return value.rstrip("/")
+        raise ValueError("must start with https:// (plain http is only for this machine)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_state_defaults(cls, data: dict[str, object]) -> dict[str, object]:
+        state = PROJECT_ROOT / str(data.get("state_dir") or ".qt")
+        data["state_dir"] = state
+        data["catalog"] = PROJECT_ROOT / str(data.get("catalog") or "datasets.yaml")
+        data["warehouse_url"] = _absolute_sqlite(str(data.get("warehouse_url") or f"sqlite:///{state}/warehouse.db"))
+        data["inbox_url"] = _absolute_sqlite(str(data.get("inbox_url") or f"sqlite:///{state}/inbox.db"))
+        landing = str(data.get("landing_url") or f"{state}/landing")
+        data["landing_url"] = landing if "://" in landing else str(PROJECT_ROOT / landing)
+        return data
+
+    @model_validator(mode="after")
+    def _urls_are_urls(self) -> Self:
+        for name in ("warehouse_url", "inbox_url"):
+            try:
+                make_url(getattr(self, name))
+            except ArgumentError:
+                # SQLAlchemy's message repeats the URL, which may hold a password.
+                raise ValueError(f"QT_{name.upper()} is not a SQLAlchemy URL, such as sqlite:///file.db") from None
+        return self
+
+    @cached_property
+    def missing_credentials(self) -> tuple[str, ...]:
+        """The variables that must be set before anything can be downloaded, and are not."""
+        needed = {
+            "QT_CLIENT_ID": self.client_id,
+            "QT_CLIENT_SECRET": self.client_secret,
+            "QT_ORGANISATION_ID": self.organisation_id,
+        }
+        return tuple(name for name, value in needed.items() if not value)
+
+
+def _absolute_sqlite(url: str) -> str:
+    prefix = "sqlite:///"
+    path = url.removeprefix(prefix)
+    if not url.startswith(prefix) or path in ("", ":memory:") or path.startswith(("/", "file:")):
+        return url
+    return f"{prefix}{PROJECT_ROOT / path}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment and `.env`; `overrides` win.
+
+    Raises:
+        ConfigurationError: a value is wrong; the message names each variable and never shows its value.
+    """
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic at run time
+    except ValidationError as error:
+        faults = (
+            f"{'QT_' + str(fault['loc'][0]).upper() if fault['loc'] else 'Settings'}: "
+            f"{fault['msg'].removeprefix('Value error, ')}."
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+        raise ConfigurationError(" ".join(faults), todo="Correct it in the environment or in .env.") from None
