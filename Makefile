@@ -19,11 +19,11 @@ $(BIN)/uv:
 	$(BIN)/pip install --quiet uv
 
 $(RUN_STAMP): pyproject.toml uv.lock | $(BIN)/uv
-	$(UV) sync --locked --quiet --no-dev --inexact
+	$(UV) sync --locked --quiet --no-dev --inexact --compile-bytecode
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml uv.lock | $(BIN)/uv
-	$(UV) sync --locked --quiet --inexact
+	$(UV) sync --locked --quiet --inexact --compile-bytecode
 	@touch $@ $(RUN_STAMP)
 
 demo: $(RUN_STAMP)  ## run the whole path on this machine; ONCE=1 does one round and exits

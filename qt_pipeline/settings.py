@@ -4,6 +4,7 @@ Here: names, defaults, limits and what a wrong value is told. The only module th
 Not here: what is done with a setting; datasets and their tables (see catalog).
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -24,6 +25,8 @@ def _project_root() -> Path:
 
 
 PROJECT_ROOT = _project_root()
+
+_RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 
 
 class Settings(BaseSettings):
@@ -90,8 +93,7 @@ class Settings(BaseSettings):
     @classmethod
     def _tokens_fit_a_path(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for token in value:
-            secret = token.get_secret_value()
-            if not 16 <= len(secret) <= 256 or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in secret):
+            if not _RELAY_TOKEN.fullmatch(token.get_secret_value()):
                 # The value itself is a secret: say what is wrong without showing it.
                 raise ValueError("each token needs 16 to 256 characters of A-Z a-z 0-9 - _ . ~")
         return value

@@ -1,0 +1,57 @@
+"""A few calls of Arrow, with the types that its stubs leave open.
+
+Here: nothing else. None of them lets Arrow import pandas (as `pa.array` and `to_numpy` do, to ask whether a value is
+one of its own): that costs each run half a second. Not here: what the values mean.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    Array = pa.Array[Any]
+else:  # generic in the stubs alone
+    Array = pa.Array
+
+Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def convert(values: Array, type_: pa.DataType) -> Array:
+    """The values as another type; raises `pyarrow.ArrowInvalid` where that would lose anything."""
+    return cast("Array", pc.cast(values, type_))  # pyright: ignore[reportUnknownMemberType]
+
+
+def texts_of(batch: pa.RecordBatch) -> tuple[pa.StringArray, ...]:
+    """The columns of a batch that was read as text."""
+    return tuple(cast("list[pa.StringArray]", batch.columns))  # pyright: ignore[reportUnknownMemberType]
+
+
+def batch_of(columns: Sequence[Array], schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of these columns."""
+    arrays: Any = list(columns)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)  # pyright: ignore[reportUnknownMemberType]
+
+
+def integers(values: Ints) -> Array:
+    """An Arrow array over the memory of `values`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(cast("Any", values))])
+
+
+def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
+    """How often `pattern` occurs in each value; 0 in a null."""
+    counts = cast("Array", pc.count_substring(values, pattern))
+    return _from_int32(counts.fill_null(0))
+
+
+def substring_places(values: pa.StringArray, pattern: str) -> Ints:
+    """Where `pattern` begins in each value, in bytes; -1 where it does not occur. No value may be null."""
+    places = cast("Array", pc.find_substring(values, pattern))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return _from_int32(places)
+
+
+def _from_int32(values: Array) -> Ints:
+    data: Any = values.buffers()[1]
+    return np.frombuffer(data, dtype=np.int32)[values.offset : values.offset + len(values)].astype(np.int64)

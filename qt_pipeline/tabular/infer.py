@@ -1,0 +1,158 @@
+"""What kind of values a column of text holds, decided over every value and never from a sample.
+
+Here: one batch of text → what its values have in common, at the speed of Arrow and NumPy.
+Not here: the lattice that joins batches (see types), the contract that fixes types (see contract).
+"""
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qt_pipeline.tabular.arrow import convert, substring_places
+from qt_pipeline.tabular.types import COMPACT_DATE, ISO_DATE, Kind, Seen
+
+_DIGIT, _MINUS, _DOT, _COLON, _SPACE, _T, _LETTER, _OTHER = (1 << bit for bit in range(8))
+
+
+def _byte_classes() -> np.ndarray:
+    classes = np.full(256, _OTHER, dtype=np.uint8)
+    for characters, bit in (("0123456789", _DIGIT), ("-", _MINUS), (".", _DOT), (":", _COLON), (" ", _SPACE)):
+        classes[[ord(c) for c in characters]] = bit
+    classes[[ord(c) for c in "truefalsTRUEFALS"]] = _LETTER
+    classes[ord("T")] = _LETTER | _T
+    return classes
+
+
+_CLASSES: Final = _byte_classes()
+_NUMBER_BYTES: Final = _DIGIT | _MINUS | _DOT
+_TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"
+_BOOLEAN: Final = r"^(?i:true|false)$"
+_DATE_LENGTH: Final = 10
+_SECONDS_LENGTH: Final = 19
+_COMPACT_LENGTH: Final = 8
+_TEXT: Final = Seen(Kind.TEXT)
+
+
+def look(column: pa.StringArray, *, compact_dates: bool) -> Seen:
+    """What the values of `column` (strings, blank as null) have in common.
+
+    `compact_dates` says that eight digits may be a day, as the header tells.
+    """
+    values = column.drop_null() if column.null_count else column
+    if not len(values):
+        return Seen()
+    present = int(np.bitwise_or.reduce(_CLASSES[_bytes_of(values)]))
+    if present & _OTHER:
+        return _TEXT
+    if not present & ~_NUMBER_BYTES:
+        return _look_at_numbers(values, present, compact_dates=compact_dates)
+    if present & _COLON:
+        return _look_at_timestamps(values)
+    if not present & ~(_LETTER | _T):
+        return Seen(Kind.BOOLEAN) if _all_match(values, _BOOLEAN) else _TEXT
+    return _TEXT
+
+
+def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: bool) -> Seen:
+    if present & _MINUS and not present & _DOT and _are_days(values):
+        return Seen(Kind.DATE, format=ISO_DATE)
+    if not _parses(values, pa.float64()):
+        return _TEXT
+    lengths, negative = _lengths(values), _characters(values, 0) == ord("-")
+    digits = lengths - negative
+    if _has_leading_zero(values, negative, digits):
+        return _TEXT
+    if present & _DOT:
+        return _look_at_decimals(values, digits)
+    compact = compact_dates and bool(np.all(lengths == _COMPACT_LENGTH)) and not bool(np.any(negative))
+    if compact and _are_days(with_dashes(values)):
+        return Seen(Kind.DATE, format=COMPACT_DATE)
+    negative_zero = bool(np.any(negative & (_characters(values, 1) == ord("0"))))
+    plain = not negative_zero and _parses(values, pa.int64())
+    return Seen(Kind.INTEGER, whole_digits=int(digits.max()), plain=plain)
+
+
+def _look_at_decimals(values: pa.StringArray, digits: np.ndarray) -> Seen:
+    lengths = _lengths(values)
+    point = substring_places(values, ".")
+    scales = np.where(point < 0, 0, lengths - point - 1)
+    whole = digits - np.where(point < 0, 0, scales + 1)
+    return Seen(Kind.DECIMAL, whole_digits=max(1, int(whole.max())), scale=int(scales.max()))
+
+
+def _look_at_timestamps(values: pa.StringArray) -> Seen:
+    if not _all_match(values, _TIMESTAMP) or not _parses(values, pa.timestamp("us")):
+        return _TEXT
+    if not _are_days(pc.utf8_slice_codeunits(values, 0, _DATE_LENGTH)):
+        return _TEXT
+    lengths, separators = np.unique(_lengths(values)), np.unique(_characters(values, _DATE_LENGTH))
+    if len(lengths) > 1 or len(separators) > 1:
+        # No one format would give each text back.
+        return _TEXT
+    fraction = int(lengths[0]) - _SECONDS_LENGTH - 1
+    return Seen(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), max(0, fraction)))
+
+
+def timestamp_format(separator: str, fraction: int) -> str:
+    """The format of timestamps with `separator` between day and time and `fraction` digits after the seconds."""
+    return f"{ISO_DATE}{separator}%H:%M:%S" + (f".%{fraction}f" if fraction else "")
+
+
+def _are_days(values: pa.StringArray) -> bool:
+    # Arrow reads a year 0000, which no SQL server has.
+    return (
+        bool(np.all(_lengths(values) == _DATE_LENGTH))
+        and _parses(values, pa.date32())
+        and not pc.any(pc.starts_with(values, "0000")).as_py()
+    )
+
+
+def with_dashes(values: pa.StringArray) -> pa.StringArray:
+    """Days such as `20260131` as `2026-01-31`."""
+    year_month = pc.utf8_replace_slice(values, 6, 6, "-")
+    return pc.utf8_replace_slice(year_month, 4, 4, "-")
+
+
+def _has_leading_zero(values: pa.StringArray, negative: np.ndarray, digits: np.ndarray) -> bool:
+    start = negative.astype(np.int64)
+    first, second = _characters(values, start), _characters(values, start + 1)
+    return bool(np.any((first == ord("0")) & (digits > 1) & (second != ord("."))))
+
+
+def _all_match(values: pa.StringArray, pattern: str) -> bool:
+    return pc.all(pc.match_substring_regex(values, pattern)).as_py() is True
+
+
+def _parses(values: pa.StringArray, type_: pa.DataType) -> bool:
+    try:
+        convert(values, type_)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _buffer(values: pa.StringArray, number: int) -> memoryview:
+    """Buffer 1 of a string array holds offsets, 2 the bytes (Arrow's columnar format); empty ones may be left out."""
+    buffer = values.buffers()[number]
+    return memoryview(b"") if buffer is None else memoryview(buffer)
+
+
+def _offsets(values: pa.StringArray) -> np.ndarray:
+    return np.frombuffer(_buffer(values, 1), dtype=np.int32)[values.offset : values.offset + len(values) + 1]
+
+
+def _bytes_of(values: pa.StringArray) -> np.ndarray:
+    offsets = _offsets(values)
+    return np.frombuffer(_buffer(values, 2), dtype=np.uint8)[offsets[0] : offsets[-1]]
+
+
+def _lengths(values: pa.StringArray) -> np.ndarray:
+    return np.diff(_offsets(values))
+
+
+def _characters(values: pa.StringArray, position: int | np.ndarray) -> np.ndarray:
+    """The byte at `position` of each value; meaningless where a value is shorter."""
+    data = np.frombuffer(_buffer(values, 2), dtype=np.uint8)
+    return data[np.minimum(_offsets(values)[:-1] + position, len(data) - 1)]

@@ -1,0 +1,207 @@
+"""CSV bytes → batches of text, each value as it stands in the file.
+
+Here: the header, Arrow's streaming reader told to guess nothing, the line each row came from.
+Not here: types (see infer and typed).
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from qt_pipeline.errors import PermanentError
+from qt_pipeline.tabular.arrow import Ints, substring_counts, texts_of
+from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, count_lines, locate_fault
+
+OpenStream = Callable[[], BinaryIO]
+"""Opens the same file from its beginning, each time it is called."""
+
+_BOM = b"\xef\xbb\xbf"
+_CHUNK = 1 << 20
+_HEADER_LIMIT = 4 << 20
+BLOCK_SIZES = (4 << 20, 64 << 20)
+"""Bytes that are parsed at a time, smallest first. A row must fit into one block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first record of a file: its names as they stand there, and where the rows begin."""
+
+    names: tuple[str, ...]
+    rows_byte: int
+    rows_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Some rows: one string array for each column (a blank is null), and the line on which each row begins."""
+
+    columns: tuple[pa.StringArray, ...]
+    lines: Ints
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.lines)
+
+
+class EmptyFileError(PermanentError):
+    """The file has no bytes, so not even a header."""
+
+    def __init__(self) -> None:
+        super().__init__("The file is empty: it has no header.", todo="The table keeps its rows.")
+
+
+class RowTooLongError(PermanentError):
+    """A single row is larger than the block that is parsed at a time."""
+
+    def __init__(self, block_size: int) -> None:
+        super().__init__(f"The file has a row longer than {block_size >> 20} MiB.", todo="The table keeps its rows.")
+
+
+def read_header(open_stream: OpenStream) -> Header:
+    """Read the header record.
+
+    Raises:
+        EmptyFileError: there is no byte in the file.
+        BadCsvError: the header is not UTF-8, not closed, or longer than 4 MiB.
+    """
+    with open_stream() as stream:
+        head = b""
+        end = -1
+        while end < 0:
+            chunk = stream.read(_CHUNK)
+            head += chunk
+            end = _end_of_record(head, complete=not chunk)
+            if end < 0 and len(head) > _HEADER_LIMIT:
+                raise BadCsvError("the header does not end within 4 MiB, or its quotes are not closed", line=1, byte=0)
+    if not head.removeprefix(_BOM):
+        raise EmptyFileError
+    record = head[:end]
+    bare = record.removeprefix(_BOM)
+    guard = CsvGuard(first_line=1, first_byte=len(record) - len(bare), columns=2)
+    guard.feed(bare)
+    guard.finish()
+    try:
+        text = record.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadCsvError("bytes that are not UTF-8", line=1, byte=error.start) from None
+    names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
+    return Header(names=tuple(names), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
+
+
+def _end_of_record(head: bytes, *, complete: bool) -> int:
+    """Where the first record ends, its line end included; -1 while that is not known."""
+    quotes = 0
+    start = 0
+    for place, code in enumerate(head):
+        if code not in b"\r\n":
+            continue
+        quotes += head.count(b'"', start, place)
+        start = place
+        if quotes % 2:
+            continue
+        if code == ord("\n"):
+            return place + 1
+        if place + 1 < len(head) or complete:
+            return place + 1 + (head[place + 1 : place + 2] == b"\n")
+    return len(head) if complete else -1
+
+
+def read_text(
+    open_stream: OpenStream, header: Header, *, block_size: int = BLOCK_SIZES[-1], checked: bool = False
+) -> Iterator[TextBatch]:
+    """Read the rows after `header` as text, `block_size` bytes at a time.
+
+    `checked` says that an earlier read of the same bytes has passed the strict rules already.
+
+    Raises:
+        BadCsvError: a row of another width, bytes that are not UTF-8, misplaced quotes, NUL; with line and byte.
+        RowTooLongError: a row does not fit into a block.
+    """
+    try:
+        with open_stream() as stream:
+            stream.read(header.rows_byte)
+            source = _Source(stream, None if checked else _guard(header))
+            if not source.is_empty():
+                yield from _batches(source, header, block_size)
+    except pa.ArrowInvalid as error:
+        # Arrow's own words repeat the row, and rows hold personal data: only the place is told.
+        raise _explain(open_stream, header, error, block_size) from None
+
+
+def _guard(header: Header) -> CsvGuard:
+    return CsvGuard(first_line=header.rows_line, first_byte=header.rows_byte, columns=len(header.names))
+
+
+def _batches(source: "_Source", header: Header, block_size: int) -> Iterator[TextBatch]:
+    names = [str(position) for position in range(len(header.names))]
+    reader = pacsv.open_csv(
+        cast("BinaryIO", source),
+        read_options=pacsv.ReadOptions(column_names=names, block_size=block_size),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+    line = header.rows_line
+    for batch in reader:
+        lines, line = _line_numbers(batch, line)
+        yield TextBatch(columns=texts_of(batch), lines=lines)
+
+
+class _Source(io.RawIOBase):
+    """The bytes of the rows, watched by the guard on their way into Arrow."""
+
+    def __init__(self, stream: BinaryIO, guard: CsvGuard | None) -> None:
+        self._stream = stream
+        self._guard = guard
+        self._first = stream.read(_CHUNK)
+
+    def is_empty(self) -> bool:
+        return not self._first
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        chunk, self._first = self._first[:size] if size >= 0 else self._first, self._first[size:] if size >= 0 else b""
+        chunk = chunk or self._stream.read(size)
+        if self._guard is not None:
+            if chunk:
+                self._guard.feed(chunk)
+            elif size != 0:
+                self._guard.finish()
+        return chunk
+
+
+def _line_numbers(batch: pa.RecordBatch, first: int) -> tuple[Ints, int]:
+    """The line on which each row begins, and the line after the last row."""
+    lines = np.arange(first, first + batch.num_rows + 1, dtype=np.int64)
+    for column in texts_of(batch):
+        data = column.buffers()[2]
+        text = data.to_pybytes() if data is not None else b""
+        if b"\n" in text or b"\r" in text:
+            lines[1:] += np.cumsum(_line_ends_within(column))
+    return lines[:-1], int(lines[-1])
+
+
+def _line_ends_within(values: pa.StringArray) -> Ints:
+    feeds, returns, pairs = (substring_counts(values, pattern) for pattern in ("\n", "\r", "\r\n"))
+    return feeds + returns - pairs
+
+
+def _explain(open_stream: OpenStream, header: Header, error: pa.ArrowInvalid, block_size: int) -> PermanentError:
+    if "straddling" in str(error):
+        return RowTooLongError(block_size)
+    with open_stream() as stream:
+        fault = locate_fault(stream, len(header.names))
+    return fault or PermanentError("The file cannot be read as CSV.", todo="The table keeps its rows.")
