@@ -1,0 +1,248 @@
+"""The raw bytes of every download, kept unchanged: a local folder, or any store that fsspec can write.
+
+Here: how a download becomes a landed file with a manifest, and how landed files are found again.
+Not here: what is in them (see tabular), who downloads (see ingest).
+
+A landing is a folder `<dataset id>/<number>-<run>` with `data.csv.zst` and, written last, `manifest.json`: without a
+manifest it does not count.
+"""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+from upath import UPath
+
+from qt_pipeline.errors import PermanentError
+from qt_pipeline.values import utc_now
+
+_DATA = "data.csv.zst"
+_MANIFEST = "manifest.json"
+_COMPRESSION = "zstd"
+_FOLDER = re.compile(r"(?P<number>[0-9]{8,})-.+")
+
+
+class Manifest(BaseModel):
+    """What is known of a landed file. `bytes` and `sha256` are of the CSV as it was served, not of the stored file.
+
+    `through_seq` is the highest event sequence that the inbox `inbox_id` held for the dataset when the download began:
+    the file shows at least what those events announced.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset_id: str
+    number: int
+    run_id: str
+    trace_id: str
+    inbox_id: str
+    through_seq: int
+    event_id: str | None
+    sha256: str
+    bytes: int
+    stored_bytes: int
+    landed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A complete landing: its manifest and where it is."""
+
+    manifest: Manifest
+    folder: UPath
+
+    @property
+    def uri(self) -> str:
+        """The stored file, for people: `zstd -dc` shows it."""
+        return str(self.folder / _DATA)
+
+    def open(self) -> BinaryIO:
+        """Open the CSV, decompressed, from its beginning."""
+        stored = (self.folder / _DATA).open("rb")
+        source = pa.CompressedInputStream(pa.PythonFile(cast("io.IOBase", stored), mode="r"), _COMPRESSION)
+        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", source), buffer_size=1 << 20))
+
+
+class NothingLandedError(PermanentError):
+    """There is no complete landing to load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Why and by whom a file is landed; see `Manifest`."""
+
+    run_id: str
+    trace_id: str
+    inbox_id: str
+    through_seq: int
+    event_id: str | None
+
+
+class Landing:
+    """All landed files below `url`, a folder or an fsspec URL."""
+
+    def __init__(self, url: str) -> None:
+        self._root = UPath(url)
+
+    @contextmanager
+    def draft(self, dataset_id: str, run_id: str) -> Generator["Draft"]:
+        """A new landing that counts only once `Draft.commit` has been called; otherwise nothing of it stays."""
+        folders = self._folders(dataset_id)
+        for _, folder in folders:
+            # One run per dataset at a time: what is not complete was left by one that died.
+            if not (folder / _MANIFEST).exists():
+                _remove(folder)
+        number = 1 + max((number for number, _ in folders), default=0)
+        folder = self._root / dataset_id / f"{number:08d}-{run_id[:8]}"
+        folder.mkdir(parents=True, exist_ok=False)
+        draft = Draft(dataset_id=dataset_id, number=number, folder=folder)
+        try:
+            yield draft
+        finally:
+            if not (folder / _MANIFEST).exists():
+                _remove(folder)
+
+    def newest(self, dataset_id: str) -> Landed:
+        """The newest complete landing of a dataset.
+
+        Raises:
+            NothingLandedError: there is none.
+        """
+        return self._first(dataset_id, "", "Materialize quantemplate/dataset, or both assets, to download it first.")
+
+    def of_run(self, dataset_id: str, run_id: str) -> Landed:
+        """The landing that this run made.
+
+        Raises:
+            NothingLandedError: there is none.
+        """
+        return self._first(dataset_id, run_id, "Its download did not complete.")
+
+    def _first(self, dataset_id: str, run_id: str, todo: str) -> Landed:
+        for landed in self._complete(dataset_id):
+            if run_id in ("", landed.manifest.run_id):
+                return landed
+        raise NothingLandedError("No landed file was found.", todo=todo, dataset_id=dataset_id)
+
+    def _complete(self, dataset_id: str) -> Iterator[Landed]:
+        """Complete landings, newest first."""
+        for _, folder in sorted(self._folders(dataset_id), key=lambda entry: entry[0], reverse=True):
+            manifest = folder / _MANIFEST
+            if manifest.exists():
+                yield Landed(Manifest.model_validate_json(manifest.read_text(encoding="utf-8")), folder)
+
+    def _folders(self, dataset_id: str) -> list[tuple[int, UPath]]:
+        home = self._root / dataset_id
+        if not home.exists():
+            return []
+        found = ((_FOLDER.fullmatch(folder.name), folder) for folder in home.iterdir())
+        return [(int(match["number"]), folder) for match, folder in found if match]
+
+
+class Draft:
+    """A landing in the making."""
+
+    def __init__(self, *, dataset_id: str, number: int, folder: UPath) -> None:
+        self._dataset_id = dataset_id
+        self._number = number
+        self._folder = folder
+        self._sink: Sink | None = None
+
+    @contextmanager
+    def sink(self) -> Generator["Sink"]:
+        """Where one try of a download writes the CSV. Each call begins the file anew."""
+        self._sink = None
+        with (self._folder / _DATA).open("wb") as stored:
+            sink = Sink(stored)
+            try:
+                yield sink
+            finally:
+                sink.finish()
+        _sync(self._folder / _DATA)
+        self._sink = sink
+
+    def commit(self, provenance: Provenance) -> Landed:
+        """Write the manifest: from here on the landing counts."""
+        if self._sink is None:
+            raise RuntimeError("A landing is committed after its sink has been left without an error.")
+        manifest = Manifest(
+            dataset_id=self._dataset_id,
+            number=self._number,
+            run_id=provenance.run_id,
+            trace_id=provenance.trace_id,
+            inbox_id=provenance.inbox_id,
+            through_seq=provenance.through_seq,
+            event_id=provenance.event_id,
+            sha256=self._sink.sha256,
+            bytes=self._sink.bytes,
+            stored_bytes=(self._folder / _DATA).stat().st_size,
+            landed_at=utc_now(),
+        )
+        text = manifest.model_dump_json(indent=2)
+        _write_at_once(self._folder / _MANIFEST, text)
+        return Landed(manifest, self._folder)
+
+
+class Sink:
+    """Compresses what is written, and knows its size and hash."""
+
+    def __init__(self, stored: BinaryIO) -> None:
+        self._compressed = pa.CompressedOutputStream(pa.PythonFile(cast("io.IOBase", stored), mode="w"), _COMPRESSION)
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes of the CSV."""
+        self._hash.update(data)
+        self._compressed.write(data)
+        self.bytes += len(data)
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what compression still holds back."""
+        self._compressed.close()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the CSV so far."""
+        return self._hash.hexdigest()
+
+
+def _write_at_once(path: UPath, text: str) -> None:
+    """Write a file so that it is there whole, or not at all, also after a power cut."""
+    if not isinstance(path, Path):
+        # An object store shows an object only when it is complete.
+        path.write_text(text, encoding="utf-8")
+        return
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
+    _sync(path.parent.parent)
+
+
+def _sync(path: UPath) -> None:
+    if isinstance(path, Path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(folder: UPath) -> None:
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.rmdir(recursive=True)
