@@ -19,7 +19,6 @@ class Policies(BaseModel):
 
     `empty` is what a file without rows does: `keep` fails the load and keeps the table, `replace` empties it.
     `show_values` lets values of rows appear in the Dagster UI and in messages: datasets hold personal data.
-    `adopt` lets a load take over a table that exists already and was not made by this project.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,13 +26,12 @@ class Policies(BaseModel):
     owner: str | None = None
     empty: Literal["keep", "replace"] = "keep"
     show_values: bool = False
-    adopt: bool = False
 
 
 class Entry(Policies):
     """One dataset as it is listed. Without `table`, the table has the dataset's id with `-` as `_`."""
 
-    table: str | None = Field(None, min_length=1, max_length=120)
+    table: str | None = Field(default=None, min_length=1, max_length=120)
     name: str | None = None
     description: str | None = None
 

@@ -4,7 +4,8 @@ Here: everything that is known about a file's form and its values.
 Not here: where a file comes from, where its rows go.
 """
 
-from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit, first_contract
+from qt_pipeline.tabular.arrow import Array, convert
+from qt_pipeline.tabular.contract import SHORT_DIGITS, Column, Contract, DriftError, Misfit, first_contract
 from qt_pipeline.tabular.guard import BadCsvError
 from qt_pipeline.tabular.inspect import Inspection, find_misfits, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, ROW_COLUMN
@@ -15,7 +16,9 @@ from qt_pipeline.tabular.types import TEXT, ColumnType, Kind
 __all__ = [
     "LOAD_COLUMN",
     "ROW_COLUMN",
+    "SHORT_DIGITS",
     "TEXT",
+    "Array",
     "BadCsvError",
     "Column",
     "ColumnType",
@@ -27,6 +30,7 @@ __all__ = [
     "Misfit",
     "OpenStream",
     "RowTooLongError",
+    "convert",
     "find_misfits",
     "first_contract",
     "inspect",

@@ -1,0 +1,52 @@
+"""Access tokens of the sandbox: random, short-lived, really checked.
+
+Here: who gets one and how long it holds. Not here: the shape of the token endpoint's answers (see app).
+"""
+
+import hmac
+import secrets
+import time
+from threading import Lock
+
+
+class TokenOffice:
+    """Gives tokens to the one client it knows, and tells whether a token still holds. Safe between threads."""
+
+    def __init__(self, *, client_id: str, client_secret: str, lifetime_seconds: int) -> None:
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self.lifetime_seconds = lifetime_seconds
+        self._ends: dict[str, float] = {}
+        self._lock = Lock()
+
+    def knows_client(self, client_id: str) -> bool:
+        """Whether a client of this id exists."""
+        return hmac.compare_digest(client_id.encode(), self._client_id.encode())
+
+    def accepts(self, client_secret: str) -> bool:
+        """Whether this is the client's secret."""
+        return hmac.compare_digest(client_secret.encode(), self._client_secret.encode())
+
+    def issue(self) -> str:
+        """A new token that holds for `lifetime_seconds`."""
+        token = secrets.token_urlsafe(32)
+        now = time.monotonic()
+        with self._lock:
+            self._ends = {known: end for known, end in self._ends.items() if end > now}
+            self._ends[token] = now + self.lifetime_seconds
+        return token
+
+    def holds(self, token: str) -> bool:
+        """Whether the token was issued here and has not expired."""
+        with self._lock:
+            return time.monotonic() < self._ends.get(token, 0.0)
+
+    def expire(self, token: str) -> None:
+        """End one token now."""
+        with self._lock:
+            self._ends.pop(token, None)
+
+    def expire_all(self) -> None:
+        """End every token now."""
+        with self._lock:
+            self._ends.clear()

@@ -1,0 +1,55 @@
+"""One SQL target: stage, verify, publish in one transaction, record in the ledger.
+
+Here: everything that is known about SQL tables of datasets, and which engine serves a URL.
+Not here: where rows come from, how they were typed.
+"""
+
+from sqlalchemy import make_url
+
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.warehouse.errors import (
+    StaleLoadError,
+    TableBusyError,
+    TableNotOursError,
+    TargetUnavailableError,
+    VerificationError,
+)
+from qt_pipeline.warehouse.ledger import LoadRecord, LoadStatus
+from qt_pipeline.warehouse.publish import LoadJob, PublishedLoad, Warehouse
+from qt_pipeline.warehouse.sqlite import SqliteTarget
+from qt_pipeline.warehouse.verify import Totals, Verification
+
+__all__ = [
+    "LoadJob",
+    "LoadRecord",
+    "LoadStatus",
+    "PublishedLoad",
+    "StaleLoadError",
+    "TableBusyError",
+    "TableNotOursError",
+    "TargetUnavailableError",
+    "Totals",
+    "Verification",
+    "VerificationError",
+    "Warehouse",
+    "open_warehouse",
+]
+
+
+def open_warehouse(url: str) -> Warehouse:
+    """Open the target at `url`, a SQLAlchemy URL; the ledger is made when it is missing.
+
+    Raises:
+        ConfigurationError: no target can live at this URL.
+        TargetUnavailableError: the database cannot be opened or written.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigurationError(
+            f"Tables cannot be written to {parsed.get_backend_name()} yet.", todo="Set QT_WAREHOUSE_URL to SQLite."
+        )
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        raise ConfigurationError(
+            "The target must be a plain SQLite file.", todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db."
+        )
+    return Warehouse(SqliteTarget(parsed))

@@ -1,0 +1,36 @@
+"""What can go wrong between typed rows and a published table.
+
+Here: the errors of this room, with what to do about each. Not here: errors of a file's content (see tabular).
+"""
+
+from qt_pipeline.errors import PermanentError, TransientError
+from qt_pipeline.warehouse.verify import Verification
+
+
+class TargetUnavailableError(TransientError):
+    """The target database refuses or cannot be reached; a repeat may find it well."""
+
+
+class TableBusyError(TransientError):
+    """Another process loads the same table."""
+
+
+class TableNotOursError(PermanentError):
+    """A table of that name exists and was not made by this project, or belongs to another dataset."""
+
+
+class StaleLoadError(PermanentError):
+    """Newer data of the dataset are in the table already."""
+
+
+class VerificationError(PermanentError):
+    """Rows or sums differ between file, staging table and table; the publish was rolled back."""
+
+    def __init__(self, stage: str, verification: Verification, dataset_id: str) -> None:
+        self.stage = stage
+        self.verification = verification
+        super().__init__(
+            f"What was {stage} is not what the file holds: {verification.difference}.",
+            todo="The publish was rolled back and the table keeps its rows. Run it again; if it repeats, report it.",
+            dataset_id=dataset_id,
+        )

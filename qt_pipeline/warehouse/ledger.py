@@ -1,0 +1,238 @@
+"""Our own tables in the target: `_qt_loads`, the ledger of all loads, and `_qt_columns`, the contracts.
+
+Here: these tables and every statement on them.
+Not here: the datasets' tables (see publish), when which line is written (see publish).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column as SqlColumn
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Unicode,
+    UnicodeText,
+    delete,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy import update as update_statement
+
+from qt_pipeline.database import Number, UtcDateTime
+from qt_pipeline.tabular import Column, ColumnType, Contract, Kind
+from qt_pipeline.values import utc_now
+
+
+class LoadStatus(StrEnum):
+    """How far a load came. `ABANDONED`: its process died before it could say how it ended."""
+
+    STAGING = "staging"
+    PUBLISHED = "published"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecord:
+    """One line of the ledger: which file of which event went into which table, in which run, and what it replaced.
+
+    `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download was loaded.
+    """
+
+    load_id: int
+    dataset_id: str
+    table_name: str
+    status: LoadStatus
+    run_id: str
+    landing_run_id: str
+    landing_uri: str
+    sha256: str
+    bytes: int
+    inbox_id: str
+    through_seq: int
+    event_id: str | None
+    rows: int
+    started_at: datetime
+    finished_at: datetime | None
+    replaced_load_id: int | None
+    error: str | None
+
+
+def _words(statuses: type[LoadStatus]) -> list[str]:
+    return [status.value for status in statuses]
+
+
+metadata = MetaData()
+
+loads = Table(
+    "_qt_loads",
+    metadata,
+    SqlColumn("load_id", Number, primary_key=True, autoincrement=True),
+    SqlColumn("dataset_id", Unicode(100), nullable=False),
+    SqlColumn("table_name", Unicode(128), nullable=False),
+    # As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
+    SqlColumn("status", Enum(LoadStatus, native_enum=False, length=20, values_callable=_words), nullable=False),
+    SqlColumn("run_id", Unicode(100), nullable=False),
+    SqlColumn("landing_run_id", Unicode(100), nullable=False),
+    SqlColumn("landing_uri", UnicodeText, nullable=False),
+    SqlColumn("sha256", Unicode(64), nullable=False),
+    SqlColumn("bytes", Number, nullable=False),
+    SqlColumn("inbox_id", Unicode(36), nullable=False),
+    SqlColumn("through_seq", Number, nullable=False),
+    SqlColumn("event_id", Unicode(200)),
+    SqlColumn("rows", Number, nullable=False),
+    SqlColumn("started_at", UtcDateTime, nullable=False),
+    SqlColumn("finished_at", UtcDateTime),
+    SqlColumn("replaced_load_id", Number),
+    SqlColumn("error", UnicodeText),
+    Index("_qt_loads_dataset", "dataset_id", "status"),
+    sqlite_autoincrement=True,
+)
+
+columns = Table(
+    "_qt_columns",
+    metadata,
+    SqlColumn("dataset_id", Unicode(100), primary_key=True),
+    SqlColumn("position", Integer, primary_key=True, autoincrement=False),
+    SqlColumn("header", UnicodeText, nullable=False),
+    SqlColumn("name", UnicodeText, nullable=False),
+    SqlColumn("kind", Unicode(20), nullable=False),
+    SqlColumn("precision", Integer, nullable=False),
+    SqlColumn("scale", Integer, nullable=False),
+    SqlColumn("format", Unicode(60), nullable=False),
+    SqlColumn("first_load", Number, nullable=False),
+    SqlColumn("last_load", Number, nullable=False),
+)
+
+_IDS_AT_ONCE = 500
+
+
+def open_load(connection: Connection, values: Mapping[str, Any]) -> int:
+    """Write the line of a load that begins, and return the number that the target issued for it."""
+    statement = insert(loads).values(**values, status=LoadStatus.STAGING, started_at=utc_now())
+    result = connection.execute(statement)
+    assert result.inserted_primary_key is not None  # noqa: S101  # SQLAlchemy gives one for each single insert
+    return int(result.inserted_primary_key[0])
+
+
+def close_load(
+    connection: Connection, load_id: int, status: LoadStatus, *, replaced: int | None = None, error: str | None = None
+) -> None:
+    """Write how a load ended."""
+    connection.execute(
+        update_statement(loads)
+        .where(loads.c.load_id == load_id)
+        .values(status=status, finished_at=utc_now(), replaced_load_id=replaced, error=error)
+    )
+
+
+def unfinished(connection: Connection, table_name: str) -> list[int]:
+    """The loads of a table that never said how they ended."""
+    return list(
+        connection.scalars(
+            select(loads.c.load_id).where(loads.c.table_name == table_name, loads.c.status == LoadStatus.STAGING)
+        )
+    )
+
+
+def last_published(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
+    """The newest publish for a dataset. Numbers are issued under the table's lock: the highest came last."""
+    return _last(connection, loads.c.dataset_id == dataset_id)
+
+
+def last_into(connection: Connection, *, table_name: str) -> LoadRecord | None:
+    """The newest publish into a table."""
+    return _last(connection, loads.c.table_name == table_name)
+
+
+def _last(connection: Connection, which: ColumnElement[bool]) -> LoadRecord | None:
+    published = _select_records().where(which, loads.c.status == LoadStatus.PUBLISHED)
+    row = connection.execute(published.order_by(loads.c.load_id.desc()).limit(1)).first()
+    return LoadRecord(*row) if row else None
+
+
+def records(connection: Connection, *, dataset_id: str | None, limit: int) -> list[LoadRecord]:
+    """Lines of the ledger, newest first."""
+    statement = _select_records().order_by(loads.c.load_id.desc()).limit(limit)
+    if dataset_id is not None:
+        statement = statement.where(loads.c.dataset_id == dataset_id)
+    return [LoadRecord(*row) for row in connection.execute(statement)]
+
+
+def published_through(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, int]:
+    """For each dataset, the highest `through_seq` of a publish whose own run had downloaded the file."""
+    found: dict[str, int] = {}
+    waiting = iter(dataset_ids)
+    while some := list(islice(waiting, _IDS_AT_ONCE)):
+        statement = (
+            select(loads.c.dataset_id, func.max(loads.c.through_seq))
+            .where(
+                loads.c.dataset_id.in_(some),
+                loads.c.status == LoadStatus.PUBLISHED,
+                loads.c.inbox_id == inbox_id,
+                loads.c.landing_run_id == loads.c.run_id,
+            )
+            .group_by(loads.c.dataset_id)
+        )
+        found.update((dataset_id, seq) for dataset_id, seq in connection.execute(statement))
+    return found
+
+
+def read_contract(connection: Connection, dataset_id: str) -> Contract | None:
+    """The contract of a dataset, if a load of it was ever published."""
+    statement = select(columns).where(columns.c.dataset_id == dataset_id).order_by(columns.c.position)
+    found = tuple(
+        Column(
+            header=row.header,
+            name=row.name,
+            type=ColumnType(Kind(row.kind), precision=row.precision, scale=row.scale, format=row.format),
+        )
+        for row in connection.execute(statement)
+    )
+    return Contract(found) if found else None
+
+
+def write_contract(connection: Connection, dataset_id: str, contract: Contract, load_id: int) -> None:
+    """Make this the contract of a dataset from load `load_id` on."""
+    of_dataset = columns.c.dataset_id == dataset_id
+    first_loads = {
+        (name, kind): first
+        for name, kind, first in connection.execute(
+            select(columns.c.name, columns.c.kind, columns.c.first_load).where(of_dataset)
+        )
+    }
+    connection.execute(delete(columns).where(of_dataset))
+    connection.execute(
+        insert(columns),
+        [
+            {
+                "dataset_id": dataset_id,
+                "position": position,
+                "header": column.header,
+                "name": column.name,
+                "kind": column.type.kind.value,
+                "precision": column.type.precision,
+                "scale": column.type.scale,
+                "format": column.type.format,
+                "first_load": first_loads.get((column.name, column.type.kind.value), load_id),
+                "last_load": load_id,
+            }
+            for position, column in enumerate(contract.columns)
+        ],
+    )
+
+
+def _select_records() -> Select[Any]:
+    return select(*(loads.c[field.name] for field in fields(LoadRecord)))
