@@ -4,6 +4,9 @@ Here: the one base class and the two families every room's own errors belong to.
 Not here: the errors of a single room; those live beside the code that raises them.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class PipelineError(Exception):
     """Something a person must be able to understand without reading code.
@@ -33,3 +36,13 @@ class PermanentError(PipelineError):
 
 class ConfigurationError(PermanentError):
     """A setting or the catalog is missing or wrong."""
+
+
+@contextmanager
+def about(dataset_id: str) -> Generator[None]:
+    """Errors that leave this block name the dataset, also those of rooms that do not know it."""
+    try:
+        yield
+    except PipelineError as error:
+        error.dataset_id = error.dataset_id or dataset_id
+        raise

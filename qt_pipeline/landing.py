@@ -29,6 +29,7 @@ from qt_pipeline.values import utc_now
 _DATA = "data.csv.zst"
 _MANIFEST = "manifest.json"
 _COMPRESSION = "zstd"
+_RUN_LETTERS = 8
 _FOLDER = re.compile(r"(?P<number>[0-9]{8,})-.+")
 
 
@@ -103,7 +104,7 @@ class Landing:
             if not (folder / _MANIFEST).exists():
                 _remove(folder)
         number = 1 + max((number for number, _ in folders), default=0)
-        folder = self._root / dataset_id / f"{number:08d}-{run_id[:8]}"
+        folder = self._root / dataset_id / f"{number:08d}-{run_id[:_RUN_LETTERS]}"
         folder.mkdir(parents=True, exist_ok=False)
         draft = Draft(dataset_id=dataset_id, number=number, folder=folder)
         try:
@@ -118,27 +119,25 @@ class Landing:
         Raises:
             NothingLandedError: there is none.
         """
-        return self._first(dataset_id, "", "Materialize quantemplate/dataset, or both assets, to download it first.")
+        landed = next(self._complete(dataset_id), None)
+        if landed is None:
+            raise NothingLandedError(
+                "No landed file was found.",
+                todo="Materialize both assets, to download it first.",
+                dataset_id=dataset_id,
+            )
+        return landed
 
-    def of_run(self, dataset_id: str, run_id: str) -> Landed:
-        """The landing that this run made.
+    def of_run(self, dataset_id: str, run_id: str) -> Landed | None:
+        """The complete landing that a run made, if it made one."""
+        its_own = (found for found in self._complete(dataset_id, run_id) if found.manifest.run_id == run_id)
+        return next(its_own, None)
 
-        Raises:
-            NothingLandedError: there is none.
-        """
-        return self._first(dataset_id, run_id, "Its download did not complete.")
-
-    def _first(self, dataset_id: str, run_id: str, todo: str) -> Landed:
-        for landed in self._complete(dataset_id):
-            if run_id in ("", landed.manifest.run_id):
-                return landed
-        raise NothingLandedError("No landed file was found.", todo=todo, dataset_id=dataset_id)
-
-    def _complete(self, dataset_id: str) -> Iterator[Landed]:
-        """Complete landings, newest first."""
+    def _complete(self, dataset_id: str, run_id: str = "") -> Iterator[Landed]:
+        """Complete landings, newest first; with `run_id` those that may be of that run."""
         for _, folder in sorted(self._folders(dataset_id), key=lambda entry: entry[0], reverse=True):
             manifest = folder / _MANIFEST
-            if manifest.exists():
+            if folder.name.endswith(run_id[:_RUN_LETTERS]) and manifest.exists():
                 yield Landed(Manifest.model_validate_json(manifest.read_text(encoding="utf-8")), folder)
 
     def _folders(self, dataset_id: str) -> list[tuple[int, UPath]]:

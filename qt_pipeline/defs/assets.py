@@ -1,0 +1,67 @@
+"""The two assets of a dataset id: its landed file, and its table.
+
+Here: their keys, partitions and descriptions. Not here: what landing and loading are (see ingest).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from qt_pipeline.defs import metadata
+from qt_pipeline.defs.partitions import datasets
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.ingest import Ingest
+from qt_pipeline.warehouse import VerificationError
+
+DATASET = dg.AssetKey(["quantemplate", "dataset"])
+TABLE = dg.AssetKey(["warehouse", "table"])
+COMPLETE = "complete"
+THROUGH_SEQ_TAG = "qt/through_seq"
+
+
+@dg.asset(
+    key=DATASET,
+    partitions_def=datasets,
+    group_name="quantemplate",
+    kinds={"quantemplate", "csv"},
+    description="The dataset's CSV as Quantemplate serves it, kept unchanged in the landing with its hash.",
+)
+def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]) -> dg.MaterializeResult[Any]:
+    """Download the dataset of this partition and keep the file."""
+    try:
+        outcome = ingest.land(context.partition_key, run_id=context.run_id)
+    except PipelineError as error:
+        raise metadata.failure(error) from None
+    context.instance.add_run_tags(context.run_id, {THROUGH_SEQ_TAG: str(outcome.landed.manifest.through_seq)})
+    return dg.MaterializeResult(metadata=metadata.of_landing(outcome))
+
+
+@dg.asset(
+    key=TABLE,
+    deps=[DATASET],
+    partitions_def=datasets,
+    group_name="warehouse",
+    kinds={"sql"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            COMPLETE,
+            asset=TABLE,
+            description="Rows, and the exact sum of every column of numbers, agree between file, staging and table.",
+        )
+    ],
+    description="The dataset as a SQL table: typed from the landed file, verified, replaced in one transaction.",
+)
+def table(
+    context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Publish the landed file of this run, else the newest one, as the table of this partition's dataset."""
+    try:
+        outcome = ingest.load(context.partition_key, run_id=context.run_id)
+    except VerificationError as error:
+        yield dg.AssetCheckResult(passed=False, check_name=COMPLETE, metadata=metadata.of_difference(error))
+        raise metadata.failure(error) from None
+    except PipelineError as error:
+        raise metadata.failure(error) from None
+    yield dg.MaterializeResult(metadata=metadata.of_load(outcome))
+    yield dg.AssetCheckResult(passed=True, check_name=COMPLETE, metadata=metadata.of_sums(outcome))

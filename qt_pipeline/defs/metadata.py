@@ -1,0 +1,105 @@
+"""What a person sees of a run in the Dagster UI: outcomes as metadata, errors as failures.
+
+Here: names and forms of metadata. Not here: any figure that the outcome does not bring along.
+"""
+
+import dagster as dg
+
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.ingest import LandOutcome, LoadOutcome, Preview
+from qt_pipeline.landing import Landed
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
+from qt_pipeline.warehouse import VerificationError
+
+Metadata = dict[str, dg.MetadataValue]
+
+
+def of_landing(outcome: LandOutcome) -> Metadata:
+    """What is known of a download."""
+    return {
+        **_provenance(outcome.landed),
+        "bytes stored": dg.MetadataValue.int(outcome.landed.manifest.stored_bytes),
+        "bytes on the wire": dg.MetadataValue.int(outcome.download.wire_bytes),
+        "download tries": dg.MetadataValue.int(outcome.download.attempts),
+        "seconds: download": dg.MetadataValue.float(round(outcome.download.seconds, 3)),
+    }
+
+
+def of_load(outcome: LoadOutcome) -> Metadata:
+    """What is known of a published load."""
+    load = outcome.load
+    metadata: Metadata = {
+        "dagster/table_name": dg.MetadataValue.text(outcome.dataset.table),
+        "dagster/partition_row_count": dg.MetadataValue.int(load.totals.rows),
+        "rows": dg.MetadataValue.int(load.totals.rows),
+        "dagster/column_schema": dg.MetadataValue.table_schema(_schema(outcome.contract)),
+        "load": dg.MetadataValue.int(load.load_id),
+        "replaced load": _maybe_int(load.replaced_load_id),
+        **_provenance(outcome.landed),
+        "seconds: inspect": dg.MetadataValue.float(round(outcome.inspect_seconds, 3)),
+        "seconds: stage": dg.MetadataValue.float(round(load.stage_seconds, 3)),
+        "seconds: publish": dg.MetadataValue.float(round(load.publish_seconds, 3)),
+    }
+    if outcome.preview is not None:
+        metadata["preview"] = dg.MetadataValue.md(_markdown(outcome.preview))
+    return metadata
+
+
+def of_sums(outcome: LoadOutcome) -> Metadata:
+    """The sums that agree between file, staging table and table."""
+    totals = outcome.load.totals
+    sums: Metadata = {f"sum of {name}": dg.MetadataValue.text(f"{total:f}") for name, total in totals.sums.items()}
+    return {"rows": dg.MetadataValue.int(totals.rows), **sums}
+
+
+def of_difference(error: VerificationError) -> Metadata:
+    """Which figure differed, and where."""
+    return {
+        "where": dg.MetadataValue.text(error.stage),
+        "difference": dg.MetadataValue.text(error.verification.difference),
+        "rows in the file": dg.MetadataValue.int(error.verification.expected.rows),
+        "rows found": dg.MetadataValue.int(error.verification.found.rows),
+    }
+
+
+def failure(error: PipelineError) -> dg.Failure:
+    """The failure of a run, with the explanation and the next step as the first thing one sees.
+
+    Raise it `from None`: what lies below our own errors may repeat values of rows.
+    """
+    metadata = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
+    return dg.Failure(str(error), metadata={k: dg.MetadataValue.text(v) for k, v in metadata.items() if v})
+
+
+def _provenance(landed: Landed) -> Metadata:
+    manifest = landed.manifest
+    return {
+        "dagster/uri": dg.MetadataValue.text(landed.uri),
+        "sha256": dg.MetadataValue.text(manifest.sha256),
+        "bytes": dg.MetadataValue.int(manifest.bytes),
+        "trace id": dg.MetadataValue.text(manifest.trace_id),
+        "event": dg.MetadataValue.text(manifest.event_id or "none: asked for by hand"),
+        "events covered up to": dg.MetadataValue.int(manifest.through_seq),
+    }
+
+
+def _schema(contract: Contract) -> dg.TableSchema:
+    own = [
+        dg.TableColumn(LOAD_COLUMN, "integer", description="The load that brought the row: a line of _qt_loads."),
+        dg.TableColumn(ROW_COLUMN, "integer", description="The line of the landed file on which the row begins."),
+    ]
+    return dg.TableSchema([*(dg.TableColumn(c.name, str(c.type)) for c in contract.columns), *own])
+
+
+def _maybe_int(value: int | None) -> dg.MetadataValue:
+    return dg.MetadataValue.null() if value is None else dg.MetadataValue.int(value)
+
+
+def _markdown(preview: Preview) -> str:
+    lines = [preview.columns, ["---"] * len(preview.columns), *preview.rows]
+    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+
+
+def _cell(value: str | None) -> str:
+    text = " ".join((value or "").splitlines())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

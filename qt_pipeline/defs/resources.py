@@ -1,0 +1,92 @@
+"""What assets and sensors are given: plain objects of the rooms below, made from the settings.
+
+Here: how the rooms are put together. Not here: what they do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+import dagster as dg
+
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.dispatch import Policy
+from qt_pipeline.inbox import Inbox, open_inbox
+from qt_pipeline.ingest import Ingest
+from qt_pipeline.landing import Landing
+from qt_pipeline.liveness import RunLocks
+from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
+from qt_pipeline.settings import Settings, load_settings
+from qt_pipeline.warehouse import Warehouse, open_warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """What the sensor needs to plan deliveries and to carry a plan out."""
+
+    inbox: Inbox
+    warehouse: Warehouse
+    catalog: Catalog
+    locks: RunLocks
+    policy: Policy
+    missing_credentials: Sequence[str]
+
+
+# A code server evaluates the sensor every few seconds: databases are opened once, settings and catalog read each time.
+_inbox = cache(open_inbox)
+_warehouse = cache(open_warehouse)
+
+
+@dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
+def ingest_resource(context: dg.InitResourceContext) -> Ingest:
+    """The steps; in a run, also the sign that its process lives."""
+    settings = load_settings()
+    if context.run is not None:
+        _locks(settings).hold(context.run.run_id)
+    return Ingest(
+        client=_client(settings),
+        missing_credentials=settings.missing_credentials,
+        inbox=_inbox(settings.inbox_url),
+        landing=Landing(settings.landing_url),
+        warehouse=_warehouse(settings.warehouse_url),
+        catalog=load_catalog(settings.catalog),
+    )
+
+
+@dg.resource(description="The inbox of events, the ledger, and the rules for trying again.")
+def dispatcher_resource() -> Dispatcher:
+    """What the sensor works with."""
+    settings = load_settings()
+    return Dispatcher(
+        inbox=_inbox(settings.inbox_url),
+        warehouse=_warehouse(settings.warehouse_url),
+        catalog=load_catalog(settings.catalog),
+        locks=_locks(settings),
+        policy=Policy(attempts=settings.delivery_attempts, delay=timedelta(seconds=settings.delivery_delay_seconds)),
+        missing_credentials=settings.missing_credentials,
+    )
+
+
+def _locks(settings: Settings) -> RunLocks:
+    return RunLocks(settings.state_dir / "runs")
+
+
+def _client(settings: Settings) -> QuantemplateClient | None:
+    if not (settings.client_id and settings.client_secret and settings.organisation_id):
+        return None
+    return QuantemplateClient(
+        ClientConfig(
+            api_url=settings.api_url,
+            token_url=settings.token_url,
+            organisation_id=settings.organisation_id,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            read_timeout_seconds=settings.read_timeout_seconds,
+            attempts=settings.request_attempts,
+            retry_after_cap_seconds=settings.retry_after_cap_seconds,
+            not_ready_seconds=settings.not_ready_seconds,
+            allow_unproven_end=settings.allow_unproven_end,
+        )
+    )

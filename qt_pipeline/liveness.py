@@ -1,0 +1,67 @@
+"""Which runs have a living process on this machine.
+
+Here: a lock of the operating system for each run, held by its process and released by nothing but its end, however it
+ends. So no process id is compared and no heartbeat can be late.
+Not here: what is done about a run whose process is gone (see dispatch).
+"""
+
+import time
+from enum import Enum, auto
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_SWEEP_SECONDS = 86_400
+
+
+class Process(Enum):
+    """What is known of a run's process. `UNSEEN`: it has not come as far as to take the lock, or ran elsewhere."""
+
+    ALIVE = auto()
+    GONE = auto()
+    UNSEEN = auto()
+
+
+class RunLocks:
+    """The locks of all runs on this machine, as files in one folder."""
+
+    # Held until the process ends: a run is over only when nothing more can be reported of it.
+    _held: dict[str, FileLock] = {}  # noqa: RUF012  # one process, one register
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def hold(self, run_id: str) -> None:
+        """Hold the lock of `run_id` until this process ends. Calling it again changes nothing."""
+        if run_id in self._held:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        lock = FileLock(self._path(run_id), timeout=0)
+        lock.acquire()
+        self._held[run_id] = lock
+
+    def look(self, run_id: str) -> Process:
+        """What is known of the process of `run_id`."""
+        path = self._path(run_id)
+        if run_id in self._held:
+            return Process.ALIVE
+        if not path.exists():
+            return Process.UNSEEN
+        return Process.GONE if _is_free(path) else Process.ALIVE
+
+    def _path(self, run_id: str) -> Path:
+        return self._folder / f"{run_id}.lock"
+
+    def _sweep(self) -> None:
+        for path in self._folder.glob("*.lock"):
+            if time.time() - path.stat().st_mtime > _SWEEP_SECONDS and _is_free(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False

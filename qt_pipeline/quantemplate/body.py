@@ -1,0 +1,141 @@
+"""The body of a download: undone from gzip, recognised as CSV rather than a web page, and proven whole.
+
+Here: everything that can be said about the bytes without reading them as CSV.
+Not here: status and headers of the exchange (see client), rows and columns (see tabular).
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from qt_pipeline.errors import PermanentError, TransientError
+from qt_pipeline.quantemplate.transport import RequestFailedError
+
+_PIECE_BYTES: Final = 256 * 1024
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_DOCUMENT_TYPE: Final = re.compile(r"html|json|xml", re.IGNORECASE)
+_HEAD_BYTES: Final = 1024
+_MARKUP: Final = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s|html[\s>]|\?xml\s)", re.IGNORECASE)
+_JSON: Final = re.compile(rb"(\xef\xbb\xbf)?\s*[\[{]")
+
+
+class BrokenBodyError(RequestFailedError):
+    """The body ended before its end, or its gzip is damaged. A repeat may bring the whole."""
+
+
+class UnprovenEndError(PermanentError):
+    """The body was closed without length, chunking or gzip: nobody can tell whether all of it came."""
+
+
+class EmptyBodyError(TransientError):
+    """The answer is complete and has not one byte, not even a header line."""
+
+
+class UnexpectedContentError(PermanentError):
+    """The answer is a web page, a JSON document or an encoding that was not asked for: not CSV."""
+
+
+class Body:
+    """The decoded bytes of one answer, to be iterated once, in pieces of bounded size.
+
+    The iteration ends normally only if the body is whole; `wire_bytes` and `decoded_bytes` count as it goes.
+    `response` must not have been read, and must not be decoded by requests.
+
+    Raises:
+        UnexpectedContentError: at construction by the headers, or at the first piece by the first bytes.
+        BrokenBodyError: while iterating; what came before must be thrown away.
+        UnprovenEndError: at the end, unless `allow_unproven_end`.
+        EmptyBodyError: at the end.
+    """
+
+    def __init__(self, response: requests.Response, *, allow_unproven_end: bool) -> None:
+        self.content_type = response.headers.get("content-type")
+        self.wire_bytes = 0
+        self.decoded_bytes = 0
+        self._raw = response.raw
+        # Asked now: urllib3 counts the remaining length down.
+        self._framed = self._raw.chunked or self._raw.length_remaining is not None
+        self._allow_unproven_end = allow_unproven_end
+        if _DOCUMENT_TYPE.search(self._media_type):
+            raise _unexpected(f"the content type {self._media_type!r}")
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise _unexpected("a content encoding that was not asked for")
+        self._gzipped = encoding.endswith("gzip")
+
+    def __iter__(self) -> Iterator[bytes]:
+        decoded = _gunzip(self._wire()) if self._gzipped else self._wire()
+        for piece in self._refuse_documents(decoded):
+            self.decoded_bytes += len(piece)
+            yield piece
+        # A gzip stream carries its own end (RFC 1952, 2.3.1), and has reached it here if it had a beginning.
+        proven = self._framed or (self._gzipped and self.wire_bytes > 0)
+        if not (proven or self._allow_unproven_end):
+            raise UnprovenEndError(
+                "The download was closed without a length, so its end cannot be proven.",
+                todo="Ask whoever runs the proxy in between; QT_ALLOW_UNPROVEN_END=true accepts the risk.",
+            )
+        if not self.decoded_bytes:
+            raise EmptyBodyError(
+                "The download has zero bytes, not even a header.", todo="Look at the dataset in Quantemplate."
+            )
+
+    def _wire(self) -> Iterator[bytes]:
+        try:
+            for piece in self._raw.stream(_PIECE_BYTES, decode_content=False):
+                self.wire_bytes += len(piece)
+                yield piece
+        except HTTPError as error:
+            # `from None`: urllib3's words may quote bytes of the body.
+            kind = type(error).__name__
+            raise BrokenBodyError(f"The download broke off after {self.wire_bytes} bytes ({kind}).") from None
+
+    def _refuse_documents(self, decoded: Iterator[bytes]) -> Iterator[bytes]:
+        """Look at the first bytes before any is passed on."""
+        head = b""
+        for piece in decoded:
+            head += piece
+            if len(head) >= _HEAD_BYTES:
+                break
+        # A CSV header may well begin with a bracket; a body that does not even claim to be CSV gets no such credit.
+        if _MARKUP.match(head) or ("csv" not in self._media_type and _JSON.match(head)):
+            raise _unexpected("a web page or a document instead of CSV")
+        if head:
+            yield head
+        yield from decoded
+
+    @property
+    def _media_type(self) -> str:
+        return (self.content_type or "").partition(";")[0].strip().lower()
+
+
+def _gunzip(wire: Iterable[bytes]) -> Iterator[bytes]:
+    """Undo gzip with bounded memory. Members may follow one another (RFC 1952, 2.2); each must be complete."""
+    member = zlib.decompressobj(_GZIP)
+    begun = False
+    for data in wire:
+        begun = True
+        rest = data
+        while rest:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP)
+            try:
+                piece = member.decompress(rest, _PIECE_BYTES)
+            except zlib.error:
+                raise BrokenBodyError("The gzip stream of the download is damaged.") from None
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            if piece:
+                yield piece
+    if begun and not member.eof:
+        raise BrokenBodyError("The gzip stream of the download ended before its end.")
+
+
+def _unexpected(found: str) -> UnexpectedContentError:
+    return UnexpectedContentError(
+        f"Quantemplate's answer has {found}.",
+        todo="Often this is the login or error page of a proxy in between: check QT_API_URL and HTTPS_PROXY.",
+    )

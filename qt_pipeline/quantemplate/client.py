@@ -1,0 +1,174 @@
+"""The vendor's API: one dataset, downloaded whole and proven whole, or an error that says why not.
+
+Here: addresses, headers and what each status of an answer means.
+Not here: where the bytes go and what is in them; the caller gives a sink and gets figures.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol, TypeAlias
+from urllib.parse import quote
+
+import requests
+from pydantic import SecretStr
+
+from qt_pipeline.errors import PermanentError, PipelineError
+from qt_pipeline.quantemplate.auth import AccessToken, TokenSource
+from qt_pipeline.quantemplate.body import Body
+from qt_pipeline.quantemplate.retry import NotReadyError, Patience
+from qt_pipeline.quantemplate.transport import Timeouts, get, refuse_unavailable
+
+_TODO: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "Check that the API user is active and belongs to QT_ORGANISATION_ID.",
+    HTTPStatus.FORBIDDEN: (
+        "Most often the dataset is not shared with the API user: share it with that user ('can edit') or with the "
+        "whole organisation, in Quantemplate."
+    ),
+    HTTPStatus.NOT_FOUND: "Check the dataset's id, QT_ORGANISATION_ID, and that the dataset was not deleted.",
+}
+
+
+class RefusedError(PermanentError):
+    """The API answered with a status that a repeat will not change, such as 403 or 404."""
+
+
+class UnauthorisedError(RefusedError):
+    """The API rejects an access token (401), a fresh one too."""
+
+
+class Sink(Protocol):
+    """Where decoded bytes go; a binary file, for one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+        ...
+
+
+OpenSink: TypeAlias = Callable[[], AbstractContextManager[Sink]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """Whom to ask, as whom, and with how much patience. The settings of the same names describe the fields.
+
+    `backoff_base_seconds` scales every wait between tries.
+    """
+
+    api_url: str
+    token_url: str
+    organisation_id: str
+    client_id: str
+    client_secret: SecretStr
+    connect_timeout_seconds: float = 10
+    read_timeout_seconds: float = 60
+    attempts: int = 5
+    retry_after_cap_seconds: float = 120
+    not_ready_seconds: float = 300
+    allow_unproven_end: bool = False
+    backoff_base_seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A download that is whole.
+
+    `bytes` counts the decoded CSV, `wire_bytes` what travelled, `seconds` all tries and the waits between them.
+    """
+
+    bytes: int
+    wire_bytes: int
+    content_type: str | None
+    attempts: int
+    seconds: float
+    trace_id: str
+
+
+class QuantemplateClient:
+    """Quantemplate's API as one API user. Its token is shared; any number of threads may use one client."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._timeouts = Timeouts(config.connect_timeout_seconds, config.read_timeout_seconds)
+        self._tokens = TokenSource(config.token_url, config.client_id, config.client_secret, self._timeouts)
+        self._patience = Patience(
+            attempts=config.attempts,
+            retry_after_cap_seconds=config.retry_after_cap_seconds,
+            not_ready_seconds=config.not_ready_seconds,
+            base_seconds=config.backoff_base_seconds,
+        )
+
+    def download_dataset(
+        self, dataset_id: str, open_sink: OpenSink, *, trace_id: str, version: int | None = None
+    ) -> Download:
+        """Stream the dataset's CSV (its newest version, unless one is given) into a sink.
+
+        Each try whose answer is promising calls `open_sink` anew. A sink that is left by an exception holds the
+        beginning of something and must be thrown away; the one that is left normally holds the whole.
+
+        Args:
+            dataset_id: The dataset's id at the vendor.
+            open_sink: Gives a context manager around a fresh sink. Its own errors are passed on as they are.
+            trace_id: Sent as `X-QT-Trace-Id`, for the vendor's support.
+            version: A version of the dataset, as the vendor counts.
+
+        Raises:
+            NotReadyError: 204 for longer than `not_ready_seconds`.
+            EmptyBodyError: an answer of zero bytes.
+            RequestFailedError: the last of several tries failed; `BrokenBodyError` if its body was cut short.
+            RefusedError: 401 with a fresh token, 403, 404 or another status that no repeat changes.
+            UnexpectedContentError, UnprovenEndError: what came is not CSV, or not provably all of it.
+            RedirectError, CredentialsError, TokenAnswerError, ConfigurationError: a person must look at the settings.
+        """
+        config = self._config
+        url = f"{config.api_url}/organisations/{quote(config.organisation_id, safe='')}"
+        url += f"/datasets/{quote(dataset_id, safe='')}"
+        if version is not None:
+            url += f"?version={version:d}"
+        headers = {"Accept": "text/csv", "Accept-Encoding": "gzip", "X-QT-Trace-Id": trace_id}
+        started = time.monotonic()
+        tries = itertools.count(1)
+
+        def attempt() -> Download:
+            number = next(tries)
+            try:
+                body = self._receive_authorised(url, headers, open_sink)
+            except PipelineError as error:
+                # The rooms below know addresses and bytes, not datasets.
+                error.dataset_id = error.dataset_id or dataset_id
+                raise
+            seconds = time.monotonic() - started
+            return Download(body.decoded_bytes, body.wire_bytes, body.content_type, number, seconds, trace_id)
+
+        return self._patience.call(attempt)
+
+    def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink) -> Body:
+        token = self._tokens.current()
+        # A token may be revoked, or expire on its way: once more with a fresh one.
+        with suppress(UnauthorisedError):
+            return self._receive(url, headers, token, open_sink)
+        return self._receive(url, headers, self._tokens.replace(token), open_sink)
+
+    def _receive(self, url: str, headers: dict[str, str], token: AccessToken, open_sink: OpenSink) -> Body:
+        with get(url, authorise=token, headers=headers, timeouts=self._timeouts) as response:
+            _refuse_all_but_content(response)
+            body = Body(response, allow_unproven_end=self._config.allow_unproven_end)
+            with open_sink() as sink:
+                for piece in body:
+                    sink.write(piece)
+            return body
+
+
+def _refuse_all_but_content(response: requests.Response) -> None:
+    refuse_unavailable(response, "Quantemplate")
+    status = response.status_code
+    if status == HTTPStatus.NO_CONTENT:
+        raise NotReadyError(
+            "Quantemplate has no content for it (204).", todo="It may be under way still: look at it in Quantemplate."
+        )
+    if status != HTTPStatus.OK:
+        refusal = UnauthorisedError if status == HTTPStatus.UNAUTHORIZED else RefusedError
+        raise refusal(f"Quantemplate answered {status}.", todo=_TODO.get(status, "Check QT_API_URL."))

@@ -1,0 +1,112 @@
+"""The vendor's webhook events: both documented envelopes, read into one value.
+
+Here: what counts as an event and which of its fields are kept.
+Not here: how an event arrives (see relay), where it waits (see inbox), what is done about it (see dispatch).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn, cast
+
+from qt_pipeline.errors import PermanentError
+from qt_pipeline.values import is_dataset_id
+
+DATASET_UPDATED: Final = "DatasetUpdated"
+PIPELINE_COMPLETED: Final = "PipelineCompleted"
+
+_LONGEST_TEXT: Final = 200
+
+
+class NotAnEventError(PermanentError):
+    """A request's body is not an event of Quantemplate. The message never quotes the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A hint that something changed: only its ids are used, the data is fetched anew.
+
+    `event_id` is the sender's, or `sha256:` and the hash of the body where the sender gives none. `created` is kept as
+    sent, its format is not specified. The other ids are those that the event's type is documented to carry.
+    """
+
+    event_id: str
+    name: str
+    created: str | None = None
+    dataset_id: str | None = None
+    pipeline_id: str | None = None
+    pipeline_execution_id: str | None = None
+    status: str | None = None
+
+
+def parse_event(body: bytes) -> Event:
+    """Read an event in either documented envelope (`id`, `name` or `eventId`, `eventName`).
+
+    A type that nobody handles is an event too, and its payload is not looked into.
+
+    Raises:
+        NotAnEventError: the body is not JSON in UTF-8, has no type, or lacks what its type must carry.
+    """
+    envelope = _object(_json(body), "body")
+    payload = _object(envelope.get("payload") or {}, "payload")
+    name = _text(envelope, "name") or _text(envelope, "eventName") or _text(payload, "eventName")
+    if name is None:
+        raise NotAnEventError("The body names no event type.")
+    event_id = _text(envelope, "id") or _text(envelope, "eventId") or f"sha256:{hashlib.sha256(body).hexdigest()}"
+    created = _created(envelope)
+    if name == DATASET_UPDATED:
+        return Event(event_id, name, created, dataset_id=_dataset_id(payload))
+    if name == PIPELINE_COMPLETED:
+        return Event(
+            event_id,
+            name,
+            created,
+            pipeline_id=_text(payload, "pipelineId"),
+            pipeline_execution_id=_text(payload, "pipelineExecutionId"),
+            status=_text(payload, "status"),
+        )
+    return Event(event_id, name, created)
+
+
+def _json(body: bytes) -> object:
+    try:
+        # Some senders put a byte order mark in front, which JSON itself does not allow.
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # `from None`: the cause would carry the body into logs.
+        raise NotAnEventError("The body is not JSON in UTF-8.") from None
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _object(value: object, place: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise NotAnEventError(f"The {place} is not a JSON object.")
+    return cast("dict[str, object]", value)
+
+
+def _text(fields: Mapping[str, object], key: str) -> str | None:
+    """The text under `key`; nothing where it is absent, null or empty."""
+    value = fields.get(key)
+    if value is None or value == "":
+        return None
+    # Printable: a lone surrogate or a NUL could not be stored, a line break would forge a log line.
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
+        raise NotAnEventError(f"The field {key} is not a printable text of at most {_LONGEST_TEXT} characters.")
+    return value
+
+
+def _created(envelope: Mapping[str, object]) -> str | None:
+    value = envelope.get("created")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _text({"created": str(value) if is_number else value}, "created")
+
+
+def _dataset_id(payload: Mapping[str, object]) -> str:
+    dataset_id = _text(payload, "datasetId")
+    if dataset_id is None or not is_dataset_id(dataset_id):
+        raise NotAnEventError(f"A {DATASET_UPDATED} event needs the id of a dataset in payload.datasetId.")
+    return dataset_id

@@ -1,0 +1,99 @@
+"""How often and how patiently a download is tried.
+
+Here: the waits between tries and the words after the last.
+Not here: what a try is (see client), which failure is which (see transport and body).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
+
+from qt_pipeline.errors import TransientError
+from qt_pipeline.quantemplate.transport import RequestFailedError
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class NotReadyError(TransientError):
+    """The vendor has no content for the dataset yet (204)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Two budgets: `attempts` for failures in a row, `not_ready_seconds` for a vendor that is not ready.
+
+    Waits grow from `base_seconds` (four times that while not ready), doubling up to sixty times it, with jitter on
+    top. A `Retry-After` that is longer is obeyed up to `retry_after_cap_seconds`.
+    """
+
+    attempts: int
+    retry_after_cap_seconds: float
+    not_ready_seconds: float
+    base_seconds: float
+
+    def call(self, attempt: Callable[[], T]) -> T:
+        """The result of `attempt`, tried again on RequestFailedError and NotReadyError, at once on no other error.
+
+        Raises:
+            TransientError: of the type of the last failure, with how often and how long it was tried.
+        """
+        base = self.base_seconds
+        while_not_ready = Retrying(
+            retry=retry_if_exception_type(NotReadyError),
+            stop=stop_before_delay(self.not_ready_seconds),
+            wait=wait_exponential(multiplier=4 * base, max=60 * base) + wait_random(0, base),
+            before_sleep=_log_wait,
+            retry_error_callback=_give_up,
+        )
+        while_failing = Retrying(
+            retry=retry_if_exception_type(RequestFailedError),
+            stop=stop_after_attempt(self.attempts),
+            wait=self._wait_after_failure,
+            before_sleep=_log_wait,
+            retry_error_callback=_give_up,
+        )
+        return while_not_ready(while_failing, attempt)
+
+    def _wait_after_failure(self, state: RetryCallState) -> float:
+        base = self.base_seconds
+        backoff = wait_exponential(multiplier=base, max=60 * base) + wait_random(0, base)
+        asked_for = getattr(_failure(state), "retry_after_seconds", None) or 0.0
+        return max(backoff(state), min(asked_for, self.retry_after_cap_seconds))
+
+
+def _failure(state: RetryCallState) -> TransientError:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, TransientError):
+        raise TypeError("only transient errors are tried again")
+    return error
+
+
+def _log_wait(state: RetryCallState) -> None:
+    error = _failure(state)
+    _log.info(
+        "Dataset %s: %s Try %d; the next in %.1f s.",
+        error.dataset_id,
+        error.what,
+        state.attempt_number,
+        state.upcoming_sleep,
+    )
+
+
+def _give_up(state: RetryCallState) -> NoReturn:
+    error = _failure(state)
+    tried = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
+    what = f"{error.what} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
+    raise type(error)(what, todo=error.todo, dataset_id=error.dataset_id) from None

@@ -1,0 +1,172 @@
+"""One exchange with the vendor over HTTP: who is asked, how long to wait, where a redirect may lead.
+
+Here: timeouts, proxies, redirects, and what a failed exchange is called.
+Not here: what an answer means (see client), its body (see body), how often to try (see retry).
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final, TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
+from urllib3.exceptions import HTTPError
+
+from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError
+from qt_pipeline.values import is_loopback_url, utc_now
+
+Authorise: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+
+_MOST_REDIRECTS: Final = 3
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class RequestFailedError(TransientError):
+    """An exchange failed in a way that a repeat may mend: no connection, no answer, a server under load.
+
+    `retry_after_seconds` is the wait that the server asked for, if it did.
+    """
+
+    retry_after_seconds: float | None = None
+
+
+class RedirectError(PermanentError):
+    """A redirect leads where this project does not follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The longest wait for a connection, and the longest silence within an answer, in seconds."""
+
+    connect: float
+    read: float
+
+
+class _OneHop(requests.Session):
+    # Even when told not to follow a redirect, requests reads its body whole and prepares the next request.
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002  # the signature of requests
+        return None
+
+
+@contextmanager
+def get(
+    url: str, *, authorise: Authorise, headers: Mapping[str, str], timeouts: Timeouts
+) -> Generator[requests.Response]:
+    """The answer to a GET, its body not read yet; it is closed at the end of the `with` block.
+
+    Up to three redirects are followed, to https or from loopback to loopback. Once a redirect has left the scheme, host
+    and port of `url`, nothing is authorised any more. Cookies are not kept. Proxy and certificates come from the
+    environment, except for loopback.
+
+    Raises:
+        RequestFailedError: there is no answer.
+        RedirectError: a redirect leads elsewhere, or there is one too many.
+        ConfigurationError: the address, the proxy or the certificates of the environment cannot be used.
+    """
+    for _ in range(1 + _MOST_REDIRECTS):
+        with _OneHop() as session:
+            session.trust_env = not is_loopback_url(url)
+            try:
+                response = session.get(
+                    url,
+                    headers=dict(headers),
+                    auth=authorise,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(timeouts.connect, timeouts.read),
+                )
+            except (OSError, HTTPError) as error:
+                raise unreachable(error, "Quantemplate") from None
+            with response:
+                if not response.is_redirect:
+                    yield response
+                    return
+                target = _redirect_target(response)
+                if _origin(target) != _origin(url):
+                    authorise = _unauthorised
+                url = target
+    raise RedirectError(f"Quantemplate redirected more than {_MOST_REDIRECTS} times.", todo="Check QT_API_URL.")
+
+
+def _unauthorised(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Not None: for None, requests would look into ~/.netrc.
+    return request
+
+
+def _redirect_target(response: requests.Response) -> str:
+    try:
+        target = urljoin(response.url, response.headers["location"])
+        scheme, _, _ = _origin(target)
+    except ValueError:
+        raise RedirectError(
+            "Quantemplate redirected to something that is no address.", todo="Check QT_API_URL."
+        ) from None
+    within_this_machine = is_loopback_url(response.url) and is_loopback_url(target)
+    if scheme == "https" or (scheme == "http" and within_this_machine):
+        return target
+    raise RedirectError("Quantemplate redirected to an address without https.", todo="Check QT_API_URL.")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def unreachable(error: Exception, peer: str) -> PipelineError:
+    """What to raise, `from None`, for an exchange with `peer` that ended in `error`.
+
+    The words of `error` are left out, and it must not be chained: it may quote a proxy's password or the answer.
+    """
+    kind = type(error).__name__
+    if isinstance(error, InvalidURL | InvalidSchema | MissingSchema):
+        return ConfigurationError(
+            f"The address of {peer}, or of a proxy, cannot be used ({kind}).",
+            todo="Check QT_API_URL, QT_TOKEN_URL and HTTPS_PROXY.",
+        )
+    if isinstance(error, OSError) and not isinstance(error, RequestException):
+        # The only plain OSError of requests: it looks for the file before it connects.
+        return ConfigurationError("The file of trusted certificates is missing.", todo="Check REQUESTS_CA_BUNDLE.")
+    if isinstance(error, requests.exceptions.SSLError):
+        return RequestFailedError(
+            f"No trusted connection to {peer} ({kind}).",
+            todo="Behind a proxy that inspects TLS, set REQUESTS_CA_BUNDLE to a file with its certificate.",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return RequestFailedError(
+            f"No way through the proxy to {peer} ({kind}).", todo="Check HTTPS_PROXY and NO_PROXY."
+        )
+    if isinstance(error, requests.Timeout):
+        return RequestFailedError(f"{peer} did not answer in time ({kind}).")
+    return RequestFailedError(f"No connection to {peer} ({kind}).")
+
+
+def refuse_unavailable(response: requests.Response, peer: str) -> None:
+    """Raise for the statuses that mean "later": 408, 429 and 5xx.
+
+    Raises:
+        RequestFailedError: with the wait that the server asked for (`Retry-After`).
+    """
+    status = response.status_code
+    later = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+    if status in later or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        error = RequestFailedError(f"{peer} answered {status}.")
+        error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
+        raise error
+
+
+def retry_after_seconds(value: str) -> float | None:
+    """The wait that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3); None for neither."""
+    try:
+        if value.strip().isdecimal():
+            return float(value)
+        moment = parsedate_to_datetime(value)
+        # A date "-0000" comes back naive; HTTP dates are always UTC.
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - utc_now()).total_seconds())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,10 @@
+"""The webhook: HTTP in, inbox out, in its own process.
+
+Here: who may post, what is accepted, and an answer only when the event is on disk.
+Not here: what happens to an event afterwards (see dispatch); how it is stored (see inbox).
+"""
+
+from qt_pipeline.relay.app import create_app
+from qt_pipeline.relay.server import serve
+
+__all__ = ["create_app", "serve"]

@@ -1,0 +1,74 @@
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from qt_pipeline.inbox import Inbox, database, open_inbox
+from qt_pipeline.relay import create_app
+from qt_pipeline.relay.server import build_server
+from qt_pipeline_tests.relay.running import OTHER_TOKEN, TOKEN, Relay, RelayProcess, port_in
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+    # Long enough for the threads of one test, short enough to wait for a refusal.
+    monkeypatch.setattr(database, "_WAIT_SECONDS", 1)
+    opened = open_inbox(f"sqlite:///{tmp_path}/inbox.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[Callable[[Sequence[str]], Relay]]:
+    """Start a relay with some tokens, in a thread, with the limits of the real process."""
+    stops: list[Callable[[], None]] = []
+
+    def start(tokens: Sequence[str]) -> Relay:
+        server = build_server(create_app(inbox, [SecretStr(token) for token in tokens]))
+        listener = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(20)
+
+        stops.append(stop)
+        return Relay(listener.getsockname()[1], tmp_path / "inbox.db")
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def relay(start_relay: Callable[[Sequence[str]], Relay]) -> Relay:
+    return start_relay([TOKEN, OTHER_TOKEN])
+
+
+@pytest.fixture
+def spawn_relay(tmp_path: Path) -> Iterator[Callable[[str], RelayProcess]]:
+    """Start a script that serves on port 0; its argument is the URL of the inbox."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def spawn(script: str) -> RelayProcess:
+        log = tmp_path / "relay.log"
+        inbox_file = tmp_path / "inbox.db"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-X", "dev", "-c", script, f"sqlite:///{inbox_file}"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        processes.append(process)
+        return RelayProcess(port_in(log, process), inbox_file, process, log)
+
+    yield spawn
+    for process in processes:
+        process.kill()
+        process.wait()
