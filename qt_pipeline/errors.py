@@ -19,7 +19,7 @@ class PipelineError(Exception):
         self.what = what
         self.todo = todo
         self.dataset_id = dataset_id
-        super().__init__(what, todo, dataset_id)
+        super().__init__(what)
 
     def __str__(self) -> str:
         subject = f"Dataset {self.dataset_id}: " if self.dataset_id else ""

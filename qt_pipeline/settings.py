@@ -8,6 +8,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -101,7 +102,14 @@ class Settings(BaseSettings):
     @field_validator("api_url", "token_url")
     @classmethod
     def _https_or_loopback(cls, value: str) -> str:
-        if value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value)):
+        try:
+            parts = urlsplit(value)
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("is not the address of a server")
+        if parts.scheme == "https" or (parts.scheme == "http" and is_loopback_url(value)):
             return value.rstrip("/")
         raise ValueError("must start with https:// (plain http is only for this machine)")
 

@@ -32,7 +32,7 @@ _STATES = {
 _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 
 
-@dg.sensor(
+@dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
     name="quantemplate_events",
     target=dg.AssetSelection.assets(DATASET, TABLE),
     minimum_interval_seconds=5,

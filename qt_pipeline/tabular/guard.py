@@ -15,8 +15,13 @@ import numpy as np
 from qt_pipeline.errors import PermanentError
 
 _COMMA, _QUOTE, _LF, _CR = (ord(c) for c in ',"\n\r')
+_NOWHERE = np.empty(0, dtype=np.int64)
 _BESIDE_QUOTE = np.isin(np.arange(256), (_COMMA, _QUOTE, _LF, _CR))
 _KEEP = "Nothing was loaded; the table keeps its rows. Correct the file at its source and publish it again."
+
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+Fault = tuple[int, str]
+"""A place in the bytes at hand, and what is wrong there."""
 
 
 class BadCsvError(PermanentError):
@@ -73,12 +78,15 @@ class CsvGuard:
     def _check(self, data: bytes, *, after: bytes) -> None:
         if not data:
             return
-        if (nul := data.find(b"\0")) >= 0:
-            self._refuse("a NUL character", data, nul)
         window = self._before + data + after
-        quotes = self._check_quotes(data, window)
+        quotes = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE) if b'"' in data else _NOWHERE
+        faults = [*_nul(data), *self._misplaced_quote(quotes, window)]
         if not self._blank_line_is_a_row:
-            self._check_blank_lines(data, window, quotes)
+            faults += self._blank_line(quotes, self._before + data)
+        if faults:
+            # The first place is also the surest: a misplaced quote turns inside and outside about for all that follows.
+            place, reason = min(faults)
+            raise BadCsvError(reason, line=self._line + count_lines(data[:place]), byte=self._byte + place)
         if quotes.size:
             self._in_quotes ^= bool(quotes.size % 2)
             if self._in_quotes:
@@ -88,35 +96,32 @@ class CsvGuard:
         self._line += count_lines(data)
         self._byte += len(data)
 
-    def _check_quotes(self, data: bytes, window: bytes) -> np.ndarray:
-        if b'"' not in data:
-            return np.empty(0, dtype=np.int64)
+    def _misplaced_quote(self, quotes: Places, window: bytes) -> list[Fault]:
+        if not quotes.size:
+            return []
         # While every quote stands where RFC 4180 allows it, they open and close in turn (`""` closes and opens again).
         neighbours = _BESIDE_QUOTE[np.frombuffer(window, dtype=np.uint8)]
-        quotes = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _QUOTE)
         opening, closing = quotes[int(self._in_quotes) :: 2], quotes[int(not self._in_quotes) :: 2]
         stray = opening[~neighbours[opening]]
         loose = closing[~neighbours[closing + 2]]
-        if stray.size or loose.size:
-            place = int(min([*stray[:1], *loose[:1]]))
-            reason = "a quote inside a value that is not quoted, or more text after a closing quote"
-            self._refuse(reason, data, place)
-        return quotes
+        reason = "a quote inside a value that is not quoted, or more text after a closing quote"
+        return [(int(place), reason) for place in (*stray[:1], *loose[:1])]
 
-    def _check_blank_lines(self, data: bytes, window: bytes, quotes: np.ndarray) -> None:
+    def _blank_line(self, quotes: Places, window: bytes) -> list[Fault]:
         if not any(pair in window for pair in (b"\n\n", b"\n\r", b"\r\r")):
-            return
-        codes = np.frombuffer(window, dtype=np.uint8)[: len(data) + 1]
+            return []
+        codes = np.frombuffer(window, dtype=np.uint8)
         ends, starts = codes[:-1], codes[1:]
         blank = np.flatnonzero(
             ((ends == _LF) & ((starts == _LF) | (starts == _CR))) | ((ends == _CR) & (starts == _CR))
         )
         outside = blank[(np.searchsorted(quotes, blank) + self._in_quotes) % 2 == 0]
-        if outside.size:
-            self._refuse("a blank line", data, int(outside[0]))
+        return [(int(place), "a blank line") for place in outside[:1]]
 
-    def _refuse(self, reason: str, data: bytes, place: int) -> None:
-        raise BadCsvError(reason, line=self._line + count_lines(data[:place]), byte=self._byte + place)
+
+def _nul(data: bytes) -> list[Fault]:
+    place = data.find(b"\0")
+    return [(place, "a NUL character")] if place >= 0 else []
 
 
 def locate_fault(stream: BinaryIO, columns: int) -> BadCsvError | None:
@@ -151,7 +156,8 @@ class _Place:
         self._next_byte = 0
 
     def decoded_lines(self, stream: BinaryIO) -> Iterator[str]:
-        for raw in stream:
+        # A stream ends its lines at `\n` alone; the reader of rows must see a lone `\r` as an end too.
+        for raw in (line for part in stream for line in part.splitlines(keepends=True)):
             self.line += 1
             self.line_byte = self._next_byte
             self._next_byte += len(raw)

@@ -84,13 +84,15 @@ def read_header(open_stream: OpenStream) -> Header:
         raise EmptyFileError
     record = head[:end]
     bare = record.removeprefix(_BOM)
-    guard = CsvGuard(first_line=1, first_byte=len(record) - len(bare), columns=2)
+    first_byte = len(record) - len(bare)
+    guard = CsvGuard(first_line=1, first_byte=first_byte, columns=2)
     guard.feed(bare)
     guard.finish()
     try:
-        text = record.decode("utf-8-sig")
+        text = bare.decode()
     except UnicodeDecodeError as error:
-        raise BadCsvError("bytes that are not UTF-8", line=1, byte=error.start) from None
+        line = 1 + count_lines(bare[: error.start])
+        raise BadCsvError("bytes that are not UTF-8", line=line, byte=first_byte + error.start) from None
     names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
     return Header(names=tuple(names), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from decimal import Context, Decimal
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
+from sqlite3 import Error as SQLiteError
 from typing import Any, cast
 
 import pyarrow as pa
@@ -140,6 +141,9 @@ class SqliteTarget:
             yield
         except DBAPIError as error:
             raise self._unavailable(error.orig) from error
+        except SQLiteError as error:
+            # From `append`, which calls the driver itself.
+            raise self._unavailable(error) from error
 
     def _unavailable(self, cause: object) -> TargetUnavailableError:
         return TargetUnavailableError(
