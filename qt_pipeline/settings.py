@@ -102,14 +102,9 @@ class Settings(BaseSettings):
     @field_validator("api_url", "token_url")
     @classmethod
     def _https_or_loopback(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            usable = False
-        if not usable:
+        if not _names_a_server(value):
             raise ValueError("is not the address of a server")
-        if parts.scheme == "https" or (parts.scheme == "http" and is_loopback_url(value)):
+        if value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value)):
             return value.rstrip("/")
         raise ValueError("must start with https:// (plain http is only for this machine)")
 
@@ -144,6 +139,14 @@ class Settings(BaseSettings):
             "QT_ORGANISATION_ID": self.organisation_id,
         }
         return tuple(name for name, value in needed.items() if not value)
+
+
+def _names_a_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _absolute_sqlite(url: str) -> str:

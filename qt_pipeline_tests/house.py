@@ -103,7 +103,7 @@ def _offences_of_environment(module: Module) -> Iterator[str]:
     looked_into = {
         id(node.value)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr != "copy")
+        if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr not in ("copy", "items"))
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "os":
