@@ -95,6 +95,8 @@ def load_catalog(path: Path) -> Catalog:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise _refused(path, f"line {mark.line + 1 if mark else '?'}: {error.problem}") from None
+    except OSError as error:
+        raise _refused(path, f"it cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, yaml.YAMLError):
         raise _refused(path, "it is not a YAML text in UTF-8") from None
     except ValidationError as error:

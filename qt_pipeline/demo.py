@@ -27,7 +27,7 @@ from qt_pipeline import sandbox
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
 from qt_pipeline.sandbox import ORGANISATION_ID, SANDBOX_DATASETS
-from qt_pipeline.settings import PROJECT_ROOT
+from qt_pipeline.settings import ENV_FILE_VARIABLE, PROJECT_ROOT
 from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_warehouse
 
 _CATALOG = Path(sandbox.__file__).with_name("datasets.yaml")
@@ -86,6 +86,7 @@ class Stack:
             "DAGSTER_HOME": str(state / "dagster"),
             "PYTHONUNBUFFERED": "1",
             "QT_API_URL": f"{sandbox_url}/v1",
+            ENV_FILE_VARIABLE: "",
             "QT_CATALOG": str(_CATALOG),
             "QT_CLIENT_ID": self.client_id,
             "QT_CLIENT_SECRET": self._client_secret,
@@ -95,7 +96,6 @@ class Stack:
             "QT_RELAY_TOKENS": self._relay_token,
             "QT_STATE_DIR": str(state),
             "QT_TOKEN_URL": f"{sandbox_url}/auth/realms/qt/protocol/openid-connect/token",
-            "QT_WAREHOUSE_SCHEMA": "",
             "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
             **self._settings,
         }
@@ -181,7 +181,8 @@ class Stack:
             # A session of its own: Ctrl-C reaches only this process, which ends the others in order.
             self._processes[name] = subprocess.Popen(  # noqa: S603  # our own commands
                 command,
-                cwd=PROJECT_ROOT,
+                # Not the project's root: Dagster lets a .env file in its working directory win over the environment.
+                cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

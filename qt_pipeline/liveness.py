@@ -37,8 +37,12 @@ class RunLocks:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        lock = FileLock(self._path(run_id), timeout=0)
+        # Locked first and then given its name: a look in between would find a file that nobody holds, call a run that
+        # has just begun gone, and itself hold the lock that the run asks for.
+        unseen = self._folder / f"{run_id}.new.lock"
+        lock = FileLock(unseen, timeout=0)
         lock.acquire()
+        unseen.replace(self._path(run_id))
         self._held[run_id] = lock
 
     def look(self, run_id: str) -> Process:

@@ -4,6 +4,7 @@ Here: names, defaults, limits and what a wrong value is told. The only module th
 Not here: what is done with a setting; datasets and their tables (see catalog).
 """
 
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,9 @@ def _project_root() -> Path:
 
 PROJECT_ROOT = _project_root()
 
+ENV_FILE_VARIABLE = "QT_ENV_FILE"
+"""Names another file than the project's `.env`; empty for none, so that the demo cannot meet the user's own settings."""
+
 _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 
 
@@ -37,9 +41,7 @@ class Settings(BaseSettings):
     same place from any working directory.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="QT_", env_file=PROJECT_ROOT / ".env", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="QT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     client_id: str | None = Field(None, description="Client id of the Quantemplate API user.")
     client_secret: SecretStr | None = Field(None, description="Client secret of the Quantemplate API user.")
@@ -51,13 +53,16 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Field(Path(".qt"), description="Folder for all local state.")
+    # These three may hold a password or a signature.
     warehouse_url: str = Field(
-        "", description="SQLAlchemy URL of the target database. Default: SQLite in the state folder."
+        "", repr=False, description="SQLAlchemy URL of the target database. Default: SQLite in the state folder."
     )
     warehouse_schema: str | None = Field(None, description="Schema of the tables, where the target has schemas.")
-    inbox_url: str = Field("", description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder.")
+    inbox_url: str = Field(
+        "", repr=False, description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder."
+    )
     landing_url: str = Field(
-        "", description="Folder or URL of the landed files. Default: a folder in the state folder."
+        "", repr=False, description="Folder or URL of the landed files. Default: a folder in the state folder."
     )
     catalog: Path = Field(
         Path("datasets.yaml"), description="The dataset catalog. A missing default file is an empty one."
@@ -163,8 +168,9 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message names each variable and never shows its value.
     """
+    env_file = os.environ.get(ENV_FILE_VARIABLE, str(PROJECT_ROOT / ".env"))
     try:
-        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic at run time
+        return Settings(_env_file=env_file or None, **overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic at run time
     except ValidationError as error:
         faults = (
             f"{'QT_' + str(fault['loc'][0]).upper() if fault['loc'] else 'Settings'}: "

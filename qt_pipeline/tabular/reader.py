@@ -6,6 +6,7 @@ Not here: types (see infer and typed).
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -21,6 +22,7 @@ from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, count_lines, locate
 OpenStream = Callable[[], BinaryIO]
 """Opens the same file from its beginning, each time it is called."""
 
+_LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 4 << 20
@@ -99,19 +101,13 @@ def read_header(open_stream: OpenStream) -> Header:
 
 def _end_of_record(head: bytes, *, complete: bool) -> int:
     """Where the first record ends, its line end included; -1 while that is not known."""
-    quotes = 0
-    start = 0
-    for place, code in enumerate(head):
-        if code not in b"\r\n":
-            continue
-        quotes += head.count(b'"', start, place)
-        start = place
-        if quotes % 2:
-            continue
-        if code == ord("\n"):
-            return place + 1
-        if place + 1 < len(head) or complete:
-            return place + 1 + (head[place + 1 : place + 2] == b"\n")
+    quotes = start = 0
+    for line_end in _LINE_END.finditer(head):
+        quotes += head.count(b'"', start, line_end.start())
+        start = line_end.start()
+        if quotes % 2 == 0:
+            may_grow = line_end[0] == b"\r" and line_end.end() == len(head) and not complete
+            return -1 if may_grow else line_end.end()
     return len(head) if complete else -1
 
 
