@@ -8,7 +8,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -29,7 +29,7 @@ def _project_root() -> Path:
 PROJECT_ROOT = _project_root()
 
 ENV_FILE_VARIABLE = "QT_ENV_FILE"
-"""Names another file than the project's `.env`; empty for none, so that the demo cannot meet the user's own settings."""
+"""Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
 
 _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 
@@ -168,9 +168,10 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message names each variable and never shows its value.
     """
-    env_file = os.environ.get(ENV_FILE_VARIABLE, str(PROJECT_ROOT / ".env"))
+    env_file = os.environ.get(ENV_FILE_VARIABLE, str(PROJECT_ROOT / ".env")) or None
+    values: dict[str, Any] = {"_env_file": env_file, **overrides}
     try:
-        return Settings(_env_file=env_file or None, **overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic at run time
+        return Settings(**values)
     except ValidationError as error:
         faults = (
             f"{'QT_' + str(fault['loc'][0]).upper() if fault['loc'] else 'Settings'}: "

@@ -7,6 +7,7 @@ Not here: quoting, which is the dialect's work (see the warehouse).
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 
 LOAD_COLUMN = "_qt_load"
 """The last but one column of each table: the ledger's number of the load a row came with."""
@@ -77,7 +78,7 @@ def is_identifier(header: str) -> bool:
     words = [word.lower() for word in _WORD.findall(header)]
     return any(
         (word in _IDENTIFIER_WORDS or word.endswith(_IDENTIFIER_ENDINGS)) and following != "of"
-        for word, following in zip(words, [*words[1:], ""], strict=True)
+        for word, following in pairwise([*words, ""])
     )
 
 
