@@ -4,6 +4,7 @@ Here: reading and checking it, and the answer for one dataset id, listed or not.
 Not here: column types (see tabular), how a table is written (see warehouse).
 """
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Literal
 
@@ -81,6 +82,20 @@ class Catalog:
         )
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML whose keys are unique, as YAML 1.2 (3.2.1.1) has it; PyYAML lets the last of two win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # inherited
+        """The mapping of a node; refuses a key that occurs twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} occurs twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_catalog(path: Path) -> Catalog:
     """Read the catalog at `path`; a file that does not exist is an empty catalog.
 
@@ -90,7 +105,7 @@ def load_catalog(path: Path) -> Catalog:
     if not path.exists():
         return Catalog(_File())
     try:
-        document: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document: object = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506  # a SafeLoader
         file = _File.model_validate({} if document is None else document)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

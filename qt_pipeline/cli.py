@@ -44,7 +44,7 @@ def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] 
     local_demo.prepare_dagster_home(home)
     os.chdir(PROJECT_ROOT)
     command = local_demo.dagster_dev(port)
-    os.execve(command[0], command, {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(home))})  # noqa: S606
+    os.execve(command[0], command, {"DAGSTER_HOME": str(home), **os.environ})  # noqa: S606  # our own command
 
 
 @app.command()

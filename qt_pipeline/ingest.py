@@ -36,7 +36,7 @@ class NoRowsError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class LandOutcome:
-    """A download that is landed.."""
+    """A download that is landed."""
 
     dataset: Dataset
     landed: Landed

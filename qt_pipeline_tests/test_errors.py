@@ -1,0 +1,36 @@
+import pytest
+
+from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError, about
+
+
+def test_an_error_says_to_which_dataset_what_happened_and_what_to_do() -> None:
+    error = PipelineError("It broke.", todo="Mend it.", dataset_id="d-one")
+    assert str(error) == "Dataset d-one: It broke. Mend it."
+
+
+def test_what_is_not_known_leaves_no_gap() -> None:
+    assert str(PipelineError("It broke.")) == "It broke."
+    assert str(PipelineError("It broke.", dataset_id="d-one")) == "Dataset d-one: It broke."
+    assert str(PipelineError("It broke.", todo="Mend it.")) == "It broke. Mend it."
+
+
+def test_a_wrong_setting_does_not_mend_itself() -> None:
+    assert issubclass(ConfigurationError, PermanentError)
+    assert not issubclass(PermanentError, TransientError)
+
+
+def test_an_error_leaves_a_block_with_the_name_of_its_dataset() -> None:
+    with pytest.raises(TransientError, match=r"^Dataset d-one: It broke\.$"), about("d-one"):
+        raise TransientError("It broke.")
+
+
+def test_a_dataset_that_is_named_already_keeps_its_name() -> None:
+    with pytest.raises(PipelineError, match=r"^Dataset d-inner: "), about("d-outer"):
+        raise PipelineError("It broke.", dataset_id="d-inner")
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    error = ValueError("not ours")
+    with pytest.raises(ValueError, match="not ours") as caught, about("d-one"):
+        raise error
+    assert caught.value is error

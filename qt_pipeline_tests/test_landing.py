@@ -1,0 +1,253 @@
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import suppress
+from datetime import UTC
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qt_pipeline.landing import Draft, Landed, Landing, Manifest, NothingLandedError, Provenance
+from qt_pipeline.values import utc_now
+
+DATASET = "d-one"
+CSV = b"Reference,Amount\n" + b"007,1.25\n" * 1000
+
+
+@pytest.fixture(params=["folder", "object store"])
+def landing(request: pytest.FixtureRequest, tmp_path: Path) -> Landing:
+    return Landing(str(tmp_path / "landing") if request.param == "folder" else f"memory://landing-{uuid.uuid4()}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "landing"
+
+
+def provenance(run_id: str, *, through_seq: int = 0) -> Provenance:
+    return Provenance(run_id, f"trace of {run_id}", "inbox-1", through_seq, "event-1" if through_seq else None)
+
+
+def fill(draft: Draft, *pieces: bytes) -> None:
+    with draft.sink() as sink:
+        for piece in pieces:
+            sink.write(piece)
+
+
+def land(landing: Landing, run_id: str, csv: bytes = CSV, *, dataset_id: str = DATASET, through_seq: int = 0) -> Landed:
+    with landing.draft(dataset_id, run_id) as draft:
+        fill(draft, csv)
+        return draft.commit(provenance(run_id, through_seq=through_seq))
+
+
+def content(landed: Landed) -> bytes:
+    with landed.open() as stream:
+        return stream.read()
+
+
+def break_off(draft: Draft, data: bytes) -> None:
+    """A try of a download that fails midway."""
+    with pytest.raises(ConnectionError), draft.sink() as sink:  # noqa: PT012  # the error must pass through the sink
+        sink.write(data)
+        raise ConnectionError
+
+
+def folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / DATASET).iterdir())
+
+
+def test_a_landed_file_is_the_csv_as_it_came_and_knows_where_from(landing: Landing) -> None:
+    before = utc_now()
+    landed = land(landing, "run-1", through_seq=7)
+    manifest = landed.manifest
+    assert content(landed) == CSV
+    assert content(landed) == CSV
+    assert (manifest.bytes, manifest.sha256) == (len(CSV), hashlib.sha256(CSV).hexdigest())
+    assert (manifest.dataset_id, manifest.number, manifest.run_id, manifest.trace_id) == (
+        *(DATASET, 1),
+        *("run-1", "trace of run-1"),
+    )
+    assert (manifest.inbox_id, manifest.through_seq, manifest.event_id) == ("inbox-1", 7, "event-1")
+    assert before <= manifest.landed_at <= utc_now()
+    assert manifest.landed_at.tzinfo is not None
+    assert landing.newest(DATASET) == landed
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=5000), max_size=20))
+def test_the_pieces_it_came_in_leave_no_trace(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
+    landing = Landing(str(tmp_path_factory.mktemp("landing")))
+    whole = b"".join(pieces)
+    with landing.draft(DATASET, "run-1") as draft:
+        fill(draft, *pieces)
+        landed = draft.commit(provenance("run-1"))
+    assert content(landed) == whole
+    assert (landed.manifest.bytes, landed.manifest.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+
+
+def test_the_stored_file_is_plain_zstd_and_smaller(folder: Path) -> None:
+    landed = land(Landing(str(folder)), "run-1")
+    stored = Path(landed.uri).read_bytes()
+    assert Path(landed.uri).name == "data.csv.zst"
+    assert stored.startswith(b"\x28\xb5\x2f\xfd")  # RFC 8878, 3.1.1
+    assert pa.CompressedInputStream(pa.BufferReader(stored), "zstd").read() == CSV
+    assert landed.manifest.stored_bytes == len(stored) < len(CSV)
+
+
+def test_the_manifest_can_be_read_by_people(folder: Path) -> None:
+    landed = land(Landing(str(folder)), "run-1")
+    text = (Path(landed.uri).parent / "manifest.json").read_text("utf-8")
+    assert Manifest.model_validate_json(text) == landed.manifest
+    assert json.loads(text)["landed_at"].endswith("Z")
+    assert landed.manifest.landed_at.astimezone(UTC) == landed.manifest.landed_at
+
+
+def test_nothing_counts_before_the_commit(landing: Landing) -> None:
+    with landing.draft(DATASET, "run-1") as draft:
+        with pytest.raises(NothingLandedError):
+            landing.newest(DATASET)
+        fill(draft, CSV)
+        with pytest.raises(NothingLandedError):
+            landing.newest(DATASET)
+        assert landing.of_run(DATASET, "run-1") is None
+        landed = draft.commit(provenance("run-1"))
+        assert landing.newest(DATASET) == landed
+
+
+def test_a_draft_that_is_left_leaves_nothing(folder: Path) -> None:
+    landing = Landing(str(folder))
+    with suppress(ConnectionError), landing.draft(DATASET, "run-1") as draft:
+        fill(draft, CSV)
+        raise ConnectionError
+    with landing.draft(DATASET, "run-2"):
+        pass
+    assert folders(folder) == []
+
+
+def test_a_commit_stands_whatever_comes_after(landing: Landing) -> None:
+    with suppress(ConnectionError), landing.draft(DATASET, "run-1") as draft:
+        fill(draft, CSV)
+        draft.commit(provenance("run-1"))
+        raise ConnectionError
+    assert content(landing.newest(DATASET)) == CSV
+
+
+def test_a_sink_that_is_begun_anew_forgets_the_earlier_try(landing: Landing) -> None:
+    with landing.draft(DATASET, "run-1") as draft:
+        break_off(draft, b"the beginning of something much longer " * 1000)
+        fill(draft, b"a\n", b"1\n")
+        landed = draft.commit(provenance("run-1"))
+    assert content(landed) == b"a\n1\n"
+    assert (landed.manifest.bytes, landed.manifest.sha256) == (4, hashlib.sha256(b"a\n1\n").hexdigest())
+
+
+def test_a_sink_that_failed_cannot_be_committed(landing: Landing) -> None:
+    with landing.draft(DATASET, "run-1") as draft:
+        with pytest.raises(RuntimeError, match="without an error"):
+            draft.commit(provenance("run-1"))
+        fill(draft, CSV)
+        break_off(draft, b"a\n")
+        with pytest.raises(RuntimeError, match="without an error"):
+            draft.commit(provenance("run-1"))
+    with pytest.raises(NothingLandedError):
+        landing.newest(DATASET)
+
+
+def test_the_newest_is_the_one_landed_last(landing: Landing) -> None:
+    landed = [land(landing, f"run-{number}", f"a\n{number}\n".encode()) for number in range(12)]
+    assert [one.manifest.number for one in landed] == list(range(1, 13))
+    assert landing.newest(DATASET) == landed[-1]
+    assert [content(one) for one in landed] == [f"a\n{number}\n".encode() for number in range(12)]
+
+
+def test_each_run_finds_its_own(landing: Landing) -> None:
+    # Equal at the beginning, as far as the folder's name shows a run.
+    first, second, third = "12345678-first", "12345678-second", "87654321-third"
+    landed = {run: land(landing, run, run.encode()) for run in (first, second, third)}
+    assert {run: landing.of_run(DATASET, run) for run in landed} == landed
+    assert landing.of_run(DATASET, "12345678-fourth") is None
+    assert landing.of_run(DATASET, "") is None
+
+
+def test_the_last_try_of_a_run_counts(landing: Landing) -> None:
+    land(landing, "run-1", b"a\n1\n")
+    again = land(landing, "run-1", b"a\n2\n")
+    assert landing.of_run(DATASET, "run-1") == again
+
+
+def test_datasets_have_nothing_to_do_with_each_other(landing: Landing) -> None:
+    one = land(landing, "run-1")
+    other = land(landing, "run-2", dataset_id="d-two")
+    assert (landing.newest(DATASET), landing.newest("d-two")) == (one, other)
+    assert other.manifest.number == 1
+    with pytest.raises(NothingLandedError, match=r"^Dataset d-three: No landed file"):
+        landing.newest("d-three")
+
+
+# Lands up to a point, says so, and waits to be killed.
+STOP_AT = """
+import sys, time
+from pathlib import Path
+from qt_pipeline import landing
+from qt_pipeline.landing import Landing, Provenance
+
+url, point = sys.argv[1:]
+
+def stop(at):
+    if at == point:
+        print("ready", flush=True)
+        time.sleep(60)
+
+replace = Path.replace
+Path.replace = lambda path, to: stop("before the manifest counts") or replace(path, to)
+with Landing(url).draft("d-one", "dead-run") as draft:
+    with draft.sink() as sink:
+        sink.write(b"a" * 100_000)
+        stop("within the download")
+    stop("before the commit")
+    draft.commit(Provenance("dead-run", "trace", "inbox-1", 1, None))
+    stop("after the commit")
+"""
+
+
+def kill_at(point: str, folder: Path) -> None:
+    command = [sys.executable, "-c", STOP_AT, str(folder), point]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", ["within the download", "before the commit", "before the manifest counts"])
+def test_a_kill_before_the_manifest_leaves_nothing_that_counts_and_is_swept(folder: Path, point: str) -> None:
+    landing = Landing(str(folder))
+    earlier = land(landing, "run-1")
+    kill_at(point, folder)
+    assert len(folders(folder)) == 2
+    assert landing.newest(DATASET) == earlier
+    assert landing.of_run(DATASET, "dead-run") is None
+    later = land(landing, "run-2")
+    assert folders(folder) == ["00000001-run-1", "00000003-run-2"]
+    assert landing.newest(DATASET) == later
+
+
+def test_a_kill_after_the_manifest_leaves_the_whole_landing(folder: Path) -> None:
+    kill_at("after the commit", folder)
+    assert content(Landing(str(folder)).newest(DATASET)) == b"a" * 100_000
+
+
+def test_what_is_not_a_landing_is_left_alone(folder: Path) -> None:
+    landing = Landing(str(folder))
+    landed = land(landing, "run-1")
+    (folder / DATASET / "notes").mkdir()
+    (folder / DATASET / "00000009.txt").write_text("not a landing")
+    assert landing.newest(DATASET) == landed
+    assert land(landing, "run-2").manifest.number == 2
+    assert folders(folder) == ["00000001-run-1", "00000002-run-2", "00000009.txt", "notes"]
