@@ -43,15 +43,5 @@ def integers(values: Ints) -> Array:
 def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
     """How often `pattern` occurs in each value; 0 in a null."""
     counts = cast("Array", pc.count_substring(values, pattern))
-    return _from_int32(counts.fill_null(0))
-
-
-def substring_places(values: pa.StringArray, pattern: str) -> Ints:
-    """Where `pattern` begins in each value, in bytes; -1 where it does not occur. No value may be null."""
-    places = cast("Array", pc.find_substring(values, pattern))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    return _from_int32(places)
-
-
-def _from_int32(values: Array) -> Ints:
-    data: Any = values.buffers()[1]
-    return np.frombuffer(data, dtype=np.int32)[values.offset : values.offset + len(values)].astype(np.int64)
+    data: Any = counts.fill_null(0).buffers()[1]
+    return np.frombuffer(data, dtype=np.int32)[: len(counts)].astype(np.int64)

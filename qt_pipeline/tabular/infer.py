@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qt_pipeline.tabular.arrow import convert, substring_places
+from qt_pipeline.tabular.arrow import convert
 from qt_pipeline.tabular.types import COMPACT_DATE, ISO_DATE, Kind, Seen
 
 _DIGIT, _MINUS, _DOT, _COLON, _SPACE, _T, _LETTER, _OTHER = (1 << bit for bit in range(8))
@@ -32,6 +32,7 @@ _BOOLEAN: Final = r"^(?i:true|false)$"
 _DATE_LENGTH: Final = 10
 _SECONDS_LENGTH: Final = 19
 _COMPACT_LENGTH: Final = 8
+_SURELY_64_BITS: Final = 18
 _TEXT: Final = Seen(Kind.TEXT)
 
 
@@ -58,28 +59,31 @@ def look(column: pa.StringArray, *, compact_dates: bool) -> Seen:
 def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: bool) -> Seen:
     if present & _MINUS and not present & _DOT and _are_days(values):
         return Seen(Kind.DATE, format=ISO_DATE)
-    if not _parses(values, pa.float64()):
+    # The bytes are digits, minus signs and points: what makes them numbers is where the signs and points stand.
+    starts, lengths, data = _starts(values), _lengths(values), _bytes_of(values)
+    negative = data[starts] == ord("-")
+    if present & _MINUS and np.count_nonzero(data == ord("-")) > np.count_nonzero(negative):
         return _TEXT
-    lengths, negative = _lengths(values), _characters(values, 0) == ord("-")
-    digits = lengths - negative
-    if _has_leading_zero(values, negative, digits):
+    points = np.flatnonzero(data == ord(".")) if present & _DOT else np.empty(0, dtype=np.int64)
+    owners = np.searchsorted(starts, points, side="right") - 1
+    if np.any(owners[1:] == owners[:-1]):
         return _TEXT
-    if present & _DOT:
-        return _look_at_decimals(values, digits)
-    compact = compact_dates and bool(np.all(lengths == _COMPACT_LENGTH)) and not bool(np.any(negative))
+    places = starts[owners] + lengths[owners] - points - 1
+    whole = lengths - negative
+    whole[owners] -= places + 1
+    digits = whole.copy()
+    digits[owners] += places
+    if not digits.min() or _has_leading_zero(values, negative, whole):
+        return _TEXT
+    most = max(1, int(whole.max()))
+    if points.size:
+        return Seen(Kind.DECIMAL, whole_digits=most, scale=int(places.max()))
+    compact = compact_dates and most == _COMPACT_LENGTH and bool(np.all(lengths == most)) and not np.any(negative)
     if compact and _are_days(with_dashes(values)):
         return Seen(Kind.DATE, format=COMPACT_DATE)
     negative_zero = bool(np.any(negative & (_characters(values, 1) == ord("0"))))
-    plain = not negative_zero and _parses(values, pa.int64())
-    return Seen(Kind.INTEGER, whole_digits=int(digits.max()), plain=plain)
-
-
-def _look_at_decimals(values: pa.StringArray, digits: np.ndarray) -> Seen:
-    lengths = _lengths(values)
-    point = substring_places(values, ".")
-    scales = np.where(point < 0, 0, lengths - point - 1)
-    whole = digits - np.where(point < 0, 0, scales + 1)
-    return Seen(Kind.DECIMAL, whole_digits=max(1, int(whole.max())), scale=int(scales.max()))
+    plain = not negative_zero and (most <= _SURELY_64_BITS or _parses(values, pa.int64()))
+    return Seen(Kind.INTEGER, whole_digits=most, plain=plain)
 
 
 def _look_at_timestamps(values: pa.StringArray) -> Seen:
@@ -105,7 +109,7 @@ def _are_days(values: pa.StringArray) -> bool:
     return (
         bool(np.all(_lengths(values) == _DATE_LENGTH))
         and _parses(values, pa.date32())
-        and not pc.any(pc.starts_with(values, "0000")).as_py()
+        and not (np.any(_characters(values, 0) == ord("0")) and pc.any(pc.starts_with(values, "0000")).as_py())
     )
 
 
@@ -115,10 +119,8 @@ def with_dashes(values: pa.StringArray) -> pa.StringArray:
     return pc.utf8_replace_slice(year_month, 4, 4, "-")
 
 
-def _has_leading_zero(values: pa.StringArray, negative: np.ndarray, digits: np.ndarray) -> bool:
-    start = negative.astype(np.int64)
-    first, second = _characters(values, start), _characters(values, start + 1)
-    return bool(np.any((first == ord("0")) & (digits > 1) & (second != ord("."))))
+def _has_leading_zero(values: pa.StringArray, negative: np.ndarray, whole: np.ndarray) -> bool:
+    return bool(np.any((whole > 1) & (_characters(values, negative.astype(np.int64)) == ord("0"))))
 
 
 def _all_match(values: pa.StringArray, pattern: str) -> bool:
@@ -148,8 +150,14 @@ def _bytes_of(values: pa.StringArray) -> np.ndarray:
     return np.frombuffer(_buffer(values, 2), dtype=np.uint8)[offsets[0] : offsets[-1]]
 
 
+def _starts(values: pa.StringArray) -> np.ndarray:
+    """Where each value begins in `_bytes_of`."""
+    offsets = _offsets(values)
+    return (offsets[:-1] - offsets[0]).astype(np.int64)
+
+
 def _lengths(values: pa.StringArray) -> np.ndarray:
-    return np.diff(_offsets(values))
+    return np.diff(_offsets(values)).astype(np.int64)
 
 
 def _characters(values: pa.StringArray, position: int | np.ndarray) -> np.ndarray:

@@ -1,0 +1,117 @@
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN
+from qt_pipeline.tabular.names import is_date, is_identifier, unique_names
+
+HOSTILE = st.sampled_from(
+    [
+        *(
+            "",
+            " ",
+            "\x00",
+            "\n",
+            "a",
+            "A",
+            " a ",
+            "a_2",
+            "A_2",
+            "a_2_2",
+            "ﬁ",
+            "fi",
+            "FI",
+            "ß",
+            "ss",
+            "SS",
+            "\u017f",
+            "s",
+        ),
+        *("Å", "Å", "A\u030a", "column_1", "COLUMN_2", "_qt_load", "_QT_ROW", "_qt_row_2", "x" * 200, "é" * 200),
+        *('"', '"; DROP TABLE t; --', "select", "%", "%s", ":a", "?", "[a]", "`", "a.b", "a\tb", "a\r\nb", "\ud800"),
+    ]
+)
+
+
+def folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+@settings(deadline=None)
+@given(st.lists(HOSTILE | st.text(max_size=300), max_size=40), st.sampled_from([16, 63, 128]))
+@example(["x" * 200] * 300, 16)
+@example(["", "\n"] * 200, 128)
+def test_names_are_whole_unique_and_short_enough(headers: list[str], max_bytes: int) -> None:
+    names = unique_names(headers, max_bytes=max_bytes)
+    assert len(names) == len(headers)
+    assert len({folded(name) for name in [*names, LOAD_COLUMN, ROW_COLUMN]}) == len(names) + 2
+    for name in names:
+        assert 0 < len(name.encode()) <= max_bytes
+        assert name.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
+
+
+PLAIN = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1)
+
+
+@settings(deadline=None)
+@given(st.lists(PLAIN.filter(lambda header: not folded(header).startswith("_qt_")), unique_by=folded))
+def test_headers_that_are_good_names_are_kept_verbatim(headers: list[str]) -> None:
+    assert unique_names(headers, max_bytes=1000) == tuple(headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "names"),
+    [
+        (["Policy Number", "Größe %"], ("Policy Number", "Größe %")),
+        (["Paid", "paid", "PAID"], ("Paid", "paid_2", "PAID_3")),
+        (["a", "a_2", "a"], ("a", "a_2", "a_3")),
+        (["ﬁ", "fi"], ("ﬁ", "fi_2")),
+        (["", "b", " "], ("column_1", "b", "column_3")),
+        (["column_2", ""], ("column_2", "column_2_2")),
+        (["_qt_load", "_QT_ROW"], ("_qt_load_2", "_QT_ROW_2")),
+        (["a\nb\x00c ", "\x07"], ("a b c", "column_2")),
+        (["x" * 200, "x" * 201], ("x" * 128, "x" * 126 + "_2")),
+        (["é" * 65], ("é" * 64,)),
+        (["a" + "é" * 64], ("a" + "é" * 63,)),
+    ],
+)
+def test_a_name_is_the_header_verbatim_where_that_is_possible(headers: list[str], names: tuple[str, ...]) -> None:
+    assert unique_names(headers, max_bytes=128) == names
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Policy Number", "ClaimNo", "GRCODE", "Pol. #", "Postcode", "PolicyID", "Id", "policy_ref", "Phone No."),
+        *("Risk Code", "POLICYNUMBER", "ZIP", "policy-uuid", "Number", "PolicyNo2", "Claim Reference", "VAT NR"),
+    ],
+)
+def test_a_header_that_names_references_is_known(header: str) -> None:
+    assert is_identifier(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Paid",
+        "Number of Vehicles",
+        "numberOfVehicles",
+        "openCount",
+        "Valid",
+        "idea",
+        "Node",
+        "No of claims",
+        "",
+        "保険料",
+        "%",
+    ],
+)
+def test_a_header_that_names_quantities_is_known(header: str) -> None:
+    assert not is_identifier(header)
+
+
+def test_a_header_tells_that_digits_are_days() -> None:
+    assert all(is_date(header) for header in ("Loss date", "LossDate", "inception", "EXPIRY_DT", "DOB"))
+    assert not any(is_date(header) for header in ("Paid", "update", "Dated", "Day", ""))
