@@ -42,6 +42,6 @@ def integers(values: Ints) -> Array:
 
 def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
     """How often `pattern` occurs in each value; 0 in a null."""
-    counts = cast("Array", pc.count_substring(values, pattern))
-    data: Any = counts.fill_null(0).buffers()[1]
-    return np.frombuffer(data, dtype=np.int32)[: len(counts)].astype(np.int64)
+    counts = cast("Array", pc.count_substring(values, pattern)).fill_null(0)
+    data: Any = counts.buffers()[1]
+    return np.frombuffer(data, dtype=np.int32)[counts.offset : counts.offset + len(counts)].astype(np.int64)

@@ -75,10 +75,14 @@ def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: boo
     digits[owners] += places
     if not digits.min() or _has_leading_zero(values, negative, whole):
         return _TEXT
-    most = max(1, int(whole.max()))
     if points.size:
-        return Seen(Kind.DECIMAL, whole_digits=most, scale=int(places.max()))
-    compact = compact_dates and most == _COMPACT_LENGTH and bool(np.all(lengths == most)) and not np.any(negative)
+        return Seen(Kind.DECIMAL, whole_digits=max(1, int(whole.max())), scale=int(places.max()))
+    return _look_at_integers(values, whole, negative, compact_dates=compact_dates)
+
+
+def _look_at_integers(values: pa.StringArray, digits: np.ndarray, negative: np.ndarray, *, compact_dates: bool) -> Seen:
+    most = int(digits.max())
+    compact = compact_dates and most == digits.min() == _COMPACT_LENGTH and not np.any(negative)
     if compact and _are_days(with_dashes(values)):
         return Seen(Kind.DATE, format=COMPACT_DATE)
     negative_zero = bool(np.any(negative & (_characters(values, 1) == ord("0"))))

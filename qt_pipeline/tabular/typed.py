@@ -7,7 +7,6 @@ Not here: how a target stores a type (see the warehouse).
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from qt_pipeline.tabular.arrow import Array, batch_of, convert, integers
 from qt_pipeline.tabular.contract import Contract
@@ -40,8 +39,6 @@ def _convert(values: pa.StringArray, type_: ColumnType) -> Array:
     match type_.kind:
         case Kind.TEXT:
             return values
-        case Kind.BOOLEAN:
-            return convert(pc.utf8_lower(values), pa.bool_())
         case Kind.DATE if type_.format == COMPACT_DATE:
             return convert(with_dashes(values), type_.arrow)
         case _:
