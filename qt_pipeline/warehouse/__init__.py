@@ -11,6 +11,7 @@ from qt_pipeline.warehouse.errors import (
     StaleLoadError,
     TableBusyError,
     TableNotOursError,
+    TargetLimitError,
     TargetUnavailableError,
     VerificationError,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "StaleLoadError",
     "TableBusyError",
     "TableNotOursError",
+    "TargetLimitError",
     "TargetUnavailableError",
     "Totals",
     "Verification",
@@ -36,20 +38,30 @@ __all__ = [
 ]
 
 
-def open_warehouse(url: str) -> Warehouse:
-    """Open the target at `url`, a SQLAlchemy URL; the ledger is made when it is missing.
+def open_warehouse(url: str, schema: str | None = None) -> Warehouse:
+    """Open the target at `url`, a SQLAlchemy URL of SQLite or PostgreSQL; the ledger is made when it is missing.
+
+    `schema` is where the tables are, on a server that has schemas.
 
     Raises:
         ConfigurationError: no target can live at this URL.
         TargetUnavailableError: the database cannot be opened or written.
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigurationError(
-            f"Tables cannot be written to {parsed.get_backend_name()} yet.", todo="Set QT_WAREHOUSE_URL to SQLite."
-        )
-    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
-        raise ConfigurationError(
-            "The target must be a plain SQLite file.", todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db."
-        )
-    return Warehouse(SqliteTarget(parsed))
+    match parsed.get_backend_name():
+        case "postgresql":
+            # Its driver is imported for those alone who need it.
+            from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
+
+            return Warehouse(PostgresTarget(parsed, schema))
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+                raise ConfigurationError(
+                    "The target must be a plain SQLite file.",
+                    todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db.",
+                )
+            return Warehouse(SqliteTarget(parsed))
+        case other:
+            raise ConfigurationError(
+                f"Tables cannot be written to {other} yet.", todo="Set QT_WAREHOUSE_URL to SQLite or PostgreSQL."
+            )

@@ -19,6 +19,10 @@ class TableNotOursError(PermanentError):
     """A table of that name exists and was not made by this project, or belongs to another dataset."""
 
 
+class TargetLimitError(PermanentError):
+    """The table would have more columns, or a longer name, than the target takes."""
+
+
 class StaleLoadError(PermanentError):
     """Newer data of the dataset are in the table already."""
 

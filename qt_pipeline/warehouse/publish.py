@@ -17,7 +17,7 @@ from sqlalchemy.sql import quoted_name
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import ledger
-from qt_pipeline.warehouse.errors import StaleLoadError, TableNotOursError, VerificationError
+from qt_pipeline.warehouse.errors import StaleLoadError, TableNotOursError, TargetLimitError, VerificationError
 from qt_pipeline.warehouse.ledger import LoadRecord, LoadStatus
 from qt_pipeline.warehouse.target import Target
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
@@ -88,11 +88,12 @@ class Warehouse:
 
         Raises:
             TableNotOursError: the table is somebody else's, or another dataset's.
+            TargetLimitError: the table has too many columns, or its name is too long.
             StaleLoadError: newer data of the dataset were published already.
             VerificationError: rows or sums differ on the way; `verification` tells which.
             TableBusyError: another process loads this table.
         """
-        self._check_width(job, contract)
+        self._check_limits(job, contract)
         with self._target.exclusive(job.table_name):
             load_id = self._begin(job)
             stage = self._table(_stage_name(load_id), contract, staging=True)
@@ -101,26 +102,35 @@ class Warehouse:
                 totals = self._fill(stage, contract, batches)
                 staged = time.monotonic()
                 replaced = self._publish(job, load_id, contract, stage, totals)
+                published = time.monotonic()
             except BaseException as error:
                 # The first error is the one to tell: a target that is gone cannot be told how the load ended, and
                 # the next load of this table finds what this one left.
                 with suppress(PipelineError):
                     self._give_up(load_id, stage, error)
                 raise
+            if replaced is not None:
+                self._target.tidy(self._table(job.table_name, contract, staging=False))
         return PublishedLoad(
             load_id=load_id,
             replaced_load_id=replaced,
             totals=totals,
             stage_seconds=staged - began,
-            publish_seconds=time.monotonic() - staged,
+            publish_seconds=published - staged,
         )
 
-    def _check_width(self, job: LoadJob, contract: Contract) -> None:
-        width = len(contract.columns) + 2
+    def _check_limits(self, job: LoadJob, contract: Contract) -> None:
+        width, length = len(contract.columns) + 2, len(job.table_name.encode())
         if width > self._target.max_columns:
-            raise TableNotOursError(
+            raise TargetLimitError(
                 f"The table would have {width} columns; the target takes {self._target.max_columns}.",
                 todo="Leave out columns at the source.",
+                dataset_id=job.dataset_id,
+            )
+        if length > self._target.max_name_bytes:
+            raise TargetLimitError(
+                f"The name of the table has {length} bytes; the target takes {self._target.max_name_bytes}.",
+                todo="Give the dataset a shorter table name in the catalog.",
                 dataset_id=job.dataset_id,
             )
 
@@ -135,7 +145,7 @@ class Warehouse:
 
     def _check_owner(self, connection: Connection, job: LoadJob) -> None:
         last = ledger.last_into(connection, table_name=job.table_name)
-        if last is None and inspect(connection).has_table(job.table_name):
+        if last is None and inspect(connection).has_table(job.table_name, schema=self._target.schema):
             raise TableNotOursError(
                 f"The table {job.table_name!r} exists already and was not made by this project.",
                 todo="Give the dataset another table in the catalog, or rename the existing table.",
@@ -203,7 +213,8 @@ class Warehouse:
         ]
         own = [ROW_COLUMN] if staging else [LOAD_COLUMN, ROW_COLUMN]
         numbers: Sequence[SqlColumn[int]] = [SqlColumn(name, BigInteger(), nullable=False) for name in own]
-        return Table(quoted_name(name, quote=True), MetaData(), *columns, *numbers)
+        prefixes = list(self._target.stage_prefixes) if staging else []
+        return Table(quoted_name(name, quote=True), MetaData(), *columns, *numbers, prefixes=prefixes)
 
 
 def _stage_name(load_id: int) -> str:

@@ -6,7 +6,7 @@ Not here: the order of a publish (see publish).
 """
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from decimal import Context, Decimal
 from pathlib import Path
@@ -63,6 +63,8 @@ class SqliteTarget:
 
     max_name_bytes = 128
     max_columns = 2000
+    schema: str | None = None
+    stage_prefixes: Sequence[str] = ()
 
     def __init__(self, url: URL) -> None:
         self._file = Path(str(url.database))
@@ -140,6 +142,9 @@ class SqliteTarget:
             halves = zip(found[::2], found[1::2], strict=True)
             sums |= {c.name: _whole_sum(c, *half) for c, half in zip(some, halves, strict=True)}
         return Totals(rows=rows, sums=sums)
+
+    def tidy(self, table: Table) -> None:
+        """See Target. SQLite uses the pages of deleted rows again by itself."""
 
     @contextmanager
     def _explained(self) -> Generator[None]:

@@ -4,6 +4,7 @@ Here: the protocol, one member for each thing that differs between engines.
 Not here: the flow itself (see publish), any engine (see the file with its name).
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -28,6 +29,16 @@ class Target(Protocol):
         """The most columns of one table, `_qt_load` and `_qt_row` among them."""
         ...
 
+    @property
+    def schema(self) -> str | None:
+        """The schema of all tables; None for the connection's own."""
+        ...
+
+    @property
+    def stage_prefixes(self) -> Sequence[str]:
+        """Words between CREATE and TABLE of a staging table."""
+        ...
+
     def reading(self) -> AbstractContextManager[Connection]:
         """A transaction that only reads; raises TargetUnavailableError when the database refuses."""
         ...
@@ -50,4 +61,8 @@ class Target(Protocol):
 
     def totals(self, connection: Connection, table: Table, contract: Contract) -> Totals:
         """Count the rows of a table and add up its numbers exactly."""
+        ...
+
+    def tidy(self, table: Table) -> None:
+        """Give back the space of the rows that a publish has replaced. The publish stands, whatever this meets."""
         ...
