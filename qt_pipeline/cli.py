@@ -59,7 +59,7 @@ def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds:
     """Serve a stand-in Quantemplate to the client QT_CLIENT_ID with QT_CLIENT_SECRET. For trying out only."""
     settings = load_settings()
     if settings.client_id is None or settings.client_secret is None:
-        raise missing(["QT_CLIENT_ID", "QT_CLIENT_SECRET"])
+        raise missing([name for name in settings.missing_credentials if name != "QT_ORGANISATION_ID"])
     stand_in.serve(
         "127.0.0.1",
         port,

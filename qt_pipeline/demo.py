@@ -157,7 +157,7 @@ class Stack:
         """The process id of `sandbox`, `relay` or `dagster`."""
         return self._processes[name].pid
 
-    def stop(self, name: str, how: signal.Signals = signal.SIGINT) -> None:
+    def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """End a process and all it has started; by force when it does not end in time."""
         process = self._processes.pop(name, None)
         if process is None:
@@ -256,7 +256,7 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
             stack.start_dagster()
             console.print(_welcome(stack))
             seqs = {dataset.id: stack.fire(dataset.id) for dataset in SANDBOX_DATASETS}
-            _show(console, _await_round(stack, seqs))
+            _show(console, await_round(stack, seqs))
             if not once:
                 _change_now_and_then(stack, console)
         except KeyboardInterrupt:
@@ -285,7 +285,7 @@ class _Arrival:
     seconds: float
 
 
-def _await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
+def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
     """Wait until every one of these events is done, and say which loads brought their data."""
     inbox, warehouse = stack.open_inbox(), stack.open_warehouse()
     served = {entry["datasetId"]: entry["sha256"] for entry in stack.control("GET", "datasets")}
@@ -335,7 +335,7 @@ def _change_now_and_then(stack: Stack, console: Console) -> None:
     while True:
         time.sleep(random.uniform(*_CHANGE_SECONDS))
         dataset = random.choice(SANDBOX_DATASETS)
-        [arrival] = _await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
+        [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
         rows, load_id, seconds = arrival.load.rows, arrival.load.load_id, arrival.seconds
         console.print(f"{arrival.dataset} changed: load {load_id}, {rows:,} rows, committed after {seconds:.1f} s.")
 

@@ -5,7 +5,7 @@ Not here: Dagster (see defs), the rules of any one room.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +25,8 @@ from qt_pipeline.tabular import (
     read_typed,
 )
 from qt_pipeline.warehouse import LoadJob, PublishedLoad, Warehouse
+
+OpenWarehouse = Callable[[], Warehouse]
 
 _PREVIEW_ROWS = 10
 _MISFITS = 100
@@ -64,7 +66,10 @@ class LoadOutcome:
 
 
 class Ingest:
-    """The steps, over the rooms they use. `client` is None as long as `missing_credentials` names what it needs."""
+    """The steps, over the rooms they use. `client` is None as long as `missing_credentials` names what it needs.
+
+    The target is opened by the step that writes to it: a file can be landed while the target is down.
+    """
 
     def __init__(
         self,
@@ -73,14 +78,14 @@ class Ingest:
         missing_credentials: Sequence[str],
         inbox: Inbox,
         landing: Landing,
-        warehouse: Warehouse,
+        open_warehouse: OpenWarehouse,
         catalog: Catalog,
     ) -> None:
         self._client = client
         self._missing_credentials = missing_credentials
         self._inbox = inbox
         self._landing = landing
-        self._warehouse = warehouse
+        self._open_warehouse = open_warehouse
         self._catalog = catalog
 
     def land(self, dataset_id: str, *, run_id: str) -> LandOutcome:
@@ -122,9 +127,10 @@ class Ingest:
                     "The file has a header and no rows. The table keeps its rows.",
                     todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
                 )
-            contract = self._contract(dataset, landed, inspection)
+            warehouse = self._open_warehouse()
+            contract = _contract(warehouse, dataset, landed, inspection)
             inspect_seconds = time.monotonic() - began
-            load = self._warehouse.load(
+            load = warehouse.load(
                 _job(dataset, landed, run_id=run_id, rows=inspection.rows),
                 contract,
                 read_typed(landed.open, inspection, contract),
@@ -137,19 +143,6 @@ class Ingest:
                 inspect_seconds=inspect_seconds,
                 preview=_preview(landed, inspection, contract) if dataset.show_values else None,
             )
-
-    def _contract(self, dataset: Dataset, landed: Landed, inspection: Inspection) -> Contract:
-        contract = self._warehouse.contract(dataset.id)
-        headers, seen = inspection.header.names, inspection.seen
-        if contract is None:
-            return first_contract(headers, seen, max_name_bytes=self._warehouse.max_name_bytes)
-        try:
-            return contract.follow(headers, seen)
-        except DriftError as drift:
-            if not drift.columns_of_another_type:
-                raise
-            misfits = find_misfits(landed.open, inspection, contract, limit=_MISFITS, show_values=dataset.show_values)
-            raise DriftError(columns_of_another_type=drift.columns_of_another_type, misfits=misfits) from None
 
 
 def missing(credentials: Sequence[str]) -> ConfigurationError:
@@ -182,3 +175,17 @@ def _preview(landed: Landed, inspection: Inspection, contract: Contract) -> Prev
     columns = [batch.columns[position][:_PREVIEW_ROWS].to_pylist() for position in positions] if batch else []
     rows = tuple(islice(zip(*columns, strict=True), _PREVIEW_ROWS))
     return Preview(columns=tuple(column.name for column in contract.columns), rows=rows)
+
+
+def _contract(warehouse: Warehouse, dataset: Dataset, landed: Landed, inspection: Inspection) -> Contract:
+    contract = warehouse.contract(dataset.id)
+    headers, seen = inspection.header.names, inspection.seen
+    if contract is None:
+        return first_contract(headers, seen, max_name_bytes=warehouse.max_name_bytes)
+    try:
+        return contract.follow(headers, seen)
+    except DriftError as drift:
+        if not drift.columns_of_another_type:
+            raise
+        misfits = find_misfits(landed.open, inspection, contract, limit=_MISFITS, show_values=dataset.show_values)
+        raise DriftError(columns_of_another_type=drift.columns_of_another_type, misfits=misfits) from None

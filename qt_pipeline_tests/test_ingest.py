@@ -57,7 +57,7 @@ class Place:
             missing_credentials=missing,
             inbox=self.inbox,
             landing=self.landing,
-            warehouse=self.warehouse,
+            open_warehouse=lambda: self.warehouse,
             catalog=load_catalog(self.folder / "datasets.yaml"),
         )
 

@@ -30,10 +30,10 @@ THROUGH_SEQ_TAG = "qt/through_seq"
 def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]) -> dg.MaterializeResult[Any]:
     """Download the dataset of this partition and keep the file."""
     try:
-        outcome = ingest.land(context.partition_key, run_id=context.run_id)
+        outcome = ingest.land(context.partition_key, run_id=context.run.run_id)
     except PipelineError as error:
         raise metadata.failure(error) from None
-    context.instance.add_run_tags(context.run_id, {THROUGH_SEQ_TAG: str(outcome.landed.manifest.through_seq)})
+    context.instance.add_run_tags(context.run.run_id, {THROUGH_SEQ_TAG: str(outcome.landed.manifest.through_seq)})
     return dg.MaterializeResult(metadata=metadata.of_landing(outcome))
 
 
@@ -57,7 +57,7 @@ def table(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish the landed file of this run, else the newest one, as the table of this partition's dataset."""
     try:
-        outcome = ingest.load(context.partition_key, run_id=context.run_id)
+        outcome = ingest.load(context.partition_key, run_id=context.run.run_id)
     except VerificationError as error:
         yield dg.AssetCheckResult(passed=False, check_name=COMPLETE, metadata=metadata.of_difference(error))
         raise metadata.failure(error) from None

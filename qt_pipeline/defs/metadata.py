@@ -3,6 +3,8 @@
 Here: names and forms of metadata. Not here: any figure that the outcome does not bring along.
 """
 
+import re
+
 import dagster as dg
 
 from qt_pipeline.errors import PipelineError
@@ -10,6 +12,8 @@ from qt_pipeline.ingest import LandOutcome, LoadOutcome, Preview
 from qt_pipeline.landing import Landed
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import VerificationError
+
+_MARKS = re.compile(r"[!-/:-@[-`{-~]")
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -28,11 +32,13 @@ def of_landing(outcome: LandOutcome) -> Metadata:
 def of_load(outcome: LoadOutcome) -> Metadata:
     """What is known of a published load."""
     load = outcome.load
-    metadata: Metadata = {
+    preview = {} if outcome.preview is None else {"preview": dg.MetadataValue.md(_markdown(outcome.preview))}
+    return {
         "dagster/table_name": dg.MetadataValue.text(outcome.dataset.table),
+        "dagster/column_schema": dg.MetadataValue.table_schema(_schema(outcome.contract)),
+        **preview,
         "dagster/partition_row_count": dg.MetadataValue.int(load.totals.rows),
         "rows": dg.MetadataValue.int(load.totals.rows),
-        "dagster/column_schema": dg.MetadataValue.table_schema(_schema(outcome.contract)),
         "load": dg.MetadataValue.int(load.load_id),
         "replaced load": _maybe_int(load.replaced_load_id),
         **_provenance(outcome.landed),
@@ -40,15 +46,13 @@ def of_load(outcome: LoadOutcome) -> Metadata:
         "seconds: stage": dg.MetadataValue.float(round(load.stage_seconds, 3)),
         "seconds: publish": dg.MetadataValue.float(round(load.publish_seconds, 3)),
     }
-    if outcome.preview is not None:
-        metadata["preview"] = dg.MetadataValue.md(_markdown(outcome.preview))
-    return metadata
 
 
 def of_sums(outcome: LoadOutcome) -> Metadata:
-    """The sums that agree between file, staging table and table."""
+    """The sums that agree between file, staging table and table, unless they would show a row that must be hidden."""
     totals = outcome.load.totals
-    sums: Metadata = {f"sum of {name}": dg.MetadataValue.text(f"{total:f}") for name, total in totals.sums.items()}
+    shown = totals.sums.items() if totals.hides_rows or outcome.dataset.show_values else ()
+    sums: Metadata = {f"sum of {name}": dg.MetadataValue.text(f"{total:f}") for name, total in shown}
     return {"rows": dg.MetadataValue.int(totals.rows), **sums}
 
 
@@ -96,10 +100,11 @@ def _maybe_int(value: int | None) -> dg.MetadataValue:
 
 
 def _markdown(preview: Preview) -> str:
-    lines = [preview.columns, ["---"] * len(preview.columns), *preview.rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    names, *rows = [" | ".join(_cell(value) for value in line) for line in (preview.columns, *preview.rows)]
+    rule = " | ".join(["---"] * len(preview.columns))
+    return "\n".join(f"| {line} |" for line in (names, rule, *rows))
 
 
 def _cell(value: str | None) -> str:
-    text = " ".join((value or "").splitlines())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    # Every mark is escaped: a value must look as it stands in the file, and must not become a link or a picture.
+    return _MARKS.sub(r"\\\g<0>", " ".join((value or "").splitlines()))

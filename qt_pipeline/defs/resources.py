@@ -6,19 +6,19 @@ Here: how the rooms are put together. Not here: what they do.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 
 import dagster as dg
 
 from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.inbox import Inbox, open_inbox
-from qt_pipeline.ingest import Ingest
+from qt_pipeline.ingest import Ingest, OpenWarehouse
 from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
 from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.settings import Settings, load_settings
-from qt_pipeline.warehouse import Warehouse, open_warehouse
+from qt_pipeline.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Dispatcher:
     """What the sensor needs to plan deliveries and to carry a plan out."""
 
     inbox: Inbox
-    warehouse: Warehouse
+    open_warehouse: OpenWarehouse
     catalog: Catalog
     locks: RunLocks
     policy: Policy
@@ -49,7 +49,7 @@ def ingest_resource(context: dg.InitResourceContext) -> Ingest:
         missing_credentials=settings.missing_credentials,
         inbox=_inbox(settings.inbox_url),
         landing=Landing(settings.landing_url),
-        warehouse=_warehouse(settings.warehouse_url),
+        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema),
         catalog=load_catalog(settings.catalog),
     )
 
@@ -60,7 +60,7 @@ def dispatcher_resource() -> Dispatcher:
     settings = load_settings()
     return Dispatcher(
         inbox=_inbox(settings.inbox_url),
-        warehouse=_warehouse(settings.warehouse_url),
+        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema),
         catalog=load_catalog(settings.catalog),
         locks=_locks(settings),
         policy=Policy(attempts=settings.delivery_attempts, delay=timedelta(seconds=settings.delivery_delay_seconds)),

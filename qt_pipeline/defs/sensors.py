@@ -94,7 +94,7 @@ def _published(
     if not waiting:
         return {}
     try:
-        return dispatcher.warehouse.published_through(dispatcher.inbox.inbox_id, sorted(waiting))
+        return dispatcher.open_warehouse().published_through(dispatcher.inbox.inbox_id, sorted(waiting))
     except TransientError as error:
         context.log.warning("Events cannot be settled now. %s", error)
         return None

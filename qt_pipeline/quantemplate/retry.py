@@ -96,4 +96,5 @@ def _give_up(state: RetryCallState) -> NoReturn:
     error = _failure(state)
     tried = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
     what = f"{error.what} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
-    raise type(error)(what, todo=error.todo, dataset_id=error.dataset_id) from None
+    todo = error.todo or "It may pass by itself; if it goes on, look at the network and at Quantemplate."
+    raise type(error)(what, todo=todo, dataset_id=error.dataset_id) from None

@@ -16,6 +16,7 @@ from qt_pipeline.tabular import Array, Column, Contract, Kind, convert
 
 _EXACT = Context(prec=100)
 _SUM_DIGITS = 76
+_ENOUGH_ROWS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Totals:
 
     rows: int
     sums: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+
+    @property
+    def hides_rows(self) -> bool:
+        """Whether there are so many rows that no sum tells a value of one."""
+        return self.rows >= _ENOUGH_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,13 @@ class Verification:
 
     @property
     def difference(self) -> str:
-        """The first difference in words; empty if there is none. Sums are of whole columns, so no row is shown."""
+        """The first difference in words; empty if there is none. The sum of very few rows would show a row."""
         if self.expected.rows != self.found.rows:
             return f"{self.found.rows} rows instead of {self.expected.rows}"
         for name, total in self.expected.sums.items():
             if total != self.found.sums[name]:
-                return f"column {name!r} adds up to {self.found.sums[name]} instead of {total}"
+                sums = f"to {self.found.sums[name]} instead of {total}" if self.expected.hides_rows else "differently"
+                return f"column {name!r} adds up {sums}"
         return ""
 
 

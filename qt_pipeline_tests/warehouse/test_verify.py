@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Table, text
 
 from qt_pipeline.tabular import Contract
-from qt_pipeline.warehouse import LoadStatus, VerificationError, Warehouse
+from qt_pipeline.warehouse import LoadStatus, Totals, Verification, VerificationError, Warehouse
 from qt_pipeline.warehouse.sqlite import SqliteTarget
 from qt_pipeline_tests.warehouse.loading import execute, load, open_at, query, tables_in
 
@@ -135,3 +135,10 @@ def test_sums_beyond_64_bits_and_of_many_cents_agree(file: Path, warehouse: Ware
         "Wide": Decimal("29999999999999999999999999999999999999700.00"),
     }
     assert query(file, "SELECT count(*) FROM paid") == [(30_000,)]
+
+
+def test_a_difference_among_very_few_rows_is_told_without_a_sum_that_would_show_a_row() -> None:
+    one_row = [Totals(1, {"Paid": Decimal(amount)}) for amount in ("3.50", "3.51")]
+    assert Verification(*one_row).difference == "column 'Paid' adds up differently"
+    many_rows = [Totals(10, {"Paid": Decimal(amount)}) for amount in ("3.50", "3.51")]
+    assert Verification(*many_rows).difference == "column 'Paid' adds up to 3.51 instead of 3.50"

@@ -1,0 +1,25 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from qt_pipeline.inbox import open_inbox
+from qt_pipeline.sandbox import SandboxServer
+from qt_pipeline.warehouse import open_warehouse
+from qt_pipeline_tests.defs.house import House
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[SandboxServer]:
+    """One sandbox for all houses; each serves its dataset anew."""
+    with SandboxServer() as running:
+        yield running
+
+
+@pytest.fixture
+def house(tmp_path: Path, sandbox: SandboxServer) -> Iterator[House]:
+    inbox = open_inbox(f"sqlite:///{tmp_path}/inbox.db")
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield House(tmp_path, sandbox, inbox, open_warehouse(f"sqlite:///{tmp_path}/warehouse.db"), instance)
+    inbox.close()

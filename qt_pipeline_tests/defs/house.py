@@ -1,0 +1,203 @@
+"""The real rooms below the definitions, on one folder and a sandbox, and what Dagster recorded of their runs."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import SecretStr
+
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.definitions import build_defs
+from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.defs.partitions import datasets
+from qt_pipeline.defs.resources import Dispatcher
+from qt_pipeline.defs.sensors import quantemplate_events
+from qt_pipeline.dispatch import Policy
+from qt_pipeline.inbox import Inbox, NewEvent, StoredEvent
+from qt_pipeline.ingest import Ingest
+from qt_pipeline.landing import Landing
+from qt_pipeline.liveness import RunLocks
+from qt_pipeline.quantemplate import DATASET_UPDATED, ClientConfig, QuantemplateClient
+from qt_pipeline.sandbox import SandboxServer
+from qt_pipeline.warehouse import Warehouse
+
+DATASET_ID = "d-claims-of-the-house-0001"
+CREDENTIALS = ("QT_CLIENT_ID", "QT_CLIENT_SECRET", "QT_ORGANISATION_ID")
+
+
+@dataclass(frozen=True)
+class House:
+    """One house: its rooms, a sandbox to download from, and a Dagster instance that remembers."""
+
+    folder: Path
+    sandbox: SandboxServer
+    inbox: Inbox
+    warehouse: Warehouse
+    instance: dg.DagsterInstance
+
+    def serve(self, csv: str | bytes, dataset_id: str = DATASET_ID) -> None:
+        """Let the sandbox serve `csv` from now on, as a partition that Dagster knows."""
+        self.sandbox.state.put(dataset_id, csv.encode() if isinstance(csv, str) else csv)
+        self.sandbox.state.set_faults(dataset_id, [])
+        self.instance.add_dynamic_partitions(str(datasets.name), [dataset_id])
+
+    def write_catalog(self, text: str) -> None:
+        (self.folder / "datasets.yaml").write_text(text)
+
+    def announce(self, *dataset_ids: str, name: str = DATASET_UPDATED) -> list[int]:
+        """Events as the relay would store them; their sequence numbers."""
+        return self.inbox.append([NewEvent(f"event-of-{d}", name, d, None, b"{}") for d in dataset_ids])
+
+    def event(self, seq: int) -> StoredEvent:
+        return next(event for event in self.inbox.events() if event.seq == seq)
+
+    @property
+    def locks(self) -> RunLocks:
+        return RunLocks(self.folder / "runs")
+
+    def ingest(self, *, with_credentials: bool = True) -> Ingest:
+        return Ingest(
+            client=self._client() if with_credentials else None,
+            missing_credentials=() if with_credentials else CREDENTIALS,
+            inbox=self.inbox,
+            landing=Landing(str(self.folder / "landing")),
+            open_warehouse=lambda: self.warehouse,
+            catalog=self._catalog(),
+        )
+
+    def dispatcher(self, *, with_credentials: bool = True, policy: Policy | None = None) -> Dispatcher:
+        return Dispatcher(
+            inbox=self.inbox,
+            open_warehouse=lambda: self.warehouse,
+            catalog=self._catalog(),
+            locks=self.locks,
+            policy=policy or Policy(delay=timedelta(0)),
+            missing_credentials=() if with_credentials else CREDENTIALS,
+        )
+
+    def run(
+        self,
+        assets: Sequence[dg.AssetKey] = (DATASET, TABLE),
+        *,
+        with_credentials: bool = True,
+        dataset_id: str = DATASET_ID,
+        tags: Mapping[str, str] | None = None,
+    ) -> "Run":
+        """Materialize assets of a dataset, as one run of the code location would."""
+        defs = build_defs(ingest=self.ingest(with_credentials=with_credentials))
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            partition_key=dataset_id,
+            asset_selection=list(assets),
+            raise_on_error=False,
+            tags=tags,
+        )
+        return Run(result, self.instance)
+
+    def tick(self, *, with_credentials: bool = True, policy: Policy | None = None) -> "Tick":
+        """One tick of the sensor."""
+        dispatcher = self.dispatcher(with_credentials=with_credentials, policy=policy)
+        answer = quantemplate_events(dg.build_sensor_context(instance=self.instance), dispatcher=dispatcher)
+        assert isinstance(answer, dg.SensorResult)
+        added = [key for request in answer.dynamic_partitions_requests or () for key in request.partition_keys]
+        return Tick(
+            requests=list(answer.run_requests or ()),
+            added_partitions=added,
+            skip_message=answer.skip_reason.skip_message if answer.skip_reason else None,
+        )
+
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        """Ask, or sabotage, the target behind everybody's back."""
+        connection = sqlite3.connect(self.folder / "warehouse.db")
+        try:
+            with connection:
+                return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+    def _catalog(self) -> Catalog:
+        return load_catalog(self.folder / "datasets.yaml")
+
+    def _client(self) -> QuantemplateClient:
+        return QuantemplateClient(
+            ClientConfig(
+                api_url=self.sandbox.api_url,
+                token_url=self.sandbox.token_url,
+                organisation_id=self.sandbox.organisation_id,
+                client_id=self.sandbox.client_id,
+                client_secret=SecretStr(self.sandbox.client_secret),
+                attempts=2,
+                not_ready_seconds=0,
+                backoff_base_seconds=0.001,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What the sensor answered."""
+
+    requests: list[dg.RunRequest]
+    added_partitions: list[str]
+    skip_message: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over, and what Dagster keeps of it."""
+
+    result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
+
+    @property
+    def id(self) -> str:
+        return self.result.run_id
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        run = self.instance.get_run_by_id(self.id)
+        assert run is not None
+        return run.tags
+
+    @property
+    def materialized(self) -> list[dg.AssetKey]:
+        return [event.asset_key for event in self.result.get_asset_materialization_events() if event.asset_key]
+
+    def metadata(self, asset: dg.AssetKey) -> dict[str, Any]:
+        """The plain values of an asset's metadata."""
+        [found] = [
+            event.step_materialization_data.materialization
+            for event in self.result.get_asset_materialization_events()
+            if event.asset_key == asset
+        ]
+        return plain(found.metadata)
+
+    @property
+    def checks(self) -> list[dg.AssetCheckEvaluation]:
+        return list(self.result.get_asset_check_evaluations())
+
+    @property
+    def failure(self) -> dg.Failure:
+        """How the run's one failed step explains itself."""
+        [event] = [event for event in self.result.all_events if event.is_step_failure]
+        explained = event.step_failure_data.user_failure_data
+        assert explained is not None
+        return dg.Failure(explained.description, metadata=explained.metadata)
+
+    @property
+    def everything_recorded(self) -> str:
+        """All that Dagster stored of this run: events, metadata, logs, stack traces, tags."""
+        events = (dg.serialize_value(entry) for entry in self.instance.all_logs(self.id))
+        return "\n".join([*events, str(dict(self.tags))])
+
+
+def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
+    return {name: entry.value for name, entry in metadata.items()}

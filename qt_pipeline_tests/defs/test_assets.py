@@ -1,0 +1,343 @@
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.sandbox import Fault
+from qt_pipeline.warehouse import LoadStatus
+from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House, plain
+
+NAMES = ("Wilhelmina Featherstonehaugh", "Bartholomew Ravenscroft", "Ottoline Throckmorton")
+CSV = f"""Policy Number,Insured Name,Inception,Premium
+0091827123,{NAMES[0]},2024-01-01,31415926.54
+0091827124,{NAMES[1]},2024-02-29,-27182818.28
+0091827125,{NAMES[2]},,16180339.89
+"""
+PREMIUMS = ("31415926.54", "-27182818.28", "16180339.89")
+TABLE_NAME = "claims"
+SHOWN = f"datasets: {{{DATASET_ID}: {{table: {TABLE_NAME}, show_values: true}}}}"
+HIDDEN = f"datasets: {{{DATASET_ID}: {{table: {TABLE_NAME}}}}}"
+
+
+@pytest.fixture
+def claims(house: House) -> House:
+    """A house whose one dataset goes to the table `claims`; its values are not to be shown."""
+    house.write_catalog(HIDDEN)
+    house.serve(CSV)
+    return house
+
+
+def test_one_run_lands_the_file_and_publishes_the_table(claims: House) -> None:
+    run = claims.run()
+    assert run.success
+    assert run.materialized == [DATASET, TABLE]
+    rows = claims.sql('SELECT "Policy Number", "Insured Name", "Inception", "Premium", _qt_row FROM claims')
+    assert rows == [
+        ("0091827123", NAMES[0], "2024-01-01", 31415926.54, 2),
+        ("0091827124", NAMES[1], "2024-02-29", -27182818.28, 3),
+        ("0091827125", NAMES[2], None, 16180339.89, 4),
+    ]
+
+
+def test_the_download_says_what_came_why_and_how_long_it_took(claims: House) -> None:
+    [_, newest] = claims.announce(DATASET_ID, DATASET_ID)
+    run = claims.run()
+    metadata = run.metadata(DATASET)
+    served = claims.sandbox.state.version(DATASET_ID)
+    assert metadata["sha256"] == served.sha256
+    assert metadata["bytes"] == len(served.csv)
+    assert metadata["event"] == f"event-of-{DATASET_ID}"
+    assert metadata["events covered up to"] == newest
+    assert metadata["download tries"] == 1
+    assert 0 < metadata["bytes stored"] < 1000
+    assert metadata["bytes on the wire"] >= len(served.csv)
+    assert 0 <= metadata["seconds: download"] < 60
+    assert str(metadata["dagster/uri"]).startswith(str(claims.folder / "landing" / DATASET_ID))
+
+
+def test_the_id_of_the_run_is_the_trace_id_that_the_vendor_gets(claims: House) -> None:
+    run = claims.run()
+    assert claims.sandbox.state.downloads()[-1].trace_id == run.id
+    assert run.metadata(DATASET)["trace id"] == run.id
+
+
+def test_a_run_that_no_event_caused_says_so(claims: House) -> None:
+    run = claims.run()
+    assert run.metadata(DATASET)["event"] == "none: asked for by hand"
+    assert run.metadata(DATASET)["events covered up to"] == 0
+
+
+def test_the_table_says_its_rows_types_load_and_where_the_rows_came_from(claims: House) -> None:
+    first, second = claims.run(), claims.run()
+    metadata = second.metadata(TABLE)
+    assert metadata["dagster/table_name"] == TABLE_NAME
+    assert metadata["rows"] == metadata["dagster/partition_row_count"] == 3
+    assert metadata["load"] == 2
+    assert metadata["replaced load"] == 1
+    assert first.metadata(TABLE)["replaced load"] is None
+    for name in ("sha256", "bytes", "dagster/uri", "trace id", "event"):
+        assert metadata[name] == second.metadata(DATASET)[name]
+    for stage in ("inspect", "stage", "publish"):
+        assert 0 <= metadata[f"seconds: {stage}"] < 60
+
+
+def test_the_table_shows_its_columns_with_types_as_dagster_reads_them(claims: House) -> None:
+    schema = claims.run().metadata(TABLE)["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    assert [(column.name, column.type) for column in schema.columns] == [
+        ("Policy Number", "text"),
+        ("Insured Name", "text"),
+        ("Inception", "date"),
+        ("Premium", "decimal(15,2)"),
+        ("_qt_load", "integer"),
+        ("_qt_row", "integer"),
+    ]
+
+
+def test_the_run_carries_the_number_of_the_newest_event_it_covers(claims: House) -> None:
+    [_, newest] = claims.announce(DATASET_ID, DATASET_ID)
+    claims.announce("d-another-dataset")
+    assert claims.run().tags["qt/through_seq"] == str(newest)
+
+
+def test_the_check_passes_with_the_sums_that_agree(claims: House) -> None:
+    [check] = claims.run().checks
+    assert check.passed
+    assert (check.asset_key, check.check_name) == (TABLE, "complete")
+    # The sum of three rows could show one, and the catalog does not allow that.
+    assert plain(check.metadata) == {"rows": 3}
+
+
+def test_the_sums_are_shown_where_they_show_no_row(claims: House) -> None:
+    claims.serve("Name,Premium\n" + "Ann,0.25\n" * 10)
+    [check] = claims.run().checks
+    assert plain(check.metadata) == {"rows": 10, "sum of Premium": "2.50"}
+
+
+def test_the_sums_of_few_rows_are_shown_where_the_catalog_shows_values(claims: House) -> None:
+    claims.write_catalog(SHOWN)
+    [check] = claims.run().checks
+    assert plain(check.metadata) == {"rows": 3, "sum of Premium": "20413448.15"}
+
+
+def test_values_are_previewed_where_the_catalog_shows_them(claims: House) -> None:
+    claims.write_catalog(SHOWN)
+    lines = str(claims.run().metadata(TABLE)["preview"]).splitlines()
+    assert lines == [
+        "| Policy Number | Insured Name | Inception | Premium |",
+        "| --- | --- | --- | --- |",
+        f"| 0091827123 | {NAMES[0]} | 2024\\-01\\-01 | 31415926\\.54 |",
+        f"| 0091827124 | {NAMES[1]} | 2024\\-02\\-29 | \\-27182818\\.28 |",
+        f"| 0091827125 | {NAMES[2]} |  | 16180339\\.89 |",
+    ]
+
+
+def test_a_preview_stops_after_ten_rows(claims: House) -> None:
+    claims.write_catalog(SHOWN)
+    claims.serve("Count,Name\n" + "".join(f"{n},x\n" for n in range(25)))
+    assert len(str(claims.run().metadata(TABLE)["preview"]).splitlines()) == 2 + 10
+
+
+def test_no_value_can_break_out_of_its_cell_in_the_preview(claims: House) -> None:
+    claims.write_catalog(SHOWN)
+    claims.serve('A|B,C\n"one|two","<script>x</script>"\n"up\ndown",back\\slash\n![a](http://b),*c*\n')
+    header, _, first, second, third = str(claims.run().metadata(TABLE)["preview"]).splitlines()
+    assert header == "| A\\|B | C |"
+    assert first == "| one\\|two | \\<script\\>x\\<\\/script\\> |"
+    assert second == "| up down | back\\\\slash |"
+    assert third == "| \\!\\[a\\]\\(http\\:\\/\\/b\\) | \\*c\\* |"
+
+
+def test_no_value_of_a_row_is_recorded_where_the_catalog_hides_them(
+    claims: House, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = claims.run()
+    assert run.success
+    output = capfd.readouterr()
+    everything = run.everything_recorded + output.out + output.err
+    assert "Insured Name" in everything
+    assert [value for value in (*NAMES, *PREMIUMS, "0091827123", "2024-02-29") if value in everything] == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(CSV.replace("16180339.89", "Ten-and-a-bit"), id="a number became text"),
+        pytest.param(CSV.replace("2024-02-29", "Saint-Swithin"), id="a day became text"),
+        pytest.param(CSV + f"0091827126,{NAMES[0]}\n", id="a row is too short"),
+        pytest.param(CSV + f'0091827126,"{NAMES[0]}"s,,1.00\n', id="a quote inside a value"),
+    ],
+)
+def test_no_value_of_a_row_is_recorded_of_a_load_that_fails(
+    claims: House, capfd: pytest.CaptureFixture[str], changed: str
+) -> None:
+    claims.run()
+    claims.serve(changed)
+    run = claims.run()
+    assert not run.success
+    output = capfd.readouterr()
+    everything = run.everything_recorded + output.out + output.err
+    hidden = (*NAMES, *PREMIUMS, "Ten-and-a-bit", "Saint-Swithin", "0091827126")
+    assert [value for value in hidden if value in everything] == []
+
+
+def test_what_lies_below_our_own_errors_is_not_recorded(claims: House) -> None:
+    claims.run()
+    claims.sql("CREATE TRIGGER refuse BEFORE INSERT ON claims BEGIN SELECT RAISE(ABORT, 'no more rows'); END")
+    run = claims.run()
+    assert "no more rows" in (run.failure.description or "")
+    assert [word for word in ("IntegrityError", "INSERT INTO", "sqlalchemy") if word in run.everything_recorded] == []
+
+
+SABOTAGE = {
+    "a row is lost": (
+        "CREATE TRIGGER lose BEFORE INSERT ON claims WHEN new._qt_row = 3 BEGIN SELECT RAISE(IGNORE); END",
+        "2 rows instead of 3",
+    ),
+    "an amount is changed": (
+        """
+        CREATE TRIGGER spoil AFTER INSERT ON claims WHEN new._qt_row = 3
+        BEGIN UPDATE claims SET "Premium" = "Premium" + 0.01 WHERE rowid = new.rowid; END
+        """,
+        "column 'Premium' adds up differently",
+    ),
+}
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGE)
+def test_a_table_that_differs_from_its_file_is_rolled_back_and_never_reported_as_materialized(
+    claims: House, sabotage: str
+) -> None:
+    claims.run()
+    before = claims.sql("SELECT * FROM claims")
+    trigger, difference = SABOTAGE[sabotage]
+    claims.sql(trigger)
+
+    run = claims.run()
+
+    assert not run.success
+    assert run.materialized == [DATASET]
+    [check] = run.checks
+    assert not check.passed
+    assert plain(check.metadata)["difference"] == difference
+    assert plain(check.metadata)["where"] == "published"
+    assert difference in (run.failure.description or "")
+    assert claims.sql("SELECT * FROM claims") == before
+    assert [load.status for load in claims.warehouse.loads()] == [LoadStatus.FAILED, LoadStatus.PUBLISHED]
+
+
+def test_a_failed_check_stands_in_dagsters_records(claims: House) -> None:
+    claims.run()
+    claims.sql(SABOTAGE["a row is lost"][0])
+    claims.run()
+    key = dg.AssetCheckKey(TABLE, "complete")
+    [record] = claims.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert record.status.value == "FAILED"
+
+
+BAD_FILES = {
+    "a ragged row": (CSV.encode() + b"0091827126,Short\n", len(CSV.splitlines()) + 1, len(CSV.encode())),
+    "bytes that are not UTF-8": (
+        CSV.encode() + b"0091827126,\xff,,1.00\n",
+        len(CSV.splitlines()) + 1,
+        len(CSV.encode()) + 11,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_a_bad_file_fails_the_run_and_says_which_dataset_where_and_what_to_do(claims: House, fault: str) -> None:
+    claims.run()
+    before = claims.sql("SELECT * FROM claims")
+    csv, line, byte = BAD_FILES[fault]
+    claims.serve(csv)
+
+    run = claims.run()
+
+    assert not run.success
+    assert run.materialized == [DATASET]
+    description = run.failure.description or ""
+    metadata = plain(run.failure.metadata)
+    assert description.startswith(f"Dataset {DATASET_ID}: ")
+    assert f"at line {line}, byte {byte}: " in description
+    assert metadata["dataset"] == DATASET_ID
+    assert str(metadata["what to do"]) in description
+    assert str(metadata["what happened"]) in description
+    assert metadata["what to do"]
+    assert claims.sql("SELECT * FROM claims") == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(kind="cut", times=None), "broke off"),
+        (Fault(kind="html", times=None), "'text/html'"),
+        (Fault(kind="empty", times=None), "zero bytes"),
+        (Fault(kind="not_ready", times=None), "204"),
+        (Fault(kind="status", status=403, times=None), "not shared with the API user"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+def test_a_download_that_fails_lands_nothing_and_the_table_is_not_tried(
+    claims: House, fault: Fault, words: str
+) -> None:
+    claims.run()
+    before = claims.sql("SELECT * FROM claims")
+    claims.sandbox.state.set_faults(DATASET_ID, [fault])
+
+    run = claims.run()
+
+    assert not run.success
+    assert run.materialized == []
+    assert words in (run.failure.description or "")
+    assert (run.failure.description or "").startswith(f"Dataset {DATASET_ID}: ")
+    assert claims.sql("SELECT * FROM claims") == before
+    assert len(list((claims.folder / "landing" / DATASET_ID).iterdir())) == 1
+
+
+def test_the_table_alone_loads_the_newest_landing_by_its_manifest(claims: House) -> None:
+    claims.announce(DATASET_ID)
+    claims.run()
+    claims.serve(CSV.replace("16180339.89", "20.00"))
+    landed = claims.run([DATASET])
+    # Without a manifest it does not count, however new it is.
+    (claims.folder / "landing" / DATASET_ID / "00000009-deadbeef").mkdir()
+
+    run = claims.run([TABLE])
+
+    assert run.success
+    assert run.materialized == [TABLE]
+    for name in ("sha256", "trace id", "dagster/uri", "event"):
+        assert run.metadata(TABLE)[name] == landed.metadata(DATASET)[name]
+    assert claims.sql('SELECT "Premium" FROM claims WHERE _qt_row = 4') == [(20,)]
+    [newest, *_] = claims.warehouse.loads()
+    assert (newest.run_id, newest.landing_run_id) == (run.id, landed.id)
+
+
+def test_the_table_alone_needs_neither_credentials_nor_the_vendor(claims: House) -> None:
+    claims.run([DATASET])
+    downloads = len(claims.sandbox.state.downloads())
+    assert claims.run([TABLE], with_credentials=False).success
+    assert len(claims.sandbox.state.downloads()) == downloads
+
+
+def test_the_table_of_a_dataset_that_was_never_landed_says_what_to_do(claims: House) -> None:
+    run = claims.run([TABLE])
+    assert not run.success
+    assert run.failure.description == (
+        f"Dataset {DATASET_ID}: No landed file was found. Materialize both assets, to download it first."
+    )
+
+
+def test_a_run_without_credentials_names_the_variables(claims: House) -> None:
+    run = claims.run(with_credentials=False)
+    assert not run.success
+    assert all(name in (run.failure.description or "") for name in CREDENTIALS)
+
+
+def test_a_dataset_that_the_catalog_does_not_list_goes_to_a_table_of_its_own_name(house: House) -> None:
+    house.serve("Day,Amount\n2024-05-01,1.5\n")
+    run = house.run()
+    assert run.metadata(TABLE)["dagster/table_name"] == DATASET_ID.replace("-", "_")
+    assert house.sql('SELECT "Day" FROM d_claims_of_the_house_0001') == [(date(2024, 5, 1).isoformat(),)]

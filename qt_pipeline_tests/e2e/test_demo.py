@@ -1,0 +1,119 @@
+"""The main command, as a person gives it in a checkout of their own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qt_pipeline.settings import PROJECT_ROOT
+from qt_pipeline_tests.e2e.live import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+DEFAULT_PORTS = (8641, 8642, 3000)
+TABLES = ("schedule_p", "claims", "bordereau")
+ROUND_SECONDS = 300
+
+
+class Checkout:
+    """A copy of the project, whose demo keeps its state there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.output = root / "output.txt"
+        shutil.copytree(
+            PROJECT_ROOT / "qt_pipeline", root / "qt_pipeline", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for name in ("pyproject.toml", "workspace.yaml", "dagster.yaml"):
+            shutil.copy(PROJECT_ROOT / name, root)
+
+    def demo(self, *options: str) -> subprocess.Popen[bytes]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("QT_", "DAGSTER_"))}
+        with self.output.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "qt_pipeline", "demo", *options],
+                cwd=self.root,
+                env=environment | {"PYTHONPATH": str(self.root), "PYTHONUNBUFFERED": "1"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that was started for the state in this checkout."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def await_no_process(self) -> None:
+        until(lambda: not self.processes(), "every process ended", seconds=10)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        # Processes end, and others are not ours to ask, while we look.
+        with suppress(psutil.Error):
+            traces = [*process.cmdline(), *process.environ().values(), process.cwd()]
+            return process.status() != psutil.STATUS_ZOMBIE and any(str(self.root) in trace for trace in traces)
+        return False
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    copied = Checkout(tmp_path_factory.mktemp("checkout"))
+    yield copied
+    for process in copied.processes():
+        process.kill()
+
+
+@pytest.fixture
+def default_ports_taken() -> Iterator[None]:
+    with ExitStack() as stack:
+        for port in DEFAULT_PORTS:
+            # Somebody else may hold it, which is just as well.
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+def assert_one_round_was_shown(said: str) -> None:
+    [header] = [line for line in said.splitlines() if "Seconds from event to commit" in line]
+    assert "Rows" in header
+    for table in TABLES:
+        assert f" {table} " in said
+
+
+@pytest.mark.usefixtures("default_ports_taken")
+def test_once_does_one_round_and_takes_other_ports_when_its_own_are_taken(checkout: Checkout) -> None:
+    demo = checkout.demo("--once")
+    assert demo.wait(ROUND_SECONDS) == 0, checkout.said()
+    assert_one_round_was_shown(checkout.said())
+    for port in DEFAULT_PORTS:
+        assert f"Port {port} is taken; " in checkout.said()
+    checkout.await_no_process()
+
+
+def test_once_works_again_on_the_same_state(checkout: Checkout) -> None:
+    demo = checkout.demo("--once")
+    assert demo.wait(ROUND_SECONDS) == 0, checkout.said()
+    assert_one_round_was_shown(checkout.said())
+    assert (checkout.root / ".qt" / "warehouse.db").is_file()
+
+
+def test_ctrl_c_ends_the_demo_well_and_leaves_no_process_behind(checkout: Checkout) -> None:
+    demo = checkout.demo()
+    until(
+        lambda: "Ctrl-C ends everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
+    )
+    assert_one_round_was_shown(checkout.said())
+    assert len(checkout.processes()) > 4
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(60) == 0, checkout.said()
+    checkout.await_no_process()
