@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format bench screenshots clean
+.PHONY: help compiled demo dev test lint format bench screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,10 +26,13 @@ $(DEV_STAMP): pyproject.toml uv.lock | $(BIN)/uv
 	$(UV) sync --locked --quiet --inexact --compile-bytecode
 	@touch $@ $(RUN_STAMP)
 
-demo: $(RUN_STAMP)  ## run the whole path on this machine; ONCE=1 does one round and exits
+compiled: $(RUN_STAMP)
+	@$(BIN)/python -m compileall -q qt_pipeline
+
+demo: compiled  ## run the whole path on this machine; ONCE=1 does one round and exits
 	@$(BIN)/qt-pipeline demo $(if $(ONCE),--once)
 
-dev: $(RUN_STAMP)  ## run Dagster's UI and daemon on your settings
+dev: compiled  ## run Dagster's UI and daemon on your settings
 	@$(BIN)/qt-pipeline dev
 
 test: $(DEV_STAMP)  ## run every test
@@ -44,7 +47,7 @@ format: $(DEV_STAMP)  ## repair style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV_STAMP)  ## measure event to table on this machine and write docs/benchmarks.md
+bench: $(DEV_STAMP) compiled  ## measure event to table on this machine and write docs/benchmarks.md
 	$(BIN)/python -m qt_pipeline_tests.bench
 
 screenshots: $(DEV_STAMP)  ## take the pictures of the README again, in a real browser

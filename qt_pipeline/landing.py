@@ -17,14 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
-from upath import UPath
 
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.values import utc_now
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+Folder: TypeAlias = "Path | UPath"
 
 _DATA = "data.csv.zst"
 _MANIFEST = "manifest.json"
@@ -60,7 +64,7 @@ class Landed:
     """A complete landing: its manifest and where it is."""
 
     manifest: Manifest
-    folder: UPath
+    folder: Folder
 
     @property
     def uri(self) -> str:
@@ -93,7 +97,7 @@ class Landing:
     """All landed files below `url`, a folder or an fsspec URL."""
 
     def __init__(self, url: str) -> None:
-        self._root = UPath(url)
+        self._root = _root(url)
 
     @contextmanager
     def draft(self, dataset_id: str, run_id: str) -> Generator["Draft"]:
@@ -140,7 +144,7 @@ class Landing:
             if folder.name.endswith(run_id[:_RUN_LETTERS]) and manifest.exists():
                 yield Landed(Manifest.model_validate_json(manifest.read_text(encoding="utf-8")), folder)
 
-    def _folders(self, dataset_id: str) -> list[tuple[int, UPath]]:
+    def _folders(self, dataset_id: str) -> list[tuple[int, Folder]]:
         home = self._root / dataset_id
         if not home.exists():
             return []
@@ -151,7 +155,7 @@ class Landing:
 class Draft:
     """A landing in the making."""
 
-    def __init__(self, *, dataset_id: str, number: int, folder: UPath) -> None:
+    def __init__(self, *, dataset_id: str, number: int, folder: Folder) -> None:
         self._dataset_id = dataset_id
         self._number = number
         self._folder = folder
@@ -217,7 +221,16 @@ class Sink:
         return self._hash.hexdigest()
 
 
-def _write_at_once(path: UPath, text: str) -> None:
+def _root(url: str) -> Folder:
+    if "://" not in url:
+        return Path(url)
+    # A tenth of a second at the start of each run, for those alone who land elsewhere than in a local folder.
+    from upath import UPath  # noqa: PLC0415
+
+    return UPath(url)
+
+
+def _write_at_once(path: Folder, text: str) -> None:
     """Write a file so that it is there whole, or not at all, also after a power cut."""
     if not isinstance(path, Path):
         # An object store shows an object only when it is complete.
@@ -231,7 +244,7 @@ def _write_at_once(path: UPath, text: str) -> None:
     _sync(path.parent.parent)
 
 
-def _sync(path: UPath) -> None:
+def _sync(path: Folder) -> None:
     if isinstance(path, Path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -240,7 +253,7 @@ def _sync(path: UPath) -> None:
             os.close(descriptor)
 
 
-def _remove(folder: UPath) -> None:
+def _remove(folder: Folder) -> None:
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
     else:

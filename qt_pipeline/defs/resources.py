@@ -23,7 +23,10 @@ from qt_pipeline.warehouse import open_warehouse
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """What the sensor needs to plan deliveries and to carry a plan out."""
+    """What the sensor needs to plan deliveries and to carry a plan out.
+
+    `wait_seconds` is how long a tick that has nothing to ask for waits for the next event.
+    """
 
     inbox: Inbox
     open_warehouse: OpenWarehouse
@@ -31,7 +34,12 @@ class Dispatcher:
     locks: RunLocks
     policy: Policy
     missing_credentials: Sequence[str]
+    wait_seconds: float
 
+
+# Most of the daemon's 5 seconds between two ticks, so that an event seldom waits for the next. The rest is for the tick
+# itself: one that is still going when the next is due makes the daemon leave that one out.
+_WAIT_SECONDS = 4.0
 
 # A code server evaluates the sensor every few seconds: databases are opened once, settings and catalog read each time.
 _inbox = cache(open_inbox)
@@ -65,6 +73,7 @@ def dispatcher_resource() -> Dispatcher:
         locks=_locks(settings),
         policy=Policy(attempts=settings.delivery_attempts, delay=timedelta(seconds=settings.delivery_delay_seconds)),
         missing_credentials=settings.missing_credentials,
+        wait_seconds=_WAIT_SECONDS,
     )
 
 

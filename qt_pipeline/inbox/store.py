@@ -4,6 +4,7 @@ Here: append, pending, update, replay, and what people ask about events.
 Not here: connections and durability (see database), tables (see schema).
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -17,6 +18,9 @@ from qt_pipeline.inbox.events import EventState, EventUpdate, NewEvent, PendingE
 from qt_pipeline.values import utc_now
 
 _events = schema.events
+
+# A look costs some tenths of a millisecond.
+_LOOK_SECONDS = 0.1
 
 
 def open_inbox(url: str) -> "Inbox":
@@ -83,6 +87,20 @@ class Inbox:
         statement = select(func.max(_events.c.seq)).where(_events.c.dataset_id == dataset_id)
         with reading(self._engine) as connection:
             return connection.scalar(statement) or 0
+
+    def newest_seq(self) -> int:
+        """The number of the newest event of all; 0 if there is none."""
+        with reading(self._engine) as connection:
+            return connection.scalar(select(func.max(_events.c.seq))) or 0
+
+    def wait_for_newer(self, seq: int, *, seconds: float) -> bool:
+        """Wait until there is an event with a number above `seq`, at most `seconds`; whether there is one."""
+        deadline = time.monotonic() + seconds
+        while self.newest_seq() <= seq:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
 
     def update(self, updates: Sequence[EventUpdate]) -> None:
         """Change events in one transaction. One that is no longer pending stays as it is."""

@@ -69,7 +69,9 @@ class House:
             catalog=self._catalog(),
         )
 
-    def dispatcher(self, *, with_credentials: bool = True, policy: Policy | None = None) -> Dispatcher:
+    def dispatcher(
+        self, *, with_credentials: bool = True, policy: Policy | None = None, wait_seconds: float = 0
+    ) -> Dispatcher:
         return Dispatcher(
             inbox=self.inbox,
             open_warehouse=lambda: self.warehouse,
@@ -77,6 +79,7 @@ class House:
             locks=self.locks,
             policy=policy or Policy(delay=timedelta(0)),
             missing_credentials=() if with_credentials else CREDENTIALS,
+            wait_seconds=wait_seconds,
         )
 
     def run(
@@ -98,9 +101,9 @@ class House:
         )
         return Run(result, self.instance)
 
-    def tick(self, *, with_credentials: bool = True, policy: Policy | None = None) -> "Tick":
+    def tick(self, *, with_credentials: bool = True, policy: Policy | None = None, wait_seconds: float = 0) -> "Tick":
         """One tick of the sensor."""
-        dispatcher = self.dispatcher(with_credentials=with_credentials, policy=policy)
+        dispatcher = self.dispatcher(with_credentials=with_credentials, policy=policy, wait_seconds=wait_seconds)
         answer = quantemplate_events(dg.build_sensor_context(instance=self.instance), dispatcher=dispatcher)
         assert isinstance(answer, dg.SensorResult)
         added = [key for request in answer.dynamic_partitions_requests or () for key in request.partition_keys]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import dagster as dg
@@ -75,6 +76,14 @@ def test_events_lead_to_one_request_for_each_dataset_with_its_partition(house: H
         }.items()
     )
     assert second.tags.items() >= {"qt/dataset": OTHER_ID.replace("-", "_"), "qt/events": "2"}.items()
+
+
+def test_a_tick_that_has_nothing_to_ask_for_waits_for_the_next_event(house: House) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(house.tick, wait_seconds=60)
+        house.announce()
+        [request] = waiting.result(timeout=90).requests
+    assert request.partition_key == DATASET_ID
 
 
 def test_a_delivery_is_in_the_inbox_before_its_run_is_requested(house: House) -> None:

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -159,3 +160,15 @@ def test_events_and_identity_outlive_the_process(inbox: Inbox, file: Path) -> No
     assert again.inbox_id == inbox.inbox_id
     assert len(again.pending()) == 1
     again.close()
+
+
+def test_waiting_ends_with_the_first_newer_event_or_with_the_time(inbox: Inbox) -> None:
+    [seq] = inbox.append([event()])
+    assert inbox.newest_seq() == seq
+    assert inbox.wait_for_newer(seq - 1, seconds=60)
+    assert not inbox.wait_for_newer(seq, seconds=0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(inbox.wait_for_newer, seq, seconds=60)
+        assert not waiting.done()
+        inbox.append([event()])
+        assert waiting.result(timeout=60)
