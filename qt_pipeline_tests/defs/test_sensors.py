@@ -81,7 +81,7 @@ def test_events_lead_to_one_request_for_each_dataset_with_its_partition(house: H
 def test_a_tick_that_has_nothing_to_ask_for_waits_for_the_next_event(house: House) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(house.tick, wait_seconds=60)
-        house.announce()
+        house.announce(DATASET_ID)
         [request] = waiting.result(timeout=90).requests
     assert request.partition_key == DATASET_ID
 
