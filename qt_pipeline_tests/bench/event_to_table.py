@@ -162,6 +162,6 @@ Sandbox, relay, Dagster (webserver, daemon, code server) and the SQLite target s
 All figures count from just before the event is sent:
 
 - **event → 202**: the relay has answered, so the event is on disk.
-- **→ run started**: Dagster's own start time of the run. The sensor looks every 5 s, which costs 2.5 s on average.
+- **→ run started**: Dagster's own start time of the run. Most of it is the start of the run's process.
 - **→ table committed**: another connection sees the load as published; it looks every {_LOOK_SECONDS * 1000:.0f} ms.
 """
