@@ -36,7 +36,7 @@ dev: compiled  ## run Dagster's UI and daemon on your settings
 	@$(BIN)/qt-pipeline dev
 
 test: $(DEV_STAMP)  ## run every test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff check .
