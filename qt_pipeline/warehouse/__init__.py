@@ -15,8 +15,8 @@ from qt_pipeline.warehouse.errors import (
     TargetUnavailableError,
     VerificationError,
 )
-from qt_pipeline.warehouse.ledger import LoadRecord, LoadStatus
-from qt_pipeline.warehouse.publish import LoadJob, PublishedLoad, Warehouse
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.publish import PublishedLoad, Warehouse
 from qt_pipeline.warehouse.sqlite import SqliteTarget
 from qt_pipeline.warehouse.verify import Totals, Verification
 

@@ -4,8 +4,8 @@ Here: these tables and every statement on them.
 Not here: the datasets' tables (see publish), when which line is written (see publish).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -45,16 +45,15 @@ class LoadStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadRecord:
-    """One line of the ledger: which file of which event went into which table, in which run, and what it replaced.
+class LoadJob:
+    """What is to be loaded, why and by whom; the ledger keeps it.
 
-    `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download was loaded.
+    `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download is loaded.
+    `rows` is how many the parser counted; `through_seq` counts in the inbox `inbox_id`.
     """
 
-    load_id: int
     dataset_id: str
     table_name: str
-    status: LoadStatus
     run_id: str
     landing_run_id: str
     landing_uri: str
@@ -64,6 +63,14 @@ class LoadRecord:
     through_seq: int
     event_id: str | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecord(LoadJob):
+    """One line of the ledger: a job, its number, how it ended, and which load it replaced."""
+
+    load_id: int
+    status: LoadStatus
     started_at: datetime
     finished_at: datetime | None
     replaced_load_id: int | None
@@ -119,9 +126,9 @@ columns = Table(
 _IDS_AT_ONCE = 500
 
 
-def open_load(connection: Connection, values: Mapping[str, Any]) -> int:
+def open_load(connection: Connection, job: LoadJob) -> int:
     """Write the line of a load that begins, and return the number that the target issued for it."""
-    statement = insert(loads).values(**values, status=LoadStatus.STAGING, started_at=utc_now())
+    statement = insert(loads).values(**asdict(job), status=LoadStatus.STAGING, started_at=utc_now())
     result = connection.execute(statement)
     assert result.inserted_primary_key is not None  # noqa: S101  # SQLAlchemy gives one for each single insert
     return int(result.inserted_primary_key[0])

@@ -18,15 +18,10 @@ import pyarrow.csv as pacsv
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import (
     URL,
-    BigInteger,
-    Boolean,
     Connection,
-    Date,
-    DateTime,
     Engine,
     Numeric,
     Table,
-    Text,
     create_engine,
     func,
     inspect,
@@ -39,6 +34,7 @@ from sqlalchemy.types import TypeEngine
 from qt_pipeline.tabular import ColumnType, Contract, Kind
 from qt_pipeline.warehouse.errors import TableBusyError, TargetUnavailableError
 from qt_pipeline.warehouse.ledger import metadata
+from qt_pipeline.warehouse.target import plain_type
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _WAIT_SECONDS = 120
@@ -117,19 +113,7 @@ class PostgresTarget:
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
-        match type_.kind:
-            case Kind.BOOLEAN:
-                return Boolean()
-            case Kind.INTEGER:
-                return BigInteger()
-            case Kind.DECIMAL:
-                return Numeric()
-            case Kind.DATE:
-                return Date()
-            case Kind.TIMESTAMP:
-                return DateTime()
-            case Kind.TEXT:
-                return Text()
+        return Numeric() if type_.kind is Kind.DECIMAL else plain_type(type_.kind)
 
     def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:  # noqa: ARG002  # see Target
         """See Target."""

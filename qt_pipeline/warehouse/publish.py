@@ -7,7 +7,7 @@ Not here: what differs between engines (see the targets), the ledger's statement
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 from sqlalchemy import BigInteger, Connection, MetaData, Table, inspect, literal, select
@@ -18,29 +18,9 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.errors import StaleLoadError, TableNotOursError, TargetLimitError, VerificationError
-from qt_pipeline.warehouse.ledger import LoadRecord, LoadStatus
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.target import Target
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
-
-
-@dataclass(frozen=True, slots=True)
-class LoadJob:
-    """What is to be loaded, why and by whom; the ledger keeps it. See `LoadRecord` for each field.
-
-    `rows` is how many the parser counted.
-    """
-
-    dataset_id: str
-    table_name: str
-    run_id: str
-    landing_run_id: str
-    landing_uri: str
-    sha256: str
-    bytes: int
-    inbox_id: str
-    through_seq: int
-    event_id: str | None
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +121,7 @@ class Warehouse:
                 self._drop(connection, _stage_name(load_id))
                 ledger.close_load(connection, load_id, LoadStatus.ABANDONED, error="Its process died.")
             self._check_owner(connection, job)
-            return ledger.open_load(connection, asdict(job))
+            return ledger.open_load(connection, job)
 
     def _check_owner(self, connection: Connection, job: LoadJob) -> None:
         last = ledger.last_into(connection, table_name=job.table_name)

@@ -18,17 +18,12 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
-    BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
-    Date,
-    DateTime,
     Engine,
     Integer,
     Numeric,
     Table,
-    Text,
     column,
     event,
     func,
@@ -43,6 +38,7 @@ from qt_pipeline.database import creating_sqlite, sqlite_engine, writing
 from qt_pipeline.tabular import SHORT_DIGITS, Array, Column, ColumnType, Contract, Kind, convert
 from qt_pipeline.warehouse.errors import TableBusyError, TargetUnavailableError
 from qt_pipeline.warehouse.ledger import metadata
+from qt_pipeline.warehouse.target import plain_type
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 # Loads of other tables hold SQLite's one write lock for a batch or a publish at a time.
@@ -105,19 +101,9 @@ class SqliteTarget:
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
-        match type_.kind:
-            case Kind.BOOLEAN:
-                return Boolean()
-            case Kind.INTEGER:
-                return BigInteger()
-            case Kind.DECIMAL if type_.precision <= SHORT_DIGITS:
-                return Numeric(type_.precision, type_.scale)
-            case Kind.DATE:
-                return Date()
-            case Kind.TIMESTAMP:
-                return DateTime()
-            case Kind.DECIMAL | Kind.TEXT:
-                return Text()
+        if type_.kind is Kind.DECIMAL and type_.precision <= SHORT_DIGITS:
+            return Numeric(type_.precision, type_.scale)
+        return plain_type(type_.kind)
 
     def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
         """See Target."""

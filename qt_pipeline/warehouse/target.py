@@ -1,6 +1,6 @@
 """What the shared publish flow asks of a SQL engine.
 
-Here: the protocol, one member for each thing that differs between engines.
+Here: the protocol, one member for each thing that differs between engines, and the types that do not.
 Not here: the flow itself (see publish), any engine (see the file with its name).
 """
 
@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import pyarrow as pa
-from sqlalchemy import Connection, Table
+from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.tabular import ColumnType, Contract
+from qt_pipeline.tabular import ColumnType, Contract, Kind
 from qt_pipeline.warehouse.verify import Totals
 
 
@@ -66,3 +66,18 @@ class Target(Protocol):
     def tidy(self, table: Table) -> None:
         """Give back the space of the rows that a publish has replaced. The publish stands, whatever this meets."""
         ...
+
+
+def plain_type(kind: Kind) -> TypeEngine[Any]:
+    """The type that every engine has for values of this kind; text where it has none of its own."""
+    match kind:
+        case Kind.BOOLEAN:
+            return Boolean()
+        case Kind.INTEGER:
+            return BigInteger()
+        case Kind.DATE:
+            return Date()
+        case Kind.TIMESTAMP:
+            return DateTime()
+        case Kind.DECIMAL | Kind.TEXT:
+            return Text()
