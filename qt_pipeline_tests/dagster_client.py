@@ -160,6 +160,11 @@ class DagsterClient:
         ticks = self._ask(_TICKS, sensor=_SENSOR)["sensorOrError"]["sensorState"]["ticks"]
         return max((tick["timestamp"] for tick in ticks if tick["status"] != "STARTED"), default=0)
 
+    def is_ticking(self) -> bool:
+        """Whether a tick of the sensor is going; it goes on for some seconds after the sensor has been stopped."""
+        ticks = self._ask(_TICKS, sensor=_SENSOR)["sensorOrError"]["sensorState"]["ticks"]
+        return any(tick["status"] == "STARTED" for tick in ticks)
+
     def stop_sensor(self) -> None:
         sensor_id = self._ask(_SENSOR_ID, sensor=_SENSOR)["sensorOrError"]["id"]
         self._ask(_STOP_SENSOR, id=sensor_id)

@@ -16,6 +16,7 @@ def test_a_run_of_the_table_alone_marks_no_event_done(stack: LiveStack) -> None:
     stack.await_settled([first])
     stack.dagster.stop_sensor()
     try:
+        until(lambda: not stack.dagster.is_ticking(), "the last tick is over")
         second = stack.fire(dataset_id, change=True)
         # The landing that the table's run takes was downloaded after the event, by another run.
         landing_run = materialize(stack, dataset_id, DATASET)
