@@ -57,9 +57,12 @@ def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.Sen
     runs = _known_runs(context.instance, dispatcher, events)
     decided = plan(events, runs, _published(context, dispatcher, events), now=utc_now(), policy=dispatcher.policy)
     deliveries = decided.deliveries
-    if deliveries and dispatcher.missing_credentials:
-        reason = f"{len(events)} events wait, and nothing can be downloaded."
-        return dg.SensorResult(skip_reason=f"{reason} {missing(dispatcher.missing_credentials)}")
+    if dispatcher.missing_credentials:
+        # Nothing is written either: a delivery that cannot be downloaded would only use up a try.
+        reason = f"Nothing can be downloaded; {len(events)} events wait. {missing(dispatcher.missing_credentials)}"
+        return dg.SensorResult(
+            skip_reason=reason, dynamic_partitions_requests=_new_partitions(context.instance, dispatcher, ())
+        )
     dispatcher.inbox.update(decided.updates)
     return dg.SensorResult(
         run_requests=[_run_request(delivery, dispatcher) for delivery in deliveries],

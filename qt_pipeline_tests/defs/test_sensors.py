@@ -177,10 +177,15 @@ def test_without_credentials_events_stay_as_they_are_and_the_sensor_names_the_va
     before = house.event(seq)
     tick = house.tick(with_credentials=False)
     assert tick.requests == []
-    assert (tick.skip_message or "").startswith("1 events wait, and nothing can be downloaded. ")
+    assert (tick.skip_message or "").startswith("Nothing can be downloaded; 1 events wait. ")
     assert all(name in (tick.skip_message or "") for name in CREDENTIALS)
     assert house.event(seq) == before
     assert len(house.tick().requests) == 1
+
+
+def test_without_credentials_the_sensor_names_the_variables_before_any_event(house: House) -> None:
+    message = house.tick(with_credentials=False).skip_message or ""
+    assert all(name in message for name in CREDENTIALS)
 
 
 def test_while_a_run_of_a_dataset_is_going_its_events_wait_whoever_asked_for_the_run(house: House) -> None:
