@@ -1,7 +1,6 @@
 """The command `qt-pipeline`.
 
 Here: commands, their options, and how they say that something went wrong. Not here: what they do.
-Exit codes: 0 done, 1 refused or failed (the last line says why and what to do), 2 a wrong option.
 """
 
 import logging
@@ -19,7 +18,12 @@ from qt_pipeline.inbox import open_inbox
 from qt_pipeline.ingest import missing
 from qt_pipeline.settings import PROJECT_ROOT, load_settings
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Quantemplate datasets as tables in your SQL database.",
+    epilog="Exit codes: 0 done, 1 refused or failed (the last line says why and what to do), 2 a wrong option.",
+)
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
 
