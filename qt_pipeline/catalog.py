@@ -71,7 +71,15 @@ class Catalog:
         return tuple(self._datasets.values())
 
     def dataset(self, dataset_id: str) -> Dataset:
-        """The rules for a dataset id, listed or not."""
+        """The rules for a dataset id, listed or not.
+
+        Raises:
+            ConfigurationError: it cannot be one. A person may add any text as a partition, and an id becomes a folder.
+        """
+        if not is_dataset_id(dataset_id):
+            raise ConfigurationError(
+                f"{dataset_id!r} cannot be the id of a dataset.", todo="Remove this partition, and add the right id."
+            )
         return self._datasets.get(dataset_id) or self._resolve(dataset_id, Entry())
 
     def _resolve(self, dataset_id: str, entry: Entry) -> Dataset:

@@ -102,3 +102,9 @@ def test_a_dataset_that_is_listed_twice_is_refused_with_its_line(tmp_path: Path)
     path.write_text("datasets:\n  d-one: {table: a}\n  d-two: {table: b}\n  d-one: {table: c}\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="line 4: 'd-one' occurs twice"):
         load_catalog(path)
+
+
+@pytest.mark.parametrize("dataset_id", ["../elsewhere", "", "a/b", "a" * 101])
+def test_what_cannot_be_an_id_has_no_rules_and_so_reaches_no_folder(tmp_path: Path, dataset_id: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the id of a dataset"):
+        load_catalog(tmp_path / "missing.yaml").dataset(dataset_id)
