@@ -1,17 +1,29 @@
 """Small value types and rules that every room may share.
 
-Here: what a dataset id is, what a loopback address is, the clock.
+Here: what a dataset id is, how a table can be written, what a loopback address is, the clock.
 Not here: anything that only one room needs.
 """
 
 import ipaddress
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 # Ids seen are a prefix and 24 of [a-z0-9-]; the vendor specifies nothing. Bounded and narrow, because an id arrives in
 # an unsigned event and becomes a partition key, a folder and a part of a URL.
 _DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+class WriteMode(StrEnum):
+    """What a load does to the rows of its table.
+
+    `REPLACE` takes them away, `APPEND` keeps them all, `UPSERT` takes away those whose key comes again.
+    """
+
+    REPLACE = "replace"
+    APPEND = "append"
+    UPSERT = "upsert"
 
 
 def is_dataset_id(text: str) -> bool:

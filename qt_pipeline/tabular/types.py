@@ -4,6 +4,7 @@ Here: kinds, their formats, the lattice that joins them. Pure values.
 Not here: looking at values (see infer), changing them (see typed).
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,10 +14,14 @@ MAX_DIGITS = 38
 """Digits of the widest exact decimal (SQL Server, PostgreSQL and Arrow's decimal128 agree)."""
 ISO_DATE = "%Y-%m-%d"
 COMPACT_DATE = "%Y%m%d"
+_PLAIN_TIMESTAMP = re.compile(rf"{ISO_DATE}[ T]%H:%M:%S(\.%[1-6]f)?")
 
 
 class Kind(StrEnum):
-    """What a column holds. `TEXT` can hold anything; the others only values that lose nothing by the conversion."""
+    """What a column holds. `TEXT` can hold anything; the others only values that lose nothing by the conversion.
+
+    `OPEN` is the kind of a column that was blank so far: its first value decides.
+    """
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -24,23 +29,45 @@ class Kind(StrEnum):
     DATE = "date"
     TIMESTAMP = "timestamp"
     TEXT = "text"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
     """The type of a column as the contract writes it.
 
-    `precision` and `scale` count decimal digits and belong to decimals; `format` (as of strftime, with `%3f` for
-    milliseconds) to dates and timestamps: formatted by it, a stored value is the text of the file again.
+    `precision` and `scale` count decimal digits; an integer with a precision has at most so many, without one 64 bits.
+    `length` bounds a text in UTF-16 code units, as SQL Server counts; 0 is no bound. `format` is how the file writes a
+    value: as of strftime (with `%3f` for milliseconds) for dates and timestamps, `1,234.56` or the like for numbers,
+    `Y/N` or the like for booleans; empty is the plain form. Formatted by it, a stored value is the file's text again.
     """
 
     kind: Kind
     precision: int = 0
     scale: int = 0
+    length: int = 0
     format: str = ""
 
     def __str__(self) -> str:
-        return f"decimal({self.precision},{self.scale})" if self.kind is Kind.DECIMAL else self.kind.value
+        match self.kind:
+            case Kind.DECIMAL:
+                name = f"decimal({self.precision},{self.scale})"
+            case Kind.TEXT if self.length:
+                name = f"text({self.length})"
+            case _:
+                name = self.kind.value
+        return f"{name} {self.format}" if self.format and not self.is_plain else name
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file writes such values in the form that needs no declaration."""
+        match self.kind:
+            case Kind.DATE:
+                return self.format in (ISO_DATE, COMPACT_DATE)
+            case Kind.TIMESTAMP:
+                return _PLAIN_TIMESTAMP.fullmatch(self.format) is not None
+            case _:
+                return not self.format
 
     @property
     def arrow(self) -> pa.DataType:
@@ -56,7 +83,7 @@ class ColumnType:
                 return pa.date32()
             case Kind.TIMESTAMP:
                 return pa.timestamp("us")
-            case Kind.TEXT:
+            case Kind.TEXT | Kind.OPEN:
                 return pa.string()
 
 
