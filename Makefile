@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help compiled demo dev test lint format bench screenshots clean
+.PHONY: help compiled demo dev test lint format bench schemas screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,6 +49,9 @@ format: $(DEV_STAMP)  ## repair style
 
 bench: $(DEV_STAMP) compiled  ## measure event to table on this machine and write docs/benchmarks.md
 	$(BIN)/python -m qt_pipeline_tests.bench
+
+schemas: $(DEV_STAMP)  ## write docs/datasets.schema.json anew
+	$(BIN)/python -m qt_pipeline_tests.schema
 
 screenshots: $(DEV_STAMP)  ## take the pictures of the README again, in a real browser
 	$(BIN)/python -m qt_pipeline_tests.screenshots

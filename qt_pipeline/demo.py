@@ -28,7 +28,7 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
 from qt_pipeline.sandbox import ORGANISATION_ID, SANDBOX_DATASETS
 from qt_pipeline.settings import ENV_FILE_VARIABLE, PROJECT_ROOT
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_warehouse
+from qt_pipeline.warehouse import LoadRecord, Warehouse, open_warehouse
 
 _CATALOG = Path(sandbox.__file__).with_name("datasets.yaml")
 _START_SECONDS = 120
@@ -316,7 +316,7 @@ def _load_of(event: StoredEvent, warehouse: Warehouse) -> LoadRecord | None:
     loads = [
         load
         for load in warehouse.loads(dataset_id=event.dataset_id)
-        if load.status is LoadStatus.PUBLISHED and load.through_seq >= event.seq
+        if load.shows and load.through_seq >= event.seq
     ]
     return loads[-1] if loads else None
 

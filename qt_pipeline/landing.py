@@ -77,6 +77,10 @@ class Landed:
         source = pa.CompressedInputStream(pa.PythonFile(cast("io.IOBase", stored), mode="r"), _COMPRESSION)
         return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", source), buffer_size=1 << 20))
 
+    def write_beside(self, name: str, text: str) -> None:
+        """Keep a text about the landed file in its folder."""
+        _write_at_once(self.folder / name, text)
+
 
 class NothingLandedError(PermanentError):
     """There is no complete landing to load."""

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         "", repr=False, description="SQLAlchemy URL of the target database. Default: SQLite in the state folder."
     )
     warehouse_schema: str | None = Field(None, description="Schema of the tables, where the target has schemas.")
+    staging_schema: str | None = Field(
+        None, description="Schema of the staging tables. Default: that of the table a load is for."
+    )
     inbox_url: str = Field(
         "", repr=False, description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder."
     )

@@ -1,6 +1,6 @@
 """Small value types and rules that every room may share.
 
-Here: what a dataset id is, how a table can be written, what a loopback address is, the clock.
+Here: what a dataset id is, how a table can be written and changed, what a loopback address is, the clock.
 Not here: anything that only one room needs.
 """
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 # Ids seen are a prefix and 24 of [a-z0-9-]; the vendor specifies nothing. Bounded and narrow, because an id arrives in
 # an unsigned event and becomes a partition key, a folder and a part of a URL.
-_DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+DATASET_ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
 class WriteMode(StrEnum):
@@ -26,9 +26,21 @@ class WriteMode(StrEnum):
     UPSERT = "upsert"
 
 
+class DriftPolicy(StrEnum):
+    """What becomes of a file whose columns differ from those of its table.
+
+    `ADDITIVE` adds new columns and widens within a family of types; all else fails. `EVOLVE` also lets a column become
+    a wider type and a missing column NULL, each with a warning. `FREEZE` accepts no difference.
+    """
+
+    ADDITIVE = "additive"
+    EVOLVE = "evolve"
+    FREEZE = "freeze"
+
+
 def is_dataset_id(text: str) -> bool:
     """Whether `text` can be the id of a dataset: 1 to 100 of letters, digits, `-` and `_`."""
-    return _DATASET_ID.fullmatch(text) is not None
+    return re.fullmatch(DATASET_ID_PATTERN, text) is not None
 
 
 def is_loopback_host(host: str | None) -> bool:

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 PACKAGE = "qt_pipeline"
 
 FLOORS = (
-    ("errors", "values"),
+    ("errors", "values", "ahead"),
     ("tabular", "landing", "settings", "quantemplate", "sandbox", "database", "liveness"),
     ("catalog", "warehouse", "inbox"),
     ("ingest", "dispatch", "relay"),

@@ -17,6 +17,8 @@ from qt_pipeline.warehouse import VerificationError
 DATASET = dg.AssetKey(["quantemplate", "dataset"])
 TABLE = dg.AssetKey(["warehouse", "table"])
 COMPLETE = "complete"
+FORCE_TAG = "qt/force"
+"""`true` on a run loads its file even if the table shows it already."""
 THROUGH_SEQ_TAG = "qt/through_seq"
 
 
@@ -57,7 +59,8 @@ def table(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish the landed file of this run, else the newest one, as the table of this partition's dataset."""
     try:
-        outcome = ingest.load(context.partition_key, run_id=context.run.run_id)
+        force = context.run.tags.get(FORCE_TAG) == "true"
+        outcome = ingest.load(context.partition_key, run_id=context.run.run_id, force=force)
     except VerificationError as error:
         yield dg.AssetCheckResult(passed=False, check_name=COMPLETE, metadata=metadata.of_difference(error))
         raise metadata.failure(error) from None

@@ -4,13 +4,14 @@ Here: names and forms of metadata. Not here: any figure that the outcome does no
 """
 
 import re
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import LandOutcome, LoadOutcome, Preview
+from qt_pipeline.ingest import FileOutcome, LandOutcome, LoadOutcome, Preview
 from qt_pipeline.landing import Landed
-from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, DriftError, Misfit
 from qt_pipeline.warehouse import VerificationError
 
 _MARKS = re.compile(r"[!-/:-@[-`{-~]")
@@ -30,28 +31,29 @@ def of_landing(outcome: LandOutcome) -> Metadata:
 
 
 def of_load(outcome: LoadOutcome) -> Metadata:
-    """What is known of a published load."""
-    load = outcome.load
-    preview = {} if outcome.preview is None else {"preview": dg.MetadataValue.md(_markdown(outcome.preview))}
+    """What is known of a load whose file is in its table."""
+    file = outcome.file
+    preview = {} if file.preview is None else {"preview": dg.MetadataValue.md(_markdown(file.preview))}
+    remarks = [*(f"{change}." for change in map(str, file.changes)), *file.warnings]
     return {
-        "dagster/table_name": dg.MetadataValue.text(outcome.dataset.table),
-        "dagster/column_schema": dg.MetadataValue.table_schema(_schema(outcome.contract)),
+        "dagster/table_name": dg.MetadataValue.text(file.table),
+        "dagster/column_schema": dg.MetadataValue.table_schema(_schema(file)),
+        **({"warnings": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks))} if remarks else {}),
         **preview,
-        "dagster/partition_row_count": dg.MetadataValue.int(load.totals.rows),
-        "rows": dg.MetadataValue.int(load.totals.rows),
-        "load": dg.MetadataValue.int(load.load_id),
-        "replaced load": _maybe_int(load.replaced_load_id),
+        "dagster/partition_row_count": dg.MetadataValue.int(file.table_rows),
+        "rows": dg.MetadataValue.int(file.totals.rows),
+        "load": dg.MetadataValue.int(file.load_id),
+        "status": dg.MetadataValue.text(file.status.value),
+        "replaced load": _maybe_int(file.replaced_load_id),
         **_provenance(outcome.landed),
-        "seconds: inspect": dg.MetadataValue.float(round(outcome.inspect_seconds, 3)),
-        "seconds: stage": dg.MetadataValue.float(round(load.stage_seconds, 3)),
-        "seconds: publish": dg.MetadataValue.float(round(load.publish_seconds, 3)),
+        **{f"seconds: {stage}": dg.MetadataValue.float(round(took, 3)) for stage, took in file.seconds.items()},
     }
 
 
 def of_sums(outcome: LoadOutcome) -> Metadata:
-    """The sums that agree between file, staging table and table, unless they would show a row that must be hidden."""
-    totals = outcome.load.totals
-    shown = totals.sums.items() if totals.hides_rows or outcome.dataset.show_values else ()
+    """The sums that agree between file and table, unless they would show a row that must be hidden."""
+    totals = outcome.file.totals
+    shown = totals.sums.items() if totals.hides_rows or outcome.file.dataset.show_values else ()
     sums: Metadata = {f"sum of {name}": dg.MetadataValue.text(f"{total:f}") for name, total in shown}
     return {"rows": dg.MetadataValue.int(totals.rows), **sums}
 
@@ -71,8 +73,11 @@ def failure(error: PipelineError) -> dg.Failure:
 
     Raise it `from None`: what lies below our own errors may repeat values of rows.
     """
-    metadata = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
-    return dg.Failure(str(error), metadata={k: dg.MetadataValue.text(v) for k, v in metadata.items() if v})
+    words = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
+    metadata: Metadata = {k: dg.MetadataValue.text(v) for k, v in words.items() if v}
+    if isinstance(error, DriftError) and error.misfits:
+        metadata["misfits"] = dg.MetadataValue.md(_misfits(error.misfits))
+    return dg.Failure(str(error), metadata=metadata)
 
 
 def _provenance(landed: Landed) -> Metadata:
@@ -87,12 +92,24 @@ def _provenance(landed: Landed) -> Metadata:
     }
 
 
-def _schema(contract: Contract) -> dg.TableSchema:
+def _schema(file: FileOutcome) -> dg.TableSchema:
+    described = {header: column.description for header, column in file.dataset.columns.items()}
+    columns = [dg.TableColumn(c.name, str(c.type), described.get(c.header)) for c in file.contract.columns]
     own = [
         dg.TableColumn(LOAD_COLUMN, "integer", description="The load that brought the row: a line of _qt_loads."),
         dg.TableColumn(ROW_COLUMN, "integer", description="The line of the landed file on which the row begins."),
     ]
-    return dg.TableSchema([*(dg.TableColumn(c.name, str(c.type)) for c in contract.columns), *own])
+    return dg.TableSchema([*columns, *(own if file.dataset.lineage_columns else [])])
+
+
+def _misfits(misfits: Sequence[Misfit]) -> str:
+    """Where the values are that do not fit; what they are only where the catalog shows values."""
+    with_values = any(misfit.value is not None for misfit in misfits)
+    head = ("line", "column", "expected", *(("value",) if with_values else ()))
+    rows = [
+        (str(misfit.line), misfit.column, misfit.type, *((misfit.value,) if with_values else ())) for misfit in misfits
+    ]
+    return _table(head, rows)
 
 
 def _maybe_int(value: int | None) -> dg.MetadataValue:
@@ -100,8 +117,12 @@ def _maybe_int(value: int | None) -> dg.MetadataValue:
 
 
 def _markdown(preview: Preview) -> str:
-    names, *rows = [" | ".join(_cell(value) for value in line) for line in (preview.columns, *preview.rows)]
-    rule = " | ".join(["---"] * len(preview.columns))
+    return _table(preview.columns, preview.rows)
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str | None]]) -> str:
+    names, *rows = [" | ".join(_cell(value) for value in line) for line in (head, *body)]
+    rule = " | ".join(["---"] * len(head))
     return "\n".join(f"| {line} |" for line in (names, rule, *rows))
 
 

@@ -57,7 +57,7 @@ def ingest_resource(context: dg.InitResourceContext) -> Ingest:
         missing_credentials=settings.missing_credentials,
         inbox=_inbox(settings.inbox_url),
         landing=Landing(settings.landing_url),
-        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema),
+        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         catalog=load_catalog(settings.catalog),
     )
 
@@ -68,7 +68,7 @@ def dispatcher_resource() -> Dispatcher:
     settings = load_settings()
     return Dispatcher(
         inbox=_inbox(settings.inbox_url),
-        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema),
+        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         catalog=load_catalog(settings.catalog),
         locks=_locks(settings),
         policy=Policy(attempts=settings.delivery_attempts, delay=timedelta(seconds=settings.delivery_delay_seconds)),

@@ -1,40 +1,63 @@
-"""CSV bytes → text rows → typed Arrow batches, and the contract that fixes their names and types.
+"""CSV bytes → text → rows of typed columns, and the contract that fixes their names and types.
 
 Here: everything that is known about a file's form and its values.
 Not here: where a file comes from, where its rows go.
 """
 
-from qt_pipeline.tabular.arrow import Array, convert
-from qt_pipeline.tabular.contract import SHORT_DIGITS, Column, Contract, DriftError, Misfit, first_contract
+from qt_pipeline.tabular.arrow import Array, Ints, convert, integers, named_batch
+from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
+from qt_pipeline.tabular.declared import parse_type, written
+from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
 from qt_pipeline.tabular.guard import BadCsvError
-from qt_pipeline.tabular.inspect import Inspection, find_misfits, inspect
-from qt_pipeline.tabular.names import LOAD_COLUMN, ROW_COLUMN
-from qt_pipeline.tabular.reader import EmptyFileError, OpenStream, RowTooLongError, read_text
-from qt_pipeline.tabular.typed import read_typed, typed_schema
-from qt_pipeline.tabular.types import TEXT, ColumnType, Kind
+from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
+from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
+from qt_pipeline.tabular.reader import EmptyFileError, Header, OpenStream, RowTooLongError, read_header, read_text
+from qt_pipeline.tabular.rows import AssumptionBrokenError, Passage, Rows, read_rows
+from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, TEXT, ColumnType, Kind, Seen
 
 __all__ = [
+    "ISO_DATE",
+    "ISO_TIMESTAMP",
+    "LOADED_AT_COLUMN",
     "LOAD_COLUMN",
+    "LONGEST_BOUND",
+    "MAX_DIGITS",
     "ROW_COLUMN",
     "SHORT_DIGITS",
     "TEXT",
     "Array",
+    "AssumptionBrokenError",
     "BadCsvError",
+    "Change",
     "Column",
     "ColumnType",
     "Contract",
     "DriftError",
     "EmptyFileError",
+    "Header",
     "Inspection",
+    "Ints",
     "Kind",
     "Misfit",
+    "Naming",
     "OpenStream",
+    "Passage",
     "RowTooLongError",
+    "Rows",
+    "Rules",
+    "Seen",
+    "Settled",
     "convert",
     "find_misfits",
-    "first_contract",
+    "glance",
     "inspect",
+    "integers",
+    "known_as",
+    "named_batch",
+    "parse_type",
+    "read_header",
+    "read_rows",
     "read_text",
-    "read_typed",
-    "typed_schema",
+    "settle",
+    "written",
 ]

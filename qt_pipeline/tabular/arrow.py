@@ -29,10 +29,10 @@ def texts_of(batch: pa.RecordBatch) -> tuple[pa.StringArray, ...]:
     return tuple(cast("list[pa.StringArray]", batch.columns))  # pyright: ignore[reportUnknownMemberType]
 
 
-def batch_of(columns: Sequence[Array], schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of these columns."""
+def named_batch(columns: Sequence[Array], names: Sequence[str]) -> pa.RecordBatch:
+    """A batch of these columns under these names."""
     arrays: Any = list(columns)
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)  # pyright: ignore[reportUnknownMemberType]
+    return pa.RecordBatch.from_arrays(arrays, names=list(names))  # pyright: ignore[reportUnknownMemberType]
 
 
 def integers(values: Ints) -> Array:
@@ -45,3 +45,8 @@ def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
     counts = cast("Array", pc.count_substring(values, pattern)).fill_null(0)
     data: Any = counts.buffers()[1]
     return np.frombuffer(data, dtype=np.int32)[counts.offset : counts.offset + len(counts)].astype(np.int64)
+
+
+def nulls(length: int) -> pa.StringArray:
+    """A column of text without any value."""
+    return pa.nulls(length, pa.string())

@@ -4,6 +4,7 @@ Here: one batch of text → what its values have in common, at the speed of Arro
 Not here: the lattice that joins batches (see types), the contract that fixes types (see contract).
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,11 @@ _SECONDS_LENGTH: Final = 19
 _COMPACT_LENGTH: Final = 8
 _SURELY_64_BITS: Final = 18
 _TEXT: Final = Seen(Kind.TEXT)
+# UTF-8, as RFC 3629 has it.
+_BEYOND_ASCII: Final = 0x80
+_CONTINUATION_MASK: Final = 0xC0
+_CONTINUATION: Final = 0x80
+_FOUR_BYTES: Final = 0xF0
 
 
 def look(column: pa.StringArray, *, compact_dates: bool) -> Seen:
@@ -44,6 +50,15 @@ def look(column: pa.StringArray, *, compact_dates: bool) -> Seen:
     values = column.drop_null() if column.null_count else column
     if not len(values):
         return Seen()
+    return replace(_kind_of(values, compact_dates=compact_dates), length=_longest(values))
+
+
+def measure(column: pa.StringArray) -> Seen:
+    """Like `look`, for a column that is known to be text."""
+    return Seen(Kind.TEXT, length=_longest(column)) if column.null_count < len(column) else Seen()
+
+
+def _kind_of(values: pa.StringArray, *, compact_dates: bool) -> Seen:
     present = int(np.bitwise_or.reduce(_CLASSES[_bytes_of(values)]))
     if present & _OTHER:
         return _TEXT
@@ -137,6 +152,18 @@ def _parses(values: pa.StringArray, type_: pa.DataType) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _longest(values: pa.StringArray) -> int:
+    """The length of the longest value in UTF-16 code units, as SQL Server counts; 0 if there is none."""
+    lengths, data = _lengths(values), _bytes_of(values)
+    if not len(data) or data.max() < _BEYOND_ASCII:
+        return int(lengths.max(initial=0))
+    # Bytes that go on with a character do not count; one of four bytes is two code units.
+    units = ((data & _CONTINUATION_MASK) != _CONTINUATION).astype(np.int64) + (data >= _FOUR_BYTES)
+    total = np.concatenate(([0], np.cumsum(units)))
+    ends = np.cumsum(lengths)
+    return int((total[ends] - total[ends - lengths]).max())
 
 
 def _buffer(values: pa.StringArray, number: int) -> memoryview:

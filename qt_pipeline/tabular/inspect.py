@@ -1,16 +1,19 @@
-"""The first pass over a file: is it well formed, how many rows, what does each column hold.
+"""Looking at the values of a file: what does each column hold, how many rows are there, which values break a contract.
 
-Here: that pass, and the search for the values that break a contract.
-Not here: the rules for one batch (see infer), what becomes of the answer (see contract).
+Here: one batch after another, the pass over a whole file, and the search for misfits.
+Not here: the rules for one batch (see infer), what becomes of the answer (see drift).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
-from qt_pipeline.tabular.contract import Column, Contract, Misfit, holds
-from qt_pipeline.tabular.infer import look
+from qt_pipeline.tabular.contract import Column, Misfit
+from qt_pipeline.tabular.declared import plain
+from qt_pipeline.tabular.drift import Rules, may_hold
+from qt_pipeline.tabular.infer import look, measure
 from qt_pipeline.tabular.names import is_date, is_identifier
 from qt_pipeline.tabular.reader import (
     BLOCK_SIZES,
@@ -18,58 +21,108 @@ from qt_pipeline.tabular.reader import (
     OpenStream,
     RowTooLongError,
     TextBatch,
-    read_header,
     read_text,
 )
-from qt_pipeline.tabular.types import Kind, Seen
+from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind, Seen
+
+Expected = Sequence[ColumnType | None]
+"""The type that is expected of each column of a file, where one is; see `Rules.expected`."""
+
+_GLANCE_BATCHES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What one pass over a whole file has shown."""
+    """What a pass over a file has shown; `expected` is what it was told to look for."""
 
     header: Header
+    expected: tuple[ColumnType | None, ...]
     seen: tuple[Seen, ...]
     rows: int
     block_size: int
 
 
-def inspect(open_stream: OpenStream) -> Inspection:
+class Inspector:
+    """Looks at batch after batch of one file, and remembers what they have in common."""
+
+    def __init__(self, header: Header, expected: Expected) -> None:
+        self._header = header
+        self._expected = tuple(expected)
+        self._looks = [_Look(name, type_) for name, type_ in zip(header.names, expected, strict=True)]
+        self.seen = [Seen()] * len(header.names)
+        self.rows = 0
+
+    def add(self, batch: TextBatch) -> tuple[pa.StringArray, ...]:
+        """Look at one more batch; its columns as plain text, as if nothing had been declared."""
+        self.rows += batch.rows
+        columns = tuple(its.plain(values) for its, values in zip(self._looks, batch.columns, strict=True))
+        for position, (its, values) in enumerate(zip(self._looks, columns, strict=True)):
+            self.seen[position] = self.seen[position].join(its.at(values, self.seen[position]))
+        return columns
+
+    def inspection(self, block_size: int) -> Inspection:
+        """What was seen so far."""
+        return Inspection(self._header, self._expected, tuple(self.seen), self.rows, block_size)
+
+
+class _Look:
+    """How the values of one column are looked at."""
+
+    def __init__(self, header: str, expected: ColumnType | None) -> None:
+        self._declared = expected if expected is not None and not expected.is_plain else None
+        # Text cannot become anything else, so references and what is known to be text are only measured.
+        self._is_text = is_identifier(header) if expected is None else expected.kind is Kind.TEXT
+        self._compact_dates = is_date(header) or (expected is not None and expected.format == COMPACT_DATE)
+
+    def plain(self, values: pa.StringArray) -> pa.StringArray:
+        return values if self._declared is None else plain(values, self._declared)
+
+    def at(self, values: pa.StringArray, so_far: Seen) -> Seen:
+        if self._is_text or so_far.kind is Kind.TEXT:
+            return measure(values)
+        return look(values, compact_dates=self._compact_dates)
+
+
+def inspect(open_stream: OpenStream, header: Header, expected: Expected) -> Inspection:
     """Read the whole file once and say what its columns hold.
 
     Raises:
-        EmptyFileError: there is no byte in the file.
         BadCsvError: the file breaks a rule of CSV; with line and byte.
         RowTooLongError: a row is longer than the largest block.
     """
-    header = read_header(open_stream)
-    for block_size in BLOCK_SIZES[:-1]:
+    return _inspect(open_stream, header, expected, batches=None)
+
+
+def glance(open_stream: OpenStream, header: Header, expected: Expected) -> Inspection:
+    """Like `inspect`, for the first few megabytes of the file."""
+    return _inspect(open_stream, header, expected, batches=_GLANCE_BATCHES)
+
+
+def _inspect(open_stream: OpenStream, header: Header, expected: Expected, *, batches: int | None) -> Inspection:
+    for block_size in BLOCK_SIZES:
+        inspector = Inspector(header, expected)
         try:
-            return _inspect(open_stream, header, block_size)
+            for batch in islice(read_text(open_stream, header, block_size=block_size), batches):
+                inspector.add(batch)
         except RowTooLongError:
-            continue
-    return _inspect(open_stream, header, BLOCK_SIZES[-1])
-
-
-def _inspect(open_stream: OpenStream, header: Header, block_size: int) -> Inspection:
-    # A text column cannot become anything else, so identifiers and what was once found to be text are not looked at.
-    seen = [Seen(Kind.TEXT) if is_identifier(name) else Seen() for name in header.names]
-    dates = [is_date(name) for name in header.names]
-    rows = 0
-    for batch in read_text(open_stream, header, block_size=block_size):
-        rows += batch.rows
-        for position, column in enumerate(batch.columns):
-            if seen[position].kind is not Kind.TEXT:
-                seen[position] = seen[position].join(look(column, compact_dates=dates[position]))
-    return Inspection(header=header, seen=tuple(seen), rows=rows, block_size=block_size)
+            if block_size == BLOCK_SIZES[-1]:
+                raise
+        else:
+            return inspector.inspection(block_size)
+    raise AssertionError("BLOCK_SIZES is not empty")
 
 
 def find_misfits(
-    open_stream: OpenStream, inspection: Inspection, contract: Contract, *, limit: int, show_values: bool
+    open_stream: OpenStream,
+    inspection: Inspection,
+    broken: Mapping[int, Column],
+    rules: Rules,
+    *,
+    limit: int,
+    show_values: bool,
 ) -> list[Misfit]:
-    """The first `limit` values of the file that `contract` cannot hold, in the order of the file."""
-    positions = contract.positions(inspection.header.names)
-    columns = [(column, positions[i]) for i, column in enumerate(contract.columns) if column.type.kind is not Kind.TEXT]
+    """The first `limit` values that the `broken` columns (by position in the file) cannot hold, in its order."""
+    looks = {i: _Look(inspection.header.names[i], inspection.expected[i]) for i in broken}
     misfits: list[Misfit] = []
     for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
         found = [
@@ -77,10 +130,10 @@ def find_misfits(
                 line=int(batch.lines[row]),
                 column=column.name,
                 type=str(column.type),
-                value=batch.columns[position][row].as_py() if show_values else None,
+                value=batch.columns[i][row].as_py() if show_values else None,
             )
-            for column, position in columns
-            for row in _rows_that_misfit(column, batch, position)
+            for i, column in broken.items()
+            for row in _rows_that_misfit(column, looks[i], batch.columns[i], rules)
         ]
         misfits += sorted(found, key=lambda misfit: misfit.line)
         if len(misfits) >= limit:
@@ -88,12 +141,10 @@ def find_misfits(
     return misfits[:limit]
 
 
-def _rows_that_misfit(column: Column, batch: TextBatch, position: int) -> Iterator[int]:
-    dates = is_date(column.header)
-
+def _rows_that_misfit(column: Column, its: _Look, values: pa.StringArray, rules: Rules) -> Iterator[int]:
     def within(values: pa.StringArray, first: int) -> Iterator[int]:
         # Halving asks the one rule again for smaller parts: no second rule for single values can disagree with it.
-        if holds(column.type, look(values, compact_dates=dates)):
+        if may_hold(column, its.at(values, Seen()), rules):
             return
         if len(values) == 1:
             yield first
@@ -102,4 +153,4 @@ def _rows_that_misfit(column: Column, batch: TextBatch, position: int) -> Iterat
         yield from within(values[:middle], first)
         yield from within(values[middle:], first + middle)
 
-    yield from within(batch.columns[position], 0)
+    yield from within(its.plain(values), 0)

@@ -7,12 +7,15 @@ Not here: quoting, which is the dialect's work (see the warehouse).
 import re
 import unicodedata
 from collections.abc import Sequence
+from enum import StrEnum
 from itertools import pairwise
 
 LOAD_COLUMN = "_qt_load"
 """The last but one column of each table: the ledger's number of the load a row came with."""
 ROW_COLUMN = "_qt_row"
 """The last column of each table: the line of the landed file on which a row begins."""
+LOADED_AT_COLUMN = "_qt_loaded_at"
+"""In tables that keep every load: when the file of the row was landed, in UTC."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|#")
 _IDENTIFIER_WORDS = frozenset(
@@ -40,26 +43,59 @@ _IDENTIFIER_ENDINGS = ("code", "number")
 _DATE_WORDS = frozenset({"date", "dt", "dob", "inception", "expiry"})
 
 
-def unique_names(headers: Sequence[str], *, max_bytes: int) -> tuple[str, ...]:
-    """A column name for each header: the header verbatim where that is possible.
+class Naming(StrEnum):
+    """How a column is named after its header.
 
-    Control characters become spaces, a blank header becomes `column_N` (N counts from 1), a name is cut to `max_bytes`
-    bytes of UTF-8, and one that equals an earlier name but for case or Unicode form gets `_2`, `_3`, ... appended.
+    `VERBATIM` keeps the header. `SNAKE_CASE` makes words in lower case, joined by `_`: `GrossPremium (GBP)` becomes
+    `gross_premium_gbp`. Letters of any script stay.
     """
-    taken = {LOAD_COLUMN, ROW_COLUMN}
+
+    VERBATIM = "verbatim"
+    SNAKE_CASE = "snake_case"
+
+
+def unique_names(
+    headers: Sequence[str], *, max_bytes: int, naming: Naming = Naming.VERBATIM, taken: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """A column name for each header, verbatim where that is possible, or in snake case.
+
+    Control characters become spaces, a header of which nothing is left becomes `column_N` (N counts from 1), a name is
+    cut to `max_bytes` bytes of UTF-8, and one that equals an earlier name but for case or Unicode form gets `_2`, `_3`,
+    ... appended. So does one that equals a name already `taken`.
+    """
+    named = _snake_case if naming is Naming.SNAKE_CASE else _printable
+    used = {LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN, *map(_folded, taken)}
     names: list[str] = []
     for position, header in enumerate(headers, start=1):
-        printable = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in header).strip()
-        base = printable or f"column_{position}"
+        base = named(header) or f"column_{position}"
         name = _cut(base, max_bytes)
         count = 1
-        while _folded(name) in taken:
+        while _folded(name) in used:
             count += 1
             suffix = f"_{count}"
             name = _cut(base, max_bytes - len(suffix)) + suffix
-        taken.add(_folded(name))
+        used.add(_folded(name))
         names.append(name)
     return tuple(names)
+
+
+def _printable(header: str) -> str:
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in header).strip()
+
+
+def _snake_case(header: str) -> str:
+    text = unicodedata.normalize("NFKC", header)
+    spaced = ""
+    for before, character, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
+        if character.isupper() and (not before.isupper() or after.islower()):
+            spaced += f" {character}"
+        elif character.isalnum() or (spaced[-1:].strip() and unicodedata.category(character) in ("Mn", "Mc")):
+            # Marks belong to the letter before them: without its vowel signs, no Hindi word could be read.
+            spaced += character
+        else:
+            spaced += " "
+    name = "_".join(spaced.lower().split())
+    return name if not name or name[0].isalpha() else f"_{name}"
 
 
 def _cut(name: str, max_bytes: int) -> str:

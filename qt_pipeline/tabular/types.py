@@ -5,6 +5,7 @@ Not here: looking at values (see infer), changing them (see typed).
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ MAX_DIGITS = 38
 """Digits of the widest exact decimal (SQL Server, PostgreSQL and Arrow's decimal128 agree)."""
 ISO_DATE = "%Y-%m-%d"
 COMPACT_DATE = "%Y%m%d"
+ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"
 _PLAIN_TIMESTAMP = re.compile(rf"{ISO_DATE}[ T]%H:%M:%S(\.%[1-6]f)?")
 
 
@@ -56,7 +58,7 @@ class ColumnType:
                 name = f"text({self.length})"
             case _:
                 name = self.kind.value
-        return f"{name} {self.format}" if self.format and not self.is_plain else name
+        return name if self.format in ("", BARE_FORMATS.get(self.kind)) else f"{name} {self.format}"
 
     @property
     def is_plain(self) -> bool:
@@ -88,6 +90,8 @@ class ColumnType:
 
 
 TEXT = ColumnType(Kind.TEXT)
+BARE_FORMATS: Mapping[Kind, str] = {Kind.DATE: ISO_DATE, Kind.TIMESTAMP: f"{ISO_DATE} %H:%M:%S"}
+"""How a file writes days and moments whose type is declared or told by its name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class Seen:
     """What the values of a column, or a part of it, have in common. No values seen: `kind` is None.
 
     `whole_digits` counts digits before the decimal point, `scale` those after it. `plain` is false when whole numbers
-    were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal as a number.
+    were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal as a number. `length` is
+    that of the longest value, in UTF-16 code units.
     """
 
     kind: Kind | None = None
@@ -103,6 +108,7 @@ class Seen:
     scale: int = 0
     format: str = ""
     plain: bool = True
+    length: int = 0
 
     def join(self, other: "Seen") -> "Seen":
         """What both parts have in common; the order of the parts and where they were cut do not matter."""
@@ -115,11 +121,11 @@ class Seen:
             return one.wider(two, Kind.INTEGER)
         if {one.kind, two.kind} == {Kind.INTEGER, Kind.DECIMAL}:
             return one.wider(two, Kind.DECIMAL)
-        return Seen(Kind.TEXT)
+        return Seen(Kind.TEXT, length=max(self.length, other.length))
 
     def as_number(self) -> "Seen":
         """Days written as `20260131` are whole numbers too, when a neighbour is no day."""
-        return Seen(Kind.INTEGER, whole_digits=8) if self.format == COMPACT_DATE else self
+        return Seen(Kind.INTEGER, whole_digits=8, length=8) if self.format == COMPACT_DATE else self
 
     def wider(self, other: "Seen", kind: Kind) -> "Seen":
         """Both, when they are of one kind, or numbers that meet in `kind`."""
@@ -129,4 +135,5 @@ class Seen:
             scale=max(self.scale, other.scale),
             format=self.format,
             plain=kind is Kind.DECIMAL or (self.plain and other.plain),
+            length=max(self.length, other.length),
         )

@@ -8,19 +8,26 @@ from sqlalchemy import make_url
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.warehouse.errors import (
+    AfterPublishError,
+    DuplicateKeyError,
     StaleLoadError,
     TableBusyError,
     TableNotOursError,
     TargetLimitError,
+    TargetRefusedError,
     TargetUnavailableError,
     VerificationError,
 )
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
-from qt_pipeline.warehouse.publish import PublishedLoad, Warehouse
-from qt_pipeline.warehouse.sqlite import SqliteTarget
+from qt_pipeline.warehouse.load import Load, PublishedLoad
+from qt_pipeline.warehouse.tables import TableSpec
 from qt_pipeline.warehouse.verify import Totals, Verification
+from qt_pipeline.warehouse.warehouse import Warehouse
 
 __all__ = [
+    "AfterPublishError",
+    "DuplicateKeyError",
+    "Load",
     "LoadJob",
     "LoadRecord",
     "LoadStatus",
@@ -28,7 +35,9 @@ __all__ = [
     "StaleLoadError",
     "TableBusyError",
     "TableNotOursError",
+    "TableSpec",
     "TargetLimitError",
+    "TargetRefusedError",
     "TargetUnavailableError",
     "Totals",
     "Verification",
@@ -38,29 +47,35 @@ __all__ = [
 ]
 
 
-def open_warehouse(url: str, schema: str | None = None) -> Warehouse:
-    """Open the target at `url`, a SQLAlchemy URL of SQLite or PostgreSQL; the ledger is made when it is missing.
+def open_warehouse(
+    url: str, schema: str | None = None, staging_schema: str | None = None, *, prepare: bool = True
+) -> Warehouse:
+    """Open the target at `url`, a SQLAlchemy URL. With `prepare`, the ledger is made when it is missing.
 
-    `schema` is where the tables are, on a server that has schemas.
+    `schema` is where the ledger is, and tables without a schema of their own; `staging_schema` where staging tables
+    are, when not beside their tables. Both on servers that have schemas.
 
     Raises:
         ConfigurationError: no target can live at this URL.
-        TargetUnavailableError: the database cannot be opened or written.
+        TargetUnavailableError: the database cannot be reached.
+        TargetRefusedError: the database does not let this login in, or not do what is needed.
     """
+    # Each driver is imported for those alone who need it.
     parsed = make_url(url)
     match parsed.get_backend_name():
-        case "postgresql":
-            # Its driver is imported for those alone who need it.
-            from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
-
-            return Warehouse(PostgresTarget(parsed, schema))
         case "sqlite":
+            from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
+
             if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
                 raise ConfigurationError(
                     "The target must be a plain SQLite file.",
                     todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db.",
                 )
-            return Warehouse(SqliteTarget(parsed))
+            return Warehouse(SqliteTarget(parsed, prepare=prepare))
+        case "postgresql":
+            from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
+
+            return Warehouse(PostgresTarget(parsed, schema, staging_schema, prepare=prepare))
         case other:
             raise ConfigurationError(
                 f"Tables cannot be written to {other} yet.", todo="Set QT_WAREHOUSE_URL to SQLite or PostgreSQL."

@@ -11,6 +11,10 @@ class TargetUnavailableError(TransientError):
     """The target database refuses or cannot be reached; a repeat may find it well."""
 
 
+class TargetRefusedError(PermanentError):
+    """The target database says no, and will say so again: a missing right, a table that something depends on."""
+
+
 class TableBusyError(TransientError):
     """Another process loads the same table."""
 
@@ -21,6 +25,14 @@ class TableNotOursError(PermanentError):
 
 class TargetLimitError(PermanentError):
     """The table would have more columns, or a longer name, than the target takes."""
+
+
+class DuplicateKeyError(PermanentError):
+    """Rows of the file share a key that must be unique, or have none."""
+
+
+class AfterPublishError(PermanentError):
+    """The table is published, and the statement that the catalog wants after it failed."""
 
 
 class StaleLoadError(PermanentError):

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Unicode,
     UnicodeText,
+    and_,
     delete,
     func,
     insert,
@@ -36,10 +37,15 @@ from qt_pipeline.values import utc_now
 
 
 class LoadStatus(StrEnum):
-    """How far a load came. `ABANDONED`: its process died before it could say how it ended."""
+    """How far a load came.
+
+    `UNCHANGED`: the table showed this file already, and was left as it is. `ABANDONED`: the load's process died before
+    it could say how it ended.
+    """
 
     STAGING = "staging"
     PUBLISHED = "published"
+    UNCHANGED = "unchanged"
     FAILED = "failed"
     ABANDONED = "abandoned"
 
@@ -49,32 +55,47 @@ class LoadJob:
     """What is to be loaded, why and by whom; the ledger keeps it.
 
     `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download is loaded.
-    `rows` is how many the parser counted; `through_seq` counts in the inbox `inbox_id`.
+    `through_seq` counts in the inbox `inbox_id`. `rules` stands for all that the catalog says of how rows are made.
     """
 
     dataset_id: str
-    table_name: str
     run_id: str
     landing_run_id: str
     landing_uri: str
+    landed_at: datetime
     sha256: str
     bytes: int
     inbox_id: str
     through_seq: int
     event_id: str | None
-    rows: int
+    rules: str
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRecord(LoadJob):
-    """One line of the ledger: a job, its number, how it ended, and which load it replaced."""
+    """One line of the ledger: a job, its number, its table, how it ended, and which load it replaced.
+
+    `rows` came with the file, `table_rows` are in the table since; both are None until the load has ended well.
+    `changes` are the columns that became different, in words.
+    """
 
     load_id: int
+    table_schema: str | None
+    table_name: str
+    mode: str
     status: LoadStatus
+    rows: int | None
+    table_rows: int | None
     started_at: datetime
     finished_at: datetime | None
     replaced_load_id: int | None
+    changes: str | None
     error: str | None
+
+    @property
+    def shows(self) -> bool:
+        """Whether the table showed this load's file when it ended."""
+        return self.status in _SHOWN
 
 
 def _words(statuses: type[LoadStatus]) -> list[str]:
@@ -88,21 +109,27 @@ loads = Table(
     metadata,
     SqlColumn("load_id", Number, primary_key=True, autoincrement=True),
     SqlColumn("dataset_id", Unicode(100), nullable=False),
+    SqlColumn("table_schema", Unicode(128)),
     SqlColumn("table_name", Unicode(128), nullable=False),
+    SqlColumn("mode", Unicode(20), nullable=False),
     # As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
     SqlColumn("status", Enum(LoadStatus, native_enum=False, length=20, values_callable=_words), nullable=False),
     SqlColumn("run_id", Unicode(100), nullable=False),
     SqlColumn("landing_run_id", Unicode(100), nullable=False),
     SqlColumn("landing_uri", UnicodeText, nullable=False),
+    SqlColumn("landed_at", UtcDateTime, nullable=False),
     SqlColumn("sha256", Unicode(64), nullable=False),
     SqlColumn("bytes", Number, nullable=False),
     SqlColumn("inbox_id", Unicode(36), nullable=False),
     SqlColumn("through_seq", Number, nullable=False),
     SqlColumn("event_id", Unicode(200)),
-    SqlColumn("rows", Number, nullable=False),
+    SqlColumn("rules", Unicode(64), nullable=False),
+    SqlColumn("rows", Number),
+    SqlColumn("table_rows", Number),
     SqlColumn("started_at", UtcDateTime, nullable=False),
     SqlColumn("finished_at", UtcDateTime),
     SqlColumn("replaced_load_id", Number),
+    SqlColumn("changes", UnicodeText),
     SqlColumn("error", UnicodeText),
     Index("_qt_loads_dataset", "dataset_id", "status"),
     sqlite_autoincrement=True,
@@ -118,54 +145,78 @@ columns = Table(
     SqlColumn("kind", Unicode(20), nullable=False),
     SqlColumn("precision", Integer, nullable=False),
     SqlColumn("scale", Integer, nullable=False),
+    SqlColumn("length", Integer, nullable=False),
     SqlColumn("format", Unicode(60), nullable=False),
     SqlColumn("first_load", Number, nullable=False),
     SqlColumn("last_load", Number, nullable=False),
 )
 
 _IDS_AT_ONCE = 500
+_SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
 
 
-def open_load(connection: Connection, job: LoadJob) -> int:
+def open_load(connection: Connection, job: LoadJob, *, schema: str | None, table: str, mode: str) -> int:
     """Write the line of a load that begins, and return the number that the target issued for it."""
-    statement = insert(loads).values(**asdict(job), status=LoadStatus.STAGING, started_at=utc_now())
+    place = {"table_schema": schema, "table_name": table, "mode": mode}
+    statement = insert(loads).values(**asdict(job), **place, status=LoadStatus.STAGING, started_at=utc_now())
     result = connection.execute(statement)
     assert result.inserted_primary_key is not None  # noqa: S101  # SQLAlchemy gives one for each single insert
     return int(result.inserted_primary_key[0])
 
 
-def close_load(
-    connection: Connection, load_id: int, status: LoadStatus, *, replaced: int | None = None, error: str | None = None
-) -> None:
-    """Write how a load ended."""
+def close_load(connection: Connection, load_id: int, status: LoadStatus, **known: int | str | None) -> None:
+    """Write how a load ended, and what else is `known` of it by now."""
     connection.execute(
-        update_statement(loads)
-        .where(loads.c.load_id == load_id)
-        .values(status=status, finished_at=utc_now(), replaced_load_id=replaced, error=error)
+        update_statement(loads).where(loads.c.load_id == load_id).values(status=status, finished_at=utc_now(), **known)
     )
 
 
-def unfinished(connection: Connection, table_name: str) -> list[int]:
+def note_error(connection: Connection, load_id: int, error: str) -> None:
+    """Write what went wrong after a load was published."""
+    connection.execute(update_statement(loads).where(loads.c.load_id == load_id).values(error=error))
+
+
+def status_of(connection: Connection, load_id: int) -> LoadStatus:
+    """How far a load has come."""
+    return connection.execute(select(loads.c.status).where(loads.c.load_id == load_id)).scalar_one()
+
+
+def unfinished(connection: Connection, *, schema: str | None, table: str) -> list[int]:
     """The loads of a table that never said how they ended."""
     return list(
-        connection.scalars(
-            select(loads.c.load_id).where(loads.c.table_name == table_name, loads.c.status == LoadStatus.STAGING)
-        )
+        connection.scalars(select(loads.c.load_id).where(_into(schema, table), loads.c.status == LoadStatus.STAGING))
     )
+
+
+def last_begun(connection: Connection, *, schema: str | None, table: str) -> int | None:
+    """The number of the last load of a table, however it ended."""
+    return connection.execute(select(func.max(loads.c.load_id)).where(_into(schema, table))).scalar()
+
+
+def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
+    """The newest load that shows in a dataset's table. Numbers are issued under its lock: the highest came last."""
+    return _last(connection, loads.c.dataset_id == dataset_id, _SHOWN)
 
 
 def last_published(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
-    """The newest publish for a dataset. Numbers are issued under the table's lock: the highest came last."""
-    return _last(connection, loads.c.dataset_id == dataset_id)
+    """The newest load that wrote rows for a dataset."""
+    return _last(connection, loads.c.dataset_id == dataset_id, (LoadStatus.PUBLISHED,))
 
 
-def last_into(connection: Connection, *, table_name: str) -> LoadRecord | None:
-    """The newest publish into a table."""
-    return _last(connection, loads.c.table_name == table_name)
+def last_into(connection: Connection, *, schema: str | None, table: str) -> LoadRecord | None:
+    """The newest load that wrote rows into a table."""
+    return _last(connection, _into(schema, table), (LoadStatus.PUBLISHED,))
 
 
-def _last(connection: Connection, which: ColumnElement[bool]) -> LoadRecord | None:
-    published = _select_records().where(which, loads.c.status == LoadStatus.PUBLISHED)
+def _into(schema: str | None, table: str) -> ColumnElement[bool]:
+    return and_(
+        loads.c.table_schema.is_(None) if schema is None else loads.c.table_schema == schema,
+        loads.c.table_name == table,
+    )
+
+
+def _last(connection: Connection, which: ColumnElement[bool], statuses: tuple[LoadStatus, ...]) -> LoadRecord | None:
+    published = _select_records().where(which, loads.c.status.in_(statuses))
     row = connection.execute(published.order_by(loads.c.load_id.desc()).limit(1)).first()
     return LoadRecord(*row) if row else None
 
@@ -179,7 +230,7 @@ def records(connection: Connection, *, dataset_id: str | None, limit: int) -> li
 
 
 def published_through(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, int]:
-    """For each dataset, the highest `through_seq` of a publish whose own run had downloaded the file."""
+    """For each dataset, the highest `through_seq` of a load that shows and whose own run had downloaded the file."""
     found: dict[str, int] = {}
     waiting = iter(dataset_ids)
     while some := list(islice(waiting, _IDS_AT_ONCE)):
@@ -187,7 +238,7 @@ def published_through(connection: Connection, inbox_id: str, dataset_ids: Iterab
             select(loads.c.dataset_id, func.max(loads.c.through_seq))
             .where(
                 loads.c.dataset_id.in_(some),
-                loads.c.status == LoadStatus.PUBLISHED,
+                loads.c.status.in_(_SHOWN),
                 loads.c.inbox_id == inbox_id,
                 loads.c.landing_run_id == loads.c.run_id,
             )
@@ -204,7 +255,7 @@ def read_contract(connection: Connection, dataset_id: str) -> Contract | None:
         Column(
             header=row.header,
             name=row.name,
-            type=ColumnType(Kind(row.kind), precision=row.precision, scale=row.scale, format=row.format),
+            type=ColumnType(Kind(row.kind), row.precision, row.scale, row.length, row.format),
         )
         for row in connection.execute(statement)
     )
@@ -232,6 +283,7 @@ def write_contract(connection: Connection, dataset_id: str, contract: Contract, 
                 "kind": column.type.kind.value,
                 "precision": column.type.precision,
                 "scale": column.type.scale,
+                "length": column.type.length,
                 "format": column.type.format,
                 "first_load": first_loads.get((column.name, column.type.kind.value), load_id),
                 "last_load": load_id,

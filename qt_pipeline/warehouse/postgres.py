@@ -1,13 +1,13 @@
 """PostgreSQL as a target.
 
-Here: what differs from other engines. Rows go in by COPY, into an unlogged staging table. Decimals are `NUMERIC`
-without a width: exact whatever comes, so that a column never has to be rewritten, which would break the views on it.
-Not here: the order of a publish (see publish).
+Here: what differs from other engines. Rows go in by COPY as the text they are in the file: PostgreSQL reads numbers
+and ISO days itself. Decimals are `NUMERIC` without a width: exact whatever comes, so that a column seldom has to be
+rewritten, which the views on it would forbid. Not here: the order of a publish (see load).
 """
 
 import hashlib
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, cast
@@ -31,17 +31,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.tabular import ColumnType, Contract, Kind
-from qt_pipeline.warehouse.errors import TableBusyError, TargetUnavailableError
-from qt_pipeline.warehouse.ledger import metadata
-from qt_pipeline.warehouse.target import plain_type
-from qt_pipeline.warehouse.verify import Totals, summed_columns
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
+from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
+from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
 _CONNECT_SECONDS = 30
 _LOCK_NOT_AVAILABLE = "55P03"
 # Classes of SQLSTATE whose messages speak of servers, users and resources; those of others may repeat a row.
-_WORDS_WITHOUT_ROWS = ("08", "28", "3D", "53", "57")
+_WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "40", "42", "53", "55", "57")
+# Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
+_PASSING = ("08", "40", "53", "55", "57", "58")
 # PostgreSQL answers with 1664 columns at most.
 _SUMS_AT_ONCE = 1000
 
@@ -57,10 +60,16 @@ class PostgresTarget:
 
     max_name_bytes = 63
     max_columns = 1600
+    has_schemas = True
+    names_unicode = False
+    # What a crash may tear need not be written to the log first.
     stage_prefixes: Sequence[str] = ("UNLOGGED",)
+    stage_becomes_table = True
+    warnings: Sequence[str] = ()
 
-    def __init__(self, url: URL, schema: str | None) -> None:
+    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = schema
+        self.staging_schema = staging_schema
         self._address = url.render_as_string(hide_password=True)
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
@@ -75,12 +84,20 @@ class PostgresTarget:
             },
         )
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
+        if not prepare:
+            return
         with self.writing() as connection:
             # Two processes that make the same tables at once would refuse each other.
             connection.execute(select(func.pg_advisory_xact_lock(_lock_key("the ledger", schema))))
-            if schema is not None and not inspect(connection).has_schema(schema):
-                connection.execute(CreateSchema(schema))
+            for name in {schema, staging_schema} - {None}:
+                if not inspect(connection).has_schema(str(name)):
+                    connection.execute(CreateSchema(str(name)))
             metadata.create_all(connection)
+
+    def has_ledger(self) -> bool:
+        """See Target."""
+        with self.reading() as connection:
+            return inspect(connection).has_table(columns.name, schema=self.schema)
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
@@ -91,9 +108,15 @@ class PostgresTarget:
     writing = reading
 
     @contextmanager
-    def exclusive(self, table_name: str) -> Generator[None]:
+    def publishing(self, stage: Table) -> Generator[Connection]:  # noqa: ARG002  # see Target
+        """See Target."""
+        with self.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the server's, which ends with its connection."""
-        key = _lock_key(table_name, self.schema)
+        key = _lock_key(table, self.schema)
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
@@ -102,7 +125,7 @@ class PostgresTarget:
                 if _sqlstate(error) != _LOCK_NOT_AVAILABLE:
                     raise
                 raise TableBusyError(
-                    f"Another process has been loading the table {table_name!r} for over {_WAIT_SECONDS} seconds.",
+                    f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
                     todo="Wait for it to end; it will be tried again.",
                 ) from None
             try:
@@ -115,23 +138,44 @@ class PostgresTarget:
         """See Target."""
         return Numeric() if type_.kind is Kind.DECIMAL else plain_type(type_.kind)
 
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:  # noqa: ARG002  # see Target
+    def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
-        # A blank is null in a batch, so that CSV's blank can only mean NULL again.
-        rows = pa.BufferOutputStream()
-        pacsv.write_csv(batch, rows, pacsv.WriteOptions(include_header=False))
-        copy_into = SQL("COPY {} FROM STDIN (FORMAT csv)").format(self._identifier(table))
-        with self.writing() as connection:
-            driver = _driver(connection)
-            try:
-                with driver.cursor() as cursor, cursor.copy(copy_into) as copy:
-                    copy.write(memoryview(rows.getvalue()))
-            except psycopg.Error as error:
-                raise self._unavailable(error) from None
+        table.create(connection)
 
-    def totals(self, connection: Connection, table: Table, contract: Contract) -> Totals:
+    def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:  # noqa: ARG002  # see Target
         """See Target."""
-        names = [column.name for _, column in summed_columns(contract)]
+        copy_into = SQL("COPY {} FROM STDIN (FORMAT csv)").format(_identifier(stage))
+        with self.writing() as connection:
+            stage.create(connection)
+            with _driver(connection).cursor() as cursor:
+                with cursor.copy(copy_into) as copy:
+                    for batch in batches:
+                        copy.write(_as_csv(batch))
+                return cursor.rowcount
+
+    def drop_stage(self, stage: Table) -> None:
+        """See Target."""
+        with self.writing() as connection:
+            stage.drop(connection, checkfirst=True)
+
+    def rename(self, connection: Connection, stage: Table, table: Table) -> None:
+        """See Target."""
+        preparer = connection.dialect.identifier_preparer
+        old, new = preparer.format_table(stage), preparer.quote(table.name)
+        connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+
+    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+        """See Target."""
+        preparer = connection.dialect.identifier_preparer
+        parts: list[str] = []
+        for change in changes:
+            name, type_ = preparer.quote(change.column), table.c[change.column].type.compile(dialect=connection.dialect)
+            parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {name}::{type_}")
+        connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} {', '.join(parts)}")
+
+    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+        """See Target."""
+        names = [column.name for column in summed]
         rows, sums = 0, dict[str, Decimal]()
         for start in range(0, max(1, len(names)), _SUMS_AT_ONCE):
             some = names[start : start + _SUMS_AT_ONCE]
@@ -145,25 +189,40 @@ class PostgresTarget:
         with self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
-                _driver(connection).execute(SQL("VACUUM (ANALYZE) {}").format(self._identifier(table)))
+                _driver(connection).execute(SQL("VACUUM (ANALYZE) {}").format(_identifier(table)))
             except psycopg.Error as error:
                 _log.warning("The table %s was published and could not be vacuumed: %s", table.name, _words(error))
-
-    def _identifier(self, table: Table) -> Identifier:
-        return Identifier(table.name) if self.schema is None else Identifier(self.schema, table.name)
 
     @contextmanager
     def _explained(self) -> Generator[None]:
         try:
             yield
         except DBAPIError as error:
-            raise self._unavailable(error.orig) from None
+            raise self._refusal(error.orig) from None
+        except psycopg.Error as error:
+            # From COPY, which the driver does itself.
+            raise self._refusal(error) from None
 
-    def _unavailable(self, cause: BaseException | None) -> TargetUnavailableError:
-        return TargetUnavailableError(
+    def _refusal(self, cause: BaseException | None) -> PipelineError:
+        state: str | None = getattr(cause, "sqlstate", None)
+        kind = TargetUnavailableError if state is None or state.startswith(_PASSING) else TargetRefusedError
+        return kind(
             f"The target {self._address} refuses: {_words(cause)}.",
             todo="Check that the server runs and that this login may create and write tables there.",
         )
+
+
+def _as_csv(batch: Batch) -> memoryview:
+    # A blank is null in a batch, so that CSV's blank can only mean NULL again.
+    columns: list[Array] = [*batch.rows.texts, *batch.own]
+    into = pa.BufferOutputStream()
+    names = [str(position) for position in range(len(columns))]
+    pacsv.write_csv(named_batch(columns, names), into, pacsv.WriteOptions(include_header=False))
+    return memoryview(into.getvalue())
+
+
+def _identifier(table: Table) -> Identifier:
+    return Identifier(table.name) if table.schema is None else Identifier(table.schema, table.name)
 
 
 def _driver(connection: Connection) -> "psycopg.Connection[Any]":

@@ -1,23 +1,46 @@
 """What the shared publish flow asks of a SQL engine.
 
 Here: the protocol, one member for each thing that differs between engines, and the types that do not.
-Not here: the flow itself (see publish), any engine (see the file with its name).
+Not here: the flow itself (see load), any engine (see the file with its name).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.tabular import ColumnType, Contract, Kind
+from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
 from qt_pipeline.warehouse.verify import Totals
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows on their way into a staging table, and the values of its last columns, which are ours."""
+
+    rows: Rows
+    own: tuple[Array, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeChange:
+    """A column of a table that becomes another type."""
+
+    column: str
+    before: ColumnType
+    after: ColumnType
+
+
 class Target(Protocol):
-    """One SQL database that takes tables."""
+    """One SQL database that takes tables.
+
+    What it raises: TargetUnavailableError where a repeat of the whole transaction may help, TargetRefusedError else.
+    """
 
     @property
     def max_name_bytes(self) -> int:
@@ -26,28 +49,61 @@ class Target(Protocol):
 
     @property
     def max_columns(self) -> int:
-        """The most columns of one table, `_qt_load` and `_qt_row` among them."""
+        """The most columns of one table, our own among them."""
         ...
 
     @property
     def schema(self) -> str | None:
-        """The schema of all tables; None for the connection's own."""
+        """The schema of the ledger, and of tables without one of their own; None for the connection's own."""
+        ...
+
+    @property
+    def has_schemas(self) -> bool:
+        """Whether tables can be in schemas at all."""
+        ...
+
+    @property
+    def names_unicode(self) -> bool:
+        """Whether text types of all characters have names of their own (NVARCHAR beside VARCHAR)."""
+        ...
+
+    @property
+    def staging_schema(self) -> str | None:
+        """The schema of the staging tables; None for that of the table."""
         ...
 
     @property
     def stage_prefixes(self) -> Sequence[str]:
-        """Words between CREATE and TABLE of a staging table."""
+        """Words between CREATE and TABLE of a staging table that will be thrown away."""
+        ...
+
+    @property
+    def stage_becomes_table(self) -> bool:
+        """Whether the staging table of a first load is renamed to be the table, where both share a schema."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a person who runs this database should know, in sentences."""
+        ...
+
+    def has_ledger(self) -> bool:
+        """Whether the ledger is there; asking makes nothing."""
         ...
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that only reads; raises TargetUnavailableError when the database refuses."""
+        """A transaction that only reads."""
         ...
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that writes and is durable when the block has ended; errors as `reading`."""
+        """A transaction that writes and is durable when the block has ended."""
         ...
 
-    def exclusive(self, table_name: str) -> AbstractContextManager[None]:
+    def publishing(self, stage: Table) -> AbstractContextManager[Connection]:
+        """A transaction like `writing` that sees a staging table, which has been committed before."""
+        ...
+
+    def exclusive(self, table: str) -> AbstractContextManager[None]:
         """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
         ...
 
@@ -55,12 +111,28 @@ class Target(Protocol):
         """The engine's own type for a column."""
         ...
 
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
-        """Write a batch into a staging table and commit it; the columns are the table's."""
+    def create_table(self, connection: Connection, table: Table) -> None:
+        """Create the table that readers see."""
         ...
 
-    def totals(self, connection: Connection, table: Table, contract: Contract) -> Totals:
-        """Count the rows of a table and add up its numbers exactly."""
+    def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:
+        """Create a staging table, fill it, commit it, and say how many rows the database has taken."""
+        ...
+
+    def drop_stage(self, stage: Table) -> None:
+        """Take a staging table away, if it is there, in a transaction of its own."""
+        ...
+
+    def rename(self, connection: Connection, stage: Table, table: Table) -> None:
+        """Make a staging table the table. Only where `stage_becomes_table`."""
+        ...
+
+    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+        """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay."""
+        ...
+
+    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+        """Count the rows of a table and add up these columns of numbers exactly."""
         ...
 
     def tidy(self, table: Table) -> None:
@@ -79,5 +151,5 @@ def plain_type(kind: Kind) -> TypeEngine[Any]:
             return Date()
         case Kind.TIMESTAMP:
             return DateTime()
-        case Kind.DECIMAL | Kind.TEXT:
+        case Kind.DECIMAL | Kind.TEXT | Kind.OPEN:
             return Text()

@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from qt_pipeline.demo import DemoError, Ports, Stack, await_round, free_ports
 from qt_pipeline.sandbox import SANDBOX_DATASETS, SandboxDataset
 from qt_pipeline.sandbox.webhook import dataset_updated, post_event
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse
+from qt_pipeline.warehouse import LoadRecord, Warehouse
 from qt_pipeline_tests.bench.document import Section
 
 _PAUSE_SECONDS = (0, 7)
@@ -119,7 +119,7 @@ def _wait_for(stack: Stack, look: Callable[[], LoadRecord | None]) -> LoadRecord
 
 def _published(warehouse: Warehouse, dataset_id: str, seq: int) -> LoadRecord | None:
     loads = warehouse.loads(dataset_id=dataset_id, limit=3)
-    return next((load for load in loads if load.status is LoadStatus.PUBLISHED and load.through_seq >= seq), None)
+    return next((load for load in loads if load.shows and load.through_seq >= seq), None)
 
 
 def _run_start(stack: Stack, run_id: str) -> float:

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN
-from qt_pipeline.tabular.names import is_date, is_identifier, unique_names
+from qt_pipeline.tabular.names import Naming, is_date, is_identifier, unique_names
 
 HOSTILE = st.sampled_from(
     [
@@ -40,11 +40,12 @@ def folded(name: str) -> str:
 
 
 @settings(deadline=None)
-@given(st.lists(HOSTILE | st.text(max_size=300), max_size=40), st.sampled_from([16, 63, 128]))
-@example(["x" * 200] * 300, 16)
-@example(["", "\n"] * 200, 128)
-def test_names_are_whole_unique_and_short_enough(headers: list[str], max_bytes: int) -> None:
-    names = unique_names(headers, max_bytes=max_bytes)
+@given(st.lists(HOSTILE | st.text(max_size=300), max_size=40), st.sampled_from([16, 63, 128]), st.sampled_from(Naming))
+@example(["x" * 200] * 300, 16, Naming.VERBATIM)
+@example(["x" * 200] * 300, 16, Naming.SNAKE_CASE)
+@example(["", "\n"] * 200, 128, Naming.VERBATIM)
+def test_names_are_whole_unique_and_short_enough(headers: list[str], max_bytes: int, naming: Naming) -> None:
+    names = unique_names(headers, max_bytes=max_bytes, naming=naming)
     assert len(names) == len(headers)
     assert len({folded(name) for name in [*names, LOAD_COLUMN, ROW_COLUMN]}) == len(names) + 2
     for name in names:
@@ -115,3 +116,55 @@ def test_a_header_that_names_quantities_is_known(header: str) -> None:
 def test_a_header_tells_that_digits_are_days() -> None:
     assert all(is_date(header) for header in ("Loss date", "LossDate", "inception", "EXPIRY_DT", "DOB"))
     assert not any(is_date(header) for header in ("Paid", "update", "Dated", "Day", ""))
+
+
+def is_snake(name: str) -> bool:
+    """Letters, digits and the marks that belong to them, in lower case, joined by `_`; no digit first."""
+    categories = [unicodedata.category(character) for character in name.replace("_", "")]
+    return (
+        name == name.lower()
+        and all(category[0] in "LN" or category in ("Mn", "Mc") for category in categories)
+        and bool(categories)
+        and (name[0].isalpha() or name[0] == "_")
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(HOSTILE | st.text(max_size=100), max_size=20))
+@example(["İ", "\u0301", "℃", "1\ufe0f\u20e3", "ΑΣ", "ǅ", "½"])
+def test_snake_case_is_snake_case(headers: list[str]) -> None:
+    assert all(is_snake(name) for name in unique_names(headers, max_bytes=63, naming=Naming.SNAKE_CASE))
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("GrossPremium (GBP)", "gross_premium_gbp"),
+        ("Policy Number", "policy_number"),
+        ("already_snake_case", "already_snake_case"),
+        ("  __Paid--to.Date  ", "paid_to_date"),
+        ("IDNumber", "id_number"),
+        ("policyNo2Date", "policy_no2_date"),
+        ("LOCNAME", "locname"),
+        ("2015:Q1", "_2015_q1"),
+        ("%", "column_1"),
+        ("", "column_1"),
+        ("_qt_load", "qt_load"),
+        ("ﬁre", "fire"),
+        ("Größe %", "größe"),
+        ("E\u0301tat", "état"),
+        ("保険料", "保険料"),
+        ("प्रीमियम राशि", "प्रीमियम_राशि"),
+        ("x" * 200, "x" * 63),
+    ],
+)
+def test_a_header_in_snake_case(header: str, name: str) -> None:
+    assert unique_names([header], max_bytes=63, naming=Naming.SNAKE_CASE) == (name,)
+
+
+def test_names_in_snake_case_are_unique_too() -> None:
+    headers = ["Gross Premium", "grossPremium", "GROSS_PREMIUM", "gross-premium 2", "%", "Column 5"]
+    assert unique_names(headers, max_bytes=63, naming=Naming.SNAKE_CASE) == (
+        *("gross_premium", "gross_premium_2", "gross_premium_3", "gross_premium_2_2"),
+        *("column_5", "column_5_2"),
+    )

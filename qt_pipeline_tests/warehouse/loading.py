@@ -3,33 +3,37 @@
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from sqlalchemy import make_url
 
-from qt_pipeline.tabular import Contract, Inspection, first_contract, inspect, read_typed
-from qt_pipeline.warehouse import LoadJob, PublishedLoad, Warehouse, open_warehouse
+from qt_pipeline.tabular import Rows, Rules, inspect, read_header, read_rows, settle
+from qt_pipeline.warehouse import Load, LoadJob, PublishedLoad, TableSpec, Warehouse, open_warehouse
 from qt_pipeline.warehouse.sqlite import SqliteTarget
 from qt_pipeline_tests.tabular.files import stream_of
 
 JOB = LoadJob(
     dataset_id="d-one",
-    table_name="paid",
     run_id="run-1",
     landing_run_id="run-1",
     landing_uri="file:///landing/d-one/run-1/data.csv.zst",
+    landed_at=datetime(2026, 1, 31, 10, tzinfo=UTC),
     sha256="0" * 64,
     bytes=10,
     inbox_id="inbox-1",
     through_seq=0,
     event_id="event-1",
-    rows=0,
+    rules="rules-1",
 )
+TABLE = TableSpec("paid")
 
-Batches = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+Passing = Callable[[Iterable[Rows]], Iterable[Rows]]
+
+_IN_JOB = {field.name for field in fields(LoadJob)}
+_IN_TABLE = {field.name for field in fields(TableSpec)}
 
 
 def open_at(file: Path, target: type[SqliteTarget] | None = None) -> Warehouse:
@@ -38,20 +42,25 @@ def open_at(file: Path, target: type[SqliteTarget] | None = None) -> Warehouse:
     return Warehouse(target(make_url(url))) if target else open_warehouse(url)
 
 
-def contract_for(warehouse: Warehouse, dataset_id: str, inspection: Inspection) -> Contract:
-    known = warehouse.contract(dataset_id)
-    if known is not None:
-        return known.follow(inspection.header.names, inspection.seen)
-    return first_contract(inspection.header.names, inspection.seen, max_name_bytes=warehouse.max_name_bytes)
+def load(
+    warehouse: Warehouse, data: bytes, *, through: Passing | None = None, rules: Rules | None = None, **changes: Any
+) -> PublishedLoad:
+    """Load a file under `JOB` and `TABLE` with `changes`; its rows pass `through` on their way."""
+    job = replace(JOB, **{name: value for name, value in changes.items() if name in _IN_JOB})
+    table = replace(TABLE, **{name: value for name, value in changes.items() if name in _IN_TABLE})
+    assert changes.keys() <= _IN_JOB | _IN_TABLE
+    with warehouse.begin(job, table) as begun:
+        return publish(begun, data, through=through, rules=rules)
 
 
-def load(warehouse: Warehouse, data: bytes, *, through: Batches | None = None, **changes: Any) -> PublishedLoad:
-    """Load a file under `JOB` with `changes`; its batches pass `through` on their way."""
-    inspection = inspect(stream_of(data))
-    job = replace(JOB, **{"rows": inspection.rows, **changes})
-    contract = contract_for(warehouse, job.dataset_id, inspection)
-    batches = read_typed(stream_of(data), inspection, contract)
-    return warehouse.load(job, contract, through(batches) if through else batches)
+def publish(begun: Load, data: bytes, *, through: Passing | None = None, rules: Rules | None = None) -> PublishedLoad:
+    rules = rules or Rules(max_name_bytes=begun.target.max_name_bytes, keeps_rows=begun.spec.keeps_rows)
+    header = read_header(stream_of(data))
+    inspection = inspect(stream_of(data), header, rules.expected(begun.contract, header.names))
+    settled = settle(begun.contract, header.names, inspection.seen, rules)
+    rows = read_rows(stream_of(data), inspection, settled.contract)
+    begun.stage(settled.contract, through(rows) if through else rows)
+    return begun.publish(settled.changes)
 
 
 def query(file: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -1,0 +1,19 @@
+"""The catalog `datasets.yaml`: which table a dataset id goes to, and what is allowed for it.
+
+Here: reading and checking it, the answer for one dataset id, listed or not, and its JSON Schema for editors.
+Not here: what a declared type means (see tabular), how a table is written (see warehouse).
+"""
+
+from qt_pipeline.catalog.catalog import Catalog, UnlistedDatasetError
+from qt_pipeline.catalog.load import load_catalog
+from qt_pipeline.catalog.model import AfterPublish, Dataset, DeclaredColumn, catalog_schema
+
+__all__ = [
+    "AfterPublish",
+    "Catalog",
+    "Dataset",
+    "DeclaredColumn",
+    "UnlistedDatasetError",
+    "catalog_schema",
+    "load_catalog",
+]

@@ -1,0 +1,79 @@
+"""The catalog itself: the answer for one dataset id, listed or not.
+
+Here: defaults filled in, what is wrong although each part alone is right.
+Not here: the keys and their meaning (see model), the file (see load).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from qt_pipeline.catalog.model import Dataset, Entry, File
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.values import is_dataset_id
+
+Place = tuple[str | int, ...]
+"""Where something stands in the catalog: the keys and positions on the way to it."""
+Fault = tuple[Place, str]
+"""A place and what is wrong there."""
+
+
+class UnlistedDatasetError(ConfigurationError):
+    """The catalog loads only the datasets that it lists, and does not list this one."""
+
+
+class Catalog:
+    """The datasets that are listed, and the rules for all others. Read with `load_catalog`."""
+
+    def __init__(self, file: File, path: Path) -> None:
+        self._path = path
+        self._file = file
+        self._datasets = {dataset_id: self._resolve(dataset_id, entry) for dataset_id, entry in file.datasets.items()}
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """The datasets that the catalog lists."""
+        return tuple(self._datasets.values())
+
+    def accepts(self, dataset_id: str) -> bool:
+        """Whether the dataset is to be loaded: it is listed, or others are loaded too."""
+        return dataset_id in self._datasets or (self._file.unlisted == "load" and is_dataset_id(dataset_id))
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """The rules for a dataset id, listed or not.
+
+        Raises:
+            ConfigurationError: it cannot be one. A person may add any text as a partition, and an id becomes a folder.
+            UnlistedDatasetError: it is not listed, and the catalog refuses such.
+        """
+        if not is_dataset_id(dataset_id):
+            raise ConfigurationError(
+                f"{dataset_id!r} cannot be the id of a dataset.", todo="Remove this partition, and add the right id."
+            )
+        if not self.accepts(dataset_id):
+            raise UnlistedDatasetError(
+                f"It is not in the catalog {self._path}, which refuses datasets that it does not list.",
+                todo="List it under 'datasets', or set 'unlisted: load'.",
+                dataset_id=dataset_id,
+            )
+        return self._datasets.get(dataset_id) or self._resolve(dataset_id, Entry())
+
+    def faults(self) -> Iterator[Fault]:
+        """What is wrong although each part alone is right."""
+        owners: dict[tuple[str | None, str], str] = {}
+        for dataset in self.datasets:
+            yield from ((("datasets", dataset.id, key), reason) for key, reason in dataset.contradictions())
+            schema = dataset.table_schema and dataset.table_schema.casefold()
+            other = owners.setdefault((schema, dataset.table.casefold()), dataset.id)
+            if other != dataset.id:
+                reason = f"{other} and {dataset.id} both go to the table {dataset.table!r}"
+                yield ("datasets", dataset.id), reason
+        if self._file.unlisted == "load":
+            unlisted = self._resolve("unlisted", Entry())
+            why = "datasets that are not listed are loaded by the defaults; say it under each dataset, or refuse those"
+            yield from ((("defaults", key), f"{reason}: {why}") for key, reason in unlisted.contradictions())
+
+    def _resolve(self, dataset_id: str, entry: Entry) -> Dataset:
+        said = {key: getattr(said, key) for said in (self._file.defaults, entry) for key in said.model_fields_set}
+        return Dataset.model_validate(
+            said | {"id": dataset_id, "table": entry.table or dataset_id.replace("-", "_")},
+        )

@@ -1,0 +1,161 @@
+"""Reading the file of the catalog.
+
+Here: YAML in, a catalog or all its faults with their lines out.
+Not here: what the keys mean (see model).
+"""
+
+import reprlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from qt_pipeline.catalog.catalog import Catalog, Fault, Place
+from qt_pipeline.catalog.model import AfterPublish, DeclaredColumn, Entry, File, Policies
+from qt_pipeline.errors import ConfigurationError
+
+_TEXT, _DAY, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge"))
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Read the catalog at `path`; a file that does not exist is an empty catalog.
+
+    Raises:
+        ConfigurationError: the file is not a catalog; the message names each place with its line, and the reason.
+    """
+    if not path.exists():
+        return Catalog(File(), path)
+    try:
+        tree, document = _read(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise _refused(path, [f"line {mark.line + 1 if mark else '?'}: {error.problem}"]) from None
+    except OSError as error:
+        raise _refused(path, [f"it cannot be read ({error.strerror})"]) from None
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        raise _refused(path, ["it is not a YAML text in UTF-8"]) from None
+    try:
+        catalog = Catalog(File.model_validate(document), path)
+    except ValidationError as error:
+        raise _refused(path, _told(tree, map(_fault, error.errors(include_url=False)))) from None
+    if faults := _told(tree, catalog.faults()):
+        raise _refused(path, faults)
+    return catalog
+
+
+def _read(text: str) -> tuple[yaml.Node | None, object]:
+    """The tree of a YAML text, which knows the lines, and what the text says. No text is an empty mapping."""
+    loader = yaml.SafeLoader(text)
+    tree = loader.get_single_node()
+    if tree is None:
+        return None, {}
+    _keep_text(tree, set())
+    try:
+        return tree, cast("Any", loader).construct_document(tree)
+    except (ValueError, LookupError, AttributeError) as error:
+        # What PyYAML comes to for a value that contradicts its tag, such as !!bool 7.
+        raise yaml.YAMLError from error
+
+
+def _keep_text(node: yaml.Node, done: set[int]) -> None:
+    """Days, and the keys of mappings, stay text as written: the header 007 is not the number seven.
+
+    Raises:
+        yaml.MarkedYAMLError: a key occurs twice, which YAML 1.2 (3.2.1.1) forbids and PyYAML does not notice.
+    """
+    if id(node) in done:
+        return
+    done.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        node.tag = _TEXT if node.tag == _DAY else node.tag
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                key.tag = _TEXT
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{reprlib.repr(key.value)} occurs twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+            _keep_text(value, done)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _keep_text(item, done)
+
+
+def _line(tree: yaml.Node | None, place: Place) -> int:
+    """The line on which something is said, or the nearest thing around it."""
+    node, line = tree, 0
+    said: dict[str | int, tuple[yaml.Node, yaml.Node]]
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            said = {key.value: (key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+        elif isinstance(node, yaml.SequenceNode):
+            said = dict(enumerate((item, item) for item in node.value))
+        else:
+            break
+        if part not in said:
+            break
+        at, node = said[part]
+        line = at.start_mark.line
+    return line + 1
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    place = tuple(part for part in error["loc"] if part != "[key]")
+    match error["type"]:
+        case "extra_forbidden":
+            return place, _unknown(place)
+        case "model_type" | "dict_type" | "mapping_type":
+            return place, "must be a mapping of keys to values"
+        case "string_type":
+            return place, "must be text; put it between quotes"
+        case "missing":
+            return place, "is missing"
+        case "too_short":
+            return place, "must not be empty"
+        case _:
+            reason = error["msg"].removeprefix("Value error, ")
+            return place, reason.replace("Input should be", "must be")
+
+
+def _unknown(place: Place) -> str:
+    *above, key = place
+    match above:
+        case []:
+            model = File
+        case ["defaults"]:
+            model = Policies
+        case ["datasets", _]:
+            model = Entry
+        case [*_, "columns", _]:
+            model = DeclaredColumn
+        case _:
+            model = AfterPublish
+    known = _keys(model)
+    if model is Policies and key in _keys(Entry):
+        return "can be said of one dataset alone, not under defaults"
+    near = get_close_matches(str(key), known, n=1)
+    hint = f"perhaps {near[0]!r} is meant" if near else f"there are {', '.join(known)}"
+    return f"is not known here; {hint}"
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _told(tree: yaml.Node | None, faults: Iterable[Fault]) -> list[str]:
+    """The faults in words, in the order of their lines."""
+    told = sorted((_line(tree, place), ".".join(str(part)[:60] for part in place), reason) for place, reason in faults)
+    return [f"line {line}: {f'{place}: ' if place else ''}{reason}" for line, place, reason in told]
+
+
+def _refused(path: Path, faults: Iterable[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"The catalog {path} is not valid: {'; '.join(faults)}.", todo="Correct it and try again."
+    )

@@ -1,0 +1,243 @@
+"""What a person can say in the catalog, and what that says of one dataset.
+
+Here: the keys with their meaning, limits and defaults; the JSON Schema made of them.
+Not here: reading a file and telling its faults (see load), what a declared type means (see tabular).
+"""
+
+import hashlib
+import json
+import reprlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    InstanceOf,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from qt_pipeline.tabular import ColumnType, Naming, parse_type
+from qt_pipeline.values import DATASET_ID_PATTERN, DriftPolicy, WriteMode, is_dataset_id
+
+
+def _column_type(value: object) -> object:
+    return parse_type(value) if isinstance(value, str) else value
+
+
+def _dataset_id(text: str) -> str:
+    if not is_dataset_id(text):
+        raise ValueError(f"{reprlib.repr(text)} cannot be the id of a dataset")
+    return text
+
+
+def _different(headers: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(headers)) < len(headers):
+        raise ValueError("names a header twice")
+    return headers
+
+
+_TYPE_SCHEMA: JsonSchemaValue = {
+    "type": "string",
+    "minLength": 4,
+    "examples": [
+        *("text", "text(200)", "integer", "integer 1,234", "decimal(18,2)", "decimal(18,2) 1.234,56"),
+        *("boolean", "boolean Y/N", "date", "date %d/%m/%Y", "timestamp", "timestamp %d/%m/%Y %H:%M"),
+    ],
+}
+_Flag = Annotated[bool, Strict()]
+_Name = Annotated[str, Field(min_length=1, max_length=120)]
+_Header = Annotated[str, Field(min_length=1)]
+_Type = Annotated[InstanceOf[ColumnType], BeforeValidator(_column_type), WithJsonSchema(_TYPE_SCHEMA)]
+_DatasetId = Annotated[str, AfterValidator(_dataset_id)]
+
+
+class _Stated(BaseModel):
+    """What a person states in the catalog. A key that is not known is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _StatedOrText(_Stated):
+    """What can also be stated by the text of its first key alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, stated: object) -> object:
+        return {next(iter(cls.model_fields)): stated} if isinstance(stated, str) else stated
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the text, or of the keys."""
+        keys = handler.resolve_ref_schema(handler(core_schema))
+        first = next(iter(keys["properties"].values()))
+        text = next(kind for kind in first.get("anyOf", [first]) if kind["type"] == "string")
+        return {"anyOf": [text, keys]}
+
+
+class DeclaredColumn(_StatedOrText):
+    """What is said of one column: its type alone, or with a description."""
+
+    type: _Type | None = Field(
+        default=None, description="The type, and how the file writes values if not in the plain form."
+    )
+    description: str | None = Field(default=None, description="What the column means.")
+
+
+class AfterPublish(_StatedOrText):
+    """A statement for what hangs behind a load."""
+
+    sql: str = Field(min_length=1, description="One SQL statement, such as the call of a procedure.")
+    in_transaction: _Flag = Field(
+        default=True,
+        description="Run it in the transaction that publishes, which its failure undoes; otherwise right after it.",
+    )
+
+
+class Policies(_Stated):
+    """What holds for a dataset, or under `defaults` for every dataset that does not say it itself."""
+
+    owner: str | None = Field(default=None, description="Who answers for the dataset.")
+    empty: Literal["keep", "replace"] = Field(
+        default="keep",
+        description="What a file without rows does: fail the load and keep the table, or replace its rows by none.",
+    )
+    show_values: _Flag = Field(
+        default=False, description="Let values of rows appear in the UI, in messages and in files of misfits."
+    )
+    table_schema: _Name | None = Field(
+        default=None,
+        alias="schema",
+        description="The table's schema, where the target has schemas. Default: the target's own.",
+    )
+    naming: Naming = Field(
+        default=Naming.VERBATIM, description="Columns are named as the file names them, or in snake_case."
+    )
+    policy: DriftPolicy = Field(
+        default=DriftPolicy.ADDITIVE,
+        description="Which differences between file and table are accepted: new columns and wider types of the same "
+        "family (additive), any wider type and missing columns too (evolve), or none (freeze).",
+    )
+    mode: WriteMode = Field(
+        default=WriteMode.REPLACE,
+        description="What a load does to the rows that are there: replaces them (replace), keeps them all (append), or "
+        "replaces those whose key comes again (upsert).",
+    )
+    lineage_columns: _Flag = Field(
+        default=True,
+        description="Give the table the columns _qt_load and _qt_row: the load and the line a row came from. "
+        "Can be false only with mode replace.",
+    )
+    min_rows: Annotated[int, Strict()] | None = Field(
+        default=None, ge=0, description="A file with fewer rows fails the load. Default: no such guard."
+    )
+    max_drop_percent: Annotated[float, Strict()] | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="A file whose rows are fewer than the table's by more than so many percent fails the load. "
+        "Default: no such guard.",
+    )
+
+
+class _Details(Policies):
+    name: str | None = Field(default=None, description="What people call the dataset.")
+    description: str | None = Field(default=None, description="What is in the dataset.")
+    key: Annotated[tuple[_Header, ...], AfterValidator(_different)] = Field(
+        default_factory=tuple,
+        min_length=1,
+        json_schema_extra={"uniqueItems": True},
+        description="The headers whose values together tell rows apart. Needed by mode upsert, and only there.",
+    )
+    adopt: _Flag = Field(
+        default=False, description="Take over a table that is there already and was not made by this project."
+    )
+    columns: Mapping[str, DeclaredColumn] = Field(
+        default_factory=dict[str, DeclaredColumn], description="What is known of columns, by their header in the file."
+    )
+    after_publish: AfterPublish | None = Field(default=None, description="What is run when a load has been published.")
+
+
+class Entry(_Details):
+    """One dataset as it is listed."""
+
+    table: _Name | None = Field(default=None, description="The table. Default: the dataset's id with - as _.")
+
+
+class Dataset(_Details):
+    """One dataset id with everything that the catalog says of it, defaults filled in."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    table: str
+
+    @property
+    def label(self) -> str:
+        """What a person calls the dataset: its name, else its table."""
+        return self.name or self.table
+
+    @property
+    def rules(self) -> str:
+        """A hash of all that decides how a file becomes rows: under other rules the same file is loaded again."""
+        decisive = {
+            "schema": self.table_schema,
+            "table": self.table,
+            "naming": self.naming,
+            "policy": self.policy,
+            "mode": self.mode,
+            "key": self.key,
+            "lineage_columns": self.lineage_columns,
+            "columns": {header: str(column.type) for header, column in self.columns.items() if column.type},
+            "empty": self.empty,
+            "after_publish": self.after_publish and self.after_publish.model_dump(),
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """What does not go together once the defaults are filled in: the key that says it, and the reason."""
+        if self.mode is WriteMode.UPSERT and not self.key:
+            yield "mode", "upsert needs 'key', the headers that tell rows apart"
+        if self.mode is not WriteMode.UPSERT and self.key:
+            yield "key", "goes with 'mode: upsert' alone"
+        if self.mode is not WriteMode.REPLACE and not self.lineage_columns:
+            yield "lineage_columns", "can be false with 'mode: replace' alone, other modes need to know a row's load"
+
+
+class File(_Stated):
+    """Which table each dataset goes to, and what is allowed for it."""
+
+    model_config = ConfigDict(title="qt_pipeline: catalog of datasets")
+
+    unlisted: Literal["load", "refuse"] = Field(
+        default="load", description="Datasets that are not listed are loaded by the defaults, or refused."
+    )
+    defaults: Policies = Field(
+        default_factory=Policies, description="What holds for every dataset that does not say it itself."
+    )
+    datasets: dict[_DatasetId, Entry] = Field(
+        default_factory=dict[str, Entry],
+        json_schema_extra={"propertyNames": {"pattern": f"^{DATASET_ID_PATTERN}$"}},
+        description="The datasets, by their ids in Quantemplate.",
+    )
+
+
+def catalog_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the catalog, for editors. It cannot say all that `load_catalog` checks."""
+    schema = File.model_json_schema(schema_generator=_WithoutTitles)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  # inherited
+        """No key gets a title: it would only repeat its name."""
+        return False

@@ -1,0 +1,334 @@
+"""A CSV file → its dataset's table, by the rules of the catalog.
+
+Here: the order of reading, settling the contract, staging, guarding and publishing.
+Not here: where a file comes from (see ingest), how a table is written (see warehouse).
+"""
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from qt_pipeline.catalog import Dataset
+from qt_pipeline.errors import ConfigurationError, PermanentError, about
+from qt_pipeline.tabular import (
+    AssumptionBrokenError,
+    Change,
+    ColumnType,
+    Contract,
+    DriftError,
+    Header,
+    Inspection,
+    OpenStream,
+    Passage,
+    Rules,
+    Settled,
+    find_misfits,
+    glance,
+    inspect,
+    known_as,
+    read_header,
+    read_rows,
+    read_text,
+    settle,
+)
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, Warehouse
+
+_PREVIEW_ROWS = 10
+_MISFITS = 100
+_CHUNK = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+class NoRowsError(PermanentError):
+    """The file has a header and no rows, and the catalog does not say that this empties the table."""
+
+
+class GuardError(PermanentError):
+    """The file has fewer rows than the catalog lets a file of this dataset have."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV."""
+
+    open: OpenStream
+    uri: str
+    sha256: str
+    bytes: int
+    landed_at: datetime
+    run_id: str
+    landing_run_id: str
+    inbox_id: str = ""
+    through_seq: int = 0
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first rows as text, under the names of the table's columns. Only where the catalog shows values."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of a file: published, or found to be in the table already (`LoadStatus.UNCHANGED`).
+
+    `seconds` are by stage. `changes` and `warnings` are for a person to read.
+    """
+
+    dataset: Dataset
+    table: str
+    contract: Contract
+    status: LoadStatus
+    load_id: int
+    replaced_load_id: int | None
+    totals: Totals
+    table_rows: int
+    seconds: dict[str, float]
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    preview: Preview | None = None
+
+
+def load_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, force: bool = False) -> FileOutcome:
+    """Publish a file as the dataset's table. `force` loads it even if the table shows it already.
+
+    Raises:
+        PipelineError: the table keeps its rows; the message says why and what to do.
+    """
+    with about(dataset.id), warehouse.begin(_job(dataset, file), table_of(dataset)) as load:
+        if not force and load.shows_already():
+            return _left(load, dataset)
+        return _Loading(load, dataset, file).run()
+
+
+def local_file(path: Path, *, run_id: str) -> CsvFile:
+    """A CSV file on this machine.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", todo="Name a CSV file.") from None
+    return CsvFile(
+        open=lambda: path.open("rb"),
+        uri=path.resolve().as_uri(),
+        sha256=digest.hexdigest(),
+        bytes=size,
+        landed_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        run_id=run_id,
+        landing_run_id=run_id,
+    )
+
+
+def table_of(dataset: Dataset) -> TableSpec:
+    """How the catalog wants the table of a dataset."""
+    after = dataset.after_publish
+    return TableSpec(
+        name=dataset.table,
+        schema=dataset.table_schema,
+        mode=dataset.mode,
+        key=dataset.key,
+        lineage_columns=dataset.lineage_columns,
+        adopt=dataset.adopt,
+        after_publish=after.sql if after else None,
+        after_publish_in_transaction=after.in_transaction if after else True,
+    )
+
+
+def rules_of(dataset: Dataset, *, max_name_bytes: int) -> Rules:
+    """How the catalog wants the columns of a dataset."""
+    return Rules(
+        max_name_bytes=max_name_bytes,
+        policy=dataset.policy,
+        naming=dataset.naming,
+        declared={header: column.type for header, column in dataset.columns.items() if column.type is not None},
+        keeps_rows=dataset.mode is not WriteMode.REPLACE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A CSV file with its header, and what the rules of its dataset expect of it."""
+
+    open: OpenStream
+    header: Header
+    contract: Contract | None
+    rules: Rules
+    show_values: bool
+
+    def settle(self, inspection: Inspection) -> Settled:
+        """The contract for what was seen.
+
+        Raises:
+            DriftError: the file does not keep the contract; with the places, unless it was only glanced at.
+        """
+        return settle(self.contract, self.header.names, inspection.seen, self.rules)
+
+    def glance(self) -> Inspection:
+        """Look at the beginning of the file."""
+        return glance(self.open, self.header, self._expected)
+
+    def inspect(self) -> Inspection:
+        """Look at the whole file."""
+        return inspect(self.open, self.header, self._expected)
+
+    def passage(self, assumed: Contract, block_size: int) -> Passage:
+        """One pass under a contract that is assumed."""
+        return Passage(self.open, self.header, self._expected, assumed, block_size=block_size)
+
+    def with_places(self, drift: DriftError, inspection: Inspection) -> DriftError:
+        """The same error, naming the values that do not fit."""
+        broken = drift.columns_of_another_type
+        if not broken:
+            return drift
+        show = self.show_values
+        return drift.at(find_misfits(self.open, inspection, broken, self.rules, limit=_MISFITS, show_values=show))
+
+    @property
+    def _expected(self) -> tuple[ColumnType | None, ...]:
+        return self.rules.expected(self.contract, self.header.names)
+
+
+class _Loading:
+    """The way of one file into a load that has begun."""
+
+    def __init__(self, load: Load, dataset: Dataset, file: CsvFile) -> None:
+        self._load = load
+        self._dataset = dataset
+        rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
+        header = read_header(file.open)
+        contract = load.contract
+        if contract is not None and load.takes_over:
+            contract = known_as(contract, header.names, rules)
+        self._reading = Reading(file.open, header, contract, rules, dataset.show_values)
+
+    def run(self) -> FileOutcome:
+        began = time.monotonic()
+        settled, inspection, totals = self._stage()
+        staged = time.monotonic()
+        self._guard(totals.rows)
+        for change in settled.changes:
+            _log.warning("Dataset %s: %s.", self._dataset.id, change)
+        published = self._load.publish(settled.changes)
+        return FileOutcome(
+            dataset=self._dataset,
+            table=str(self._load.spec),
+            contract=settled.contract,
+            status=LoadStatus.PUBLISHED,
+            load_id=published.load_id,
+            replaced_load_id=published.replaced_load_id,
+            totals=totals,
+            table_rows=published.table_rows,
+            seconds={
+                "inspect": staged - began - published.stage_seconds,
+                "stage": published.stage_seconds,
+                "publish": published.publish_seconds,
+            },
+            changes=settled.changes,
+            warnings=published.warnings,
+            preview=_preview(self._reading, inspection, settled.contract) if self._dataset.show_values else None,
+        )
+
+    def _stage(self) -> tuple[Settled, Inspection, Totals]:
+        """Stage the rows: in one pass if the file keeps the contract that its beginning suggests, else in two."""
+        reading = self._reading
+        first = reading.glance()
+        try:
+            assumed = reading.settle(first)
+            passage = reading.passage(assumed.contract, first.block_size)
+            totals = self._load.stage(assumed.contract, passage.rows())
+        except (AssumptionBrokenError, DriftError):
+            inspection = reading.inspect()
+        else:
+            return assumed, passage.inspection, totals
+        try:
+            settled = reading.settle(inspection)
+        except DriftError as drift:
+            raise reading.with_places(drift, inspection) from None
+        totals = self._load.stage(settled.contract, read_rows(reading.open, inspection, settled.contract))
+        return settled, inspection, totals
+
+    def _guard(self, rows: int) -> None:
+        dataset, last = self._dataset, self._load.last
+        if rows == 0 and dataset.empty == "keep":
+            raise NoRowsError(
+                "The file has a header and no rows. The table keeps its rows.",
+                todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
+            )
+        if dataset.min_rows is not None and rows < dataset.min_rows:
+            raise GuardError(
+                f"The file has {rows} rows; the catalog expects at least {dataset.min_rows}. The table keeps its rows.",
+                todo="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
+            )
+        if dataset.max_drop_percent is not None and last is not None and last.rows:
+            drop = 100 * (last.rows - rows) / last.rows
+            if drop > dataset.max_drop_percent:
+                raise GuardError(
+                    f"The file has {rows} rows, {drop:.1f} % fewer than the {last.rows} before; the catalog allows "
+                    f"{dataset.max_drop_percent:g} %. The table keeps its rows.",
+                    todo="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
+                )
+
+
+def _left(load: Load, dataset: Dataset) -> FileOutcome:
+    began = time.monotonic()
+    record = load.leave()
+    assert load.contract is not None  # noqa: S101  # the table shows the file already
+    return FileOutcome(
+        dataset=dataset,
+        table=str(load.spec),
+        contract=load.contract,
+        status=LoadStatus.UNCHANGED,
+        load_id=record.load_id,
+        replaced_load_id=None,
+        totals=Totals(record.rows or 0),
+        table_rows=record.table_rows or 0,
+        seconds={"compare": time.monotonic() - began},
+    )
+
+
+def _job(dataset: Dataset, file: CsvFile) -> LoadJob:
+    return LoadJob(
+        dataset_id=dataset.id,
+        run_id=file.run_id,
+        landing_run_id=file.landing_run_id,
+        landing_uri=file.uri,
+        landed_at=file.landed_at,
+        sha256=file.sha256,
+        bytes=file.bytes,
+        inbox_id=file.inbox_id,
+        through_seq=file.through_seq,
+        event_id=file.event_id,
+        rules=dataset.rules,
+    )
+
+
+def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Preview:
+    positions = contract.positions(reading.header.names)
+    batch = next(read_text(reading.open, reading.header, block_size=inspection.block_size, checked=True), None)
+    blank = [None] * _PREVIEW_ROWS
+    columns = (
+        [
+            batch.columns[position][:_PREVIEW_ROWS].to_pylist() if position is not None else blank[: batch.rows]
+            for position in positions
+        ]
+        if batch
+        else []
+    )
+    rows = tuple(islice(zip(*columns, strict=True), _PREVIEW_ROWS))
+    return Preview(columns=tuple(column.name for column in contract.columns), rows=rows)

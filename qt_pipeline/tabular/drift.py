@@ -1,0 +1,258 @@
+"""How a contract comes into being, and what may become of it when a later file differs.
+
+Here: the first types and their headroom, the widening of types, the policies. Pure rules.
+Not here: what a contract is (see contract), looking at values (see inspect).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from qt_pipeline.tabular.contract import Column, Contract, DriftError
+from qt_pipeline.tabular.names import Naming, is_identifier, unique_names
+from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnType, Kind, Seen
+from qt_pipeline.values import DriftPolicy
+
+SHORT_DIGITS = 15
+"""Decimals of up to this many digits survive a binary float; the first contract leaves room up to here."""
+
+LONGEST_BOUND = 4000
+"""The longest bounded text of SQL Server, in UTF-16 code units (NVARCHAR(4000))."""
+
+_LENGTHS = (50, 100, 200, 500, 1000, 2000, LONGEST_BOUND)
+_HEADROOM = 2
+_NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides how the columns of a file become those of a table.
+
+    `declared` has the types that a person has fixed, by header. `keeps_rows` says that rows of earlier loads stay in
+    the table, so that its types must go on holding them too. `max_name_bytes` is the target's limit.
+    """
+
+    max_name_bytes: int
+    policy: DriftPolicy = DriftPolicy.ADDITIVE
+    naming: Naming = Naming.VERBATIM
+    declared: Mapping[str, ColumnType] = field(default_factory=dict[str, ColumnType])
+    keeps_rows: bool = False
+
+    def expected(self, contract: Contract | None, headers: Sequence[str]) -> tuple[ColumnType | None, ...]:
+        """The type that is expected of each column of a file with these `headers`, where one is."""
+        expected = [self.declared.get(header) for header in headers]
+        if contract is not None:
+            for column, position in zip(contract.columns, contract.positions(headers), strict=True):
+                if position is not None:
+                    expected[position] = expected[position] or column.type
+        return tuple(expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a contract differs from the one before it. No type before: a new column; none after: a missing one."""
+
+    column: str
+    before: ColumnType | None
+    after: ColumnType | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"new column {self.column!r} ({self.after})"
+        if self.after is None:
+            return f"column {self.column!r} is missing in the file and NULL in the table"
+        return f"column {self.column!r} was {self.before} and is {self.after} now"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The contract under which a file is loaded, and how it differs from the one before."""
+
+    contract: Contract
+    changes: tuple[Change, ...] = ()
+
+
+def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[Seen], rules: Rules) -> Settled:
+    """Decide under which contract a file with these `headers` is loaded, `seen` being what each column holds.
+
+    Raises:
+        DriftError: the file differs in a way that the policy does not allow.
+    """
+    if contract is None:
+        return Settled(_found(headers, seen, rules))
+    positions = contract.positions(headers)
+    new = contract.new_positions(headers)
+    missing = [column for column, position in zip(contract.columns, positions, strict=True) if position is None]
+    kept = [
+        _follow(column, seen[position], rules) if position is not None else column.type
+        for column, position in zip(contract.columns, positions, strict=True)
+    ]
+    broken = {
+        position: _as_declared(column, rules)
+        for column, position, type_ in zip(contract.columns, positions, kept, strict=True)
+        if position is not None and type_ is None
+    }
+    forbidden_new = new if rules.policy is DriftPolicy.FREEZE else ()
+    forbidden_missing = missing if rules.policy is not DriftPolicy.EVOLVE else ()
+    if broken or forbidden_new or forbidden_missing:
+        raise DriftError(
+            columns_missing=[column.header for column in forbidden_missing],
+            columns_new=[headers[position] for position in forbidden_new],
+            columns_of_another_type=broken,
+        )
+    followed = [
+        replace(column, type=type_ or column.type) for column, type_ in zip(contract.columns, kept, strict=True)
+    ]
+    added = _found([headers[i] for i in new], [seen[i] for i in new], rules, beside=contract).columns
+    changes = [
+        *(Change(a.name, a.type, b.type) for a, b in zip(contract.columns, followed, strict=True) if a.type != b.type),
+        *(Change(column.name, column.type, None) for column in missing),
+        *(Change(column.name, None, column.type) for column in added),
+    ]
+    return Settled(Contract((*followed, *added)), tuple(changes))
+
+
+def known_as(contract: Contract, headers: Sequence[str], rules: Rules) -> Contract:
+    """A contract whose headers are the columns' own names, with the `headers` that give these names instead.
+
+    For a table that was there before its first file: `Gross Premium` finds `gross premium`, and under snake_case
+    `gross_premium` too.
+    """
+    names = unique_names(headers, max_bytes=rules.max_name_bytes, naming=rules.naming)
+    by_name = {name.casefold(): header for name, header in zip(names, headers, strict=True)}
+    return Contract(
+        tuple(replace(column, header=by_name.get(column.name.casefold(), column.name)) for column in contract.columns)
+    )
+
+
+def holds(type_: ColumnType, seen: Seen) -> bool:
+    """Whether a column of this very type can hold what was seen, as it stands."""
+    return _widened(type_, seen) == type_
+
+
+def may_hold(column: Column, seen: Seen, rules: Rules) -> bool:
+    """Whether a column, as it is or as it may become, can hold what was seen."""
+    return _follow(column, seen, rules) is not None
+
+
+def _found(headers: Sequence[str], seen: Sequence[Seen], rules: Rules, *, beside: Contract | None = None) -> Contract:
+    """Columns that are new: the narrowest types that lose nothing, with room to grow."""
+    taken = [column.name for column in beside.columns] if beside else []
+    names = unique_names(headers, max_bytes=rules.max_name_bytes, naming=rules.naming, taken=taken)
+    columns = [
+        Column(header, name, _first_type(header, s, rules))
+        for header, name, s in zip(headers, names, seen, strict=True)
+    ]
+    broken = {i: column for i, (column, s) in enumerate(zip(columns, seen, strict=True)) if not holds(column.type, s)}
+    if broken:
+        # Only a declared type can fail to hold what it was made for.
+        raise DriftError(columns_of_another_type=broken)
+    return Contract(tuple(columns))
+
+
+def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
+    declared = rules.declared.get(header)
+    if declared == TEXT or (declared is None and is_identifier(header)):
+        return _text_for(seen.length)
+    return declared or _narrowest(seen)
+
+
+def _narrowest(seen: Seen) -> ColumnType:
+    match seen.kind:
+        case None:
+            return ColumnType(Kind.OPEN)
+        case Kind.INTEGER if seen.plain:
+            return ColumnType(Kind.INTEGER)
+        case Kind.DECIMAL if (digits := seen.whole_digits + seen.scale) <= MAX_DIGITS:
+            return ColumnType(Kind.DECIMAL, SHORT_DIGITS if digits <= SHORT_DIGITS else MAX_DIGITS, seen.scale)
+        case Kind.BOOLEAN:
+            return ColumnType(Kind.BOOLEAN)
+        case Kind.DATE | Kind.TIMESTAMP:
+            return ColumnType(seen.kind, format=seen.format)
+        case _:
+            return _text_for(seen.length)
+
+
+def _text_for(length: int) -> ColumnType:
+    """Text with room for twice the longest value seen; unbounded beyond what SQL Server can bound."""
+    if length > LONGEST_BOUND:
+        return ColumnType(Kind.TEXT)
+    room = min(length * _HEADROOM, LONGEST_BOUND)
+    return ColumnType(Kind.TEXT, length=next(bound for bound in _LENGTHS if bound >= room))
+
+
+def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
+    """The type that a column has from this file on; None where the policy leaves it none."""
+    declared = rules.declared.get(column.header)
+    if declared == TEXT and column.type.kind is not Kind.TEXT:
+        return _text_for(max(seen.length, _written_length(column.type)))
+    if declared is not None and declared != TEXT:
+        return declared if holds(declared, seen) else None
+    if column.type.kind is Kind.OPEN:
+        return _first_type(column.header, seen, rules)
+    widened = _widened(column.type, seen, keeps_rows=rules.keeps_rows)
+    if widened is None and rules.policy is DriftPolicy.EVOLVE:
+        return _joined(column.type, seen, keeps_rows=rules.keeps_rows)
+    return None if widened != column.type and rules.policy is DriftPolicy.FREEZE else widened
+
+
+def _joined(type_: ColumnType, seen: Seen, *, keeps_rows: bool) -> ColumnType | None:
+    """The narrowest type for both what the column held and what was seen: whole numbers → decimals → text."""
+    if type_.kind in _NUMBERS and type_.is_plain:
+        number = seen.as_number()
+        whole, scale = max(number.whole_digits, _whole_digits(type_)), max(number.scale, type_.scale)
+        if number.kind in _NUMBERS and whole + scale <= MAX_DIGITS:
+            return ColumnType(Kind.DECIMAL, MAX_DIGITS, scale)
+    elif keeps_rows:
+        # The rows that stay would have to be written again as their files had them.
+        return None
+    return _text_for(max(seen.length, _written_length(type_)))
+
+
+def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> ColumnType | None:
+    """The type of the same family that holds what was seen; None where no such type does."""
+    if seen.kind is None:
+        return type_
+    match type_.kind:
+        case Kind.TEXT:
+            return type_ if not type_.length or seen.length <= type_.length else _text_for(seen.length)
+        case Kind.INTEGER | Kind.DECIMAL:
+            return _widened_number(type_, seen.as_number(), keeps_rows=keeps_rows)
+        case Kind.DATE | Kind.TIMESTAMP if seen.kind is type_.kind and type_.is_plain:
+            return replace(type_, format=seen.format)
+        case _:
+            # Text in a declared form was made plain before it was looked at.
+            return type_ if seen.kind is type_.kind else None
+
+
+def _widened_number(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> ColumnType | None:
+    if type_.kind is Kind.INTEGER:
+        fits = not type_.precision or number.whole_digits <= type_.precision
+        whole = number.kind is Kind.INTEGER and number.plain
+        return (type_ if fits else replace(type_, precision=0)) if whole else None
+    return _widened_decimal(type_, number, keeps_rows=keeps_rows) if number.kind in _NUMBERS else None
+
+
+def _widened_decimal(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> ColumnType | None:
+    scale = max(type_.scale, number.scale)
+    whole = max(number.whole_digits, _whole_digits(type_)) if keeps_rows else number.whole_digits
+    if whole + scale <= type_.precision:
+        return replace(type_, scale=scale)
+    return replace(type_, precision=MAX_DIGITS, scale=scale) if whole + scale <= MAX_DIGITS else None
+
+
+def _whole_digits(type_: ColumnType) -> int:
+    return type_.precision - type_.scale if type_.kind is Kind.DECIMAL else type_.precision or _INTEGER_DIGITS
+
+
+_INTEGER_DIGITS = 19
+_LONGEST_WRITTEN = {Kind.BOOLEAN: 5, Kind.DATE: 10, Kind.TIMESTAMP: 26, Kind.INTEGER: 20, Kind.DECIMAL: 40}
+
+
+def _written_length(type_: ColumnType) -> int:
+    """How long the text of a value of this type can be."""
+    return _LONGEST_WRITTEN.get(type_.kind, type_.length)
+
+
+def _as_declared(column: Column, rules: Rules) -> Column:
+    """The column as the reader of an error should see it: with the type that the catalog asks for, if it does."""
+    return replace(column, type=rules.declared.get(column.header, column.type))

@@ -1,0 +1,109 @@
+"""Batches of text → rows of a contract: in its order, in its types.
+
+Here: the conversion, and the one pass that looks at a file and converts it under a contract that it is assumed to keep.
+Not here: what a contract must be (see drift), how a target stores a type (see the warehouse).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from qt_pipeline.tabular.arrow import Array, Ints, convert, nulls
+from qt_pipeline.tabular.contract import Contract
+from qt_pipeline.tabular.declared import plain
+from qt_pipeline.tabular.drift import holds
+from qt_pipeline.tabular.infer import with_dashes
+from qt_pipeline.tabular.inspect import Expected, Inspection, Inspector
+from qt_pipeline.tabular.reader import Header, OpenStream, RowTooLongError, read_text
+from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a file under a contract. `lines` are those on which each row begins.
+
+    `texts` are the values in the contract's order as plain text: numbers and truth values as they stand, days and
+    moments in ISO form, a blank as null.
+    """
+
+    contract: Contract
+    texts: tuple[pa.StringArray, ...]
+    lines: Ints
+    _values: dict[int, Array] = field(default_factory=dict[int, Array], repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def values(self, position: int) -> Array:
+        """The values of one column in its type. Not every target needs every column so."""
+        if position not in self._values:
+            self._values[position] = convert(self.texts[position], self.contract.columns[position].type.arrow)
+        return self._values[position]
+
+
+class AssumptionBrokenError(Exception):
+    """The file does not keep the contract that was assumed for it: it has to be inspected as a whole."""
+
+
+class Passage:
+    """One pass over a file whose contract is assumed, not known: it looks at each value before it converts it.
+
+    Most files keep the contract of the one before, and then are read once instead of twice.
+    """
+
+    def __init__(
+        self, open_stream: OpenStream, header: Header, expected: Expected, assumed: Contract, *, block_size: int
+    ) -> None:
+        self._open_stream = open_stream
+        self._header = header
+        self._assumed = assumed
+        self._block_size = block_size
+        self._inspector = Inspector(header, expected)
+
+    def rows(self) -> Iterator[Rows]:
+        """The rows of the file.
+
+        Raises:
+            AssumptionBrokenError: a value came that the assumed contract cannot hold.
+            BadCsvError: the file breaks a rule of CSV; with line and byte.
+        """
+        positions = self._assumed.positions(self._header.names)
+        kept = [(c.type, i) for c, i in zip(self._assumed.columns, positions, strict=True) if i is not None]
+        try:
+            for batch in read_text(self._open_stream, self._header, block_size=self._block_size):
+                columns = self._inspector.add(batch)
+                if not all(holds(type_, self._inspector.seen[i]) for type_, i in kept):
+                    raise AssumptionBrokenError
+                yield _rows(self._assumed, positions, columns, batch.lines)
+        except RowTooLongError:
+            # Perhaps only for this size of block: an inspection tries the larger one too.
+            raise AssumptionBrokenError from None
+
+    @property
+    def inspection(self) -> Inspection:
+        """What was seen; of the whole file, when `rows` has come to its end."""
+        return self._inspector.inspection(self._block_size)
+
+
+def read_rows(open_stream: OpenStream, inspection: Inspection, contract: Contract) -> Iterator[Rows]:
+    """Read an inspected file again, under the contract that was settled for it."""
+    positions = contract.positions(inspection.header.names)
+    for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
+        columns = [
+            values if type_ is None or type_.is_plain else plain(values, type_)
+            for values, type_ in zip(batch.columns, inspection.expected, strict=True)
+        ]
+        yield _rows(contract, positions, columns, batch.lines)
+
+
+def _rows(contract: Contract, positions: Sequence[int | None], columns: Sequence[pa.StringArray], lines: Ints) -> Rows:
+    texts = (
+        _iso(columns[position], column.type) if position is not None else nulls(len(lines))
+        for column, position in zip(contract.columns, positions, strict=True)
+    )
+    return Rows(contract, tuple(texts), lines)
+
+
+def _iso(values: pa.StringArray, type_: ColumnType) -> pa.StringArray:
+    return with_dashes(values) if type_.kind is Kind.DATE and type_.format == COMPACT_DATE else values

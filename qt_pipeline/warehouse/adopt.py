@@ -1,0 +1,86 @@
+"""Tables that were there before this project: their columns become a contract.
+
+Here: which SQL types of another's table can hold a contract's values without loss. Not here: who may take one over.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.dialects.mssql import BIT
+from sqlalchemy.types import (
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    TypeEngine,
+)
+
+from qt_pipeline.tabular import (
+    ISO_DATE,
+    ISO_TIMESTAMP,
+    LOAD_COLUMN,
+    LOADED_AT_COLUMN,
+    MAX_DIGITS,
+    ROW_COLUMN,
+    Column,
+    ColumnType,
+    Contract,
+    Kind,
+)
+from qt_pipeline.warehouse.errors import TableNotOursError
+
+SqlTypes = Mapping[str, TypeEngine[Any]]
+
+_SMALL_DIGITS, _INT_DIGITS = 4, 9
+# The first that fits: a smaller whole number is a whole number too.
+_TYPES: tuple[tuple[type[TypeEngine[Any]], ColumnType], ...] = (
+    (Boolean, ColumnType(Kind.BOOLEAN)),
+    (BIT, ColumnType(Kind.BOOLEAN)),
+    (SmallInteger, ColumnType(Kind.INTEGER, _SMALL_DIGITS)),
+    (BigInteger, ColumnType(Kind.INTEGER)),
+    (Integer, ColumnType(Kind.INTEGER, _INT_DIGITS)),
+    (Date, ColumnType(Kind.DATE, format=ISO_DATE)),
+    (DateTime, ColumnType(Kind.TIMESTAMP, format=ISO_TIMESTAMP)),
+)
+# A fixed width pads.
+_ALWAYS_LOSSY = ("CHAR", "NCHAR")
+# On SQL Server, one byte a character loses others, the old moments round to 3 ms, and there are no negative TINYINTs.
+_LOSSY = ("VARCHAR", "TEXT", "DATETIME", "SMALLDATETIME", "TINYINT")
+
+
+def adopted(columns: SqlTypes, *, table: str, dataset_id: str, unicode_names: bool) -> Contract:
+    """The contract of a table that is taken over; headers are the columns' names, until a file tells its own.
+
+    `unicode_names` says that the engine tells text of all characters from text of few by the type's name.
+
+    Raises:
+        TableNotOursError: a column has a type that cannot hold a file's values as they stand.
+    """
+    ours = (LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN)
+    types = {name: _type_for(sql, unicode_names=unicode_names) for name, sql in columns.items() if name not in ours}
+    unfit = [f"{name!r} ({columns[name]})" for name, type_ in types.items() if type_ is None]
+    if unfit:
+        raise TableNotOursError(
+            f"The table {table} cannot be taken over: its columns {', '.join(unfit)} could change values.",
+            todo="Give them the type that the README names for such values, or the dataset another table.",
+            dataset_id=dataset_id,
+        )
+    return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))
+
+
+def _type_for(sql: TypeEngine[Any], *, unicode_names: bool) -> ColumnType | None:
+    name = str(sql.__visit_name__).upper()
+    if name in _ALWAYS_LOSSY or isinstance(sql, Float) or (unicode_names and name in _LOSSY):
+        return None
+    if isinstance(sql, Numeric):
+        return ColumnType(Kind.DECIMAL, sql.precision or MAX_DIGITS, sql.scale or 0)
+    if isinstance(sql, String):
+        return ColumnType(Kind.TEXT, length=sql.length or 0)
+    if isinstance(sql, DateTime) and sql.timezone:
+        return None
+    return next((type_ for kind, type_ in _TYPES if isinstance(sql, kind)), None)

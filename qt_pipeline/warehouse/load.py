@@ -1,0 +1,385 @@
+"""One load on its way into a table, the same on every engine: stage, verify, publish in one transaction, record.
+
+Here: that order, what each mode does to the rows that are there, what replaces what.
+Not here: who may begin a load (see warehouse), what differs between engines (see the targets).
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.types import TypeEngine
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from qt_pipeline.ahead import ahead
+from qt_pipeline.errors import PipelineError, TransientError
+from qt_pipeline.tabular import ROW_COLUMN, Change, Contract, Rows
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse import ledger
+from qt_pipeline.warehouse.adopt import SqlTypes
+from qt_pipeline.warehouse.errors import (
+    AfterPublishError,
+    DuplicateKeyError,
+    StaleLoadError,
+    TargetLimitError,
+    VerificationError,
+)
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.target import Target, TypeChange
+from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
+
+_RETRY_SECONDS = 60
+_KEYS_SHOWN = 10
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedLoad:
+    """A load that readers see now.
+
+    `totals` are of its own rows; `table_rows` counts all rows of the table. `warnings` are about the database.
+    """
+
+    load_id: int
+    replaced_load_id: int | None
+    totals: Totals
+    table_rows: int
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+    stage_seconds: float
+    publish_seconds: float
+
+
+@dataclass(slots=True)
+class _Staged:
+    table: Table
+    contract: Contract
+    totals: Totals
+    becomes_table: bool
+
+
+@dataclass(slots=True)
+class Load:
+    """One load that has begun: it holds its table alone, and has its line in the ledger.
+
+    `last` is the newest load that shows in the table, `contract` the one it was loaded under; both None for a first.
+    """
+
+    target: Target
+    job: LoadJob
+    spec: TableSpec
+    load_id: int
+    last: LoadRecord | None
+    contract: Contract | None
+    takes_over: bool
+    """Whether the table was there before, made by others or prepared: its contract knows no headers yet."""
+    table_columns: SqlTypes | None
+    """The columns that the table has; None if there is no table."""
+    ended: bool = False
+    _staged: _Staged | None = field(default=None, repr=False)
+    _stage_seconds: float = 0.0
+
+    @property
+    def _shapes(self) -> Shapes:
+        return Shapes(self.target, self.spec)
+
+    def shows_already(self) -> bool:
+        """Whether the table shows this very file, made by the same rules, and nobody has changed it since."""
+        last = self.last
+        if last is None or self.contract is None or self.table_columns is None:
+            return False
+        same = (last.sha256, last.rules, last.table_name) == (self.job.sha256, self.job.rules, self.spec.name)
+        names = {*(column.name for column in self.contract.columns), *self.spec.own_columns}
+        if not same or last.error is not None or not names <= set(self.table_columns):
+            return False
+        with self.target.reading() as connection:
+            return count_rows(connection, self._shapes.table(self.contract)) == last.table_rows
+
+    def leave(self) -> LoadRecord:
+        """Leave the table as it is, because it `shows_already` what the file holds; the ledger says so.
+
+        Raises:
+            StaleLoadError: newer data of the dataset were published already.
+        """
+        assert self.last is not None  # noqa: S101  # shows_already has said so
+        with self.target.writing() as connection:
+            self._refuse_older(connection)
+            known = {"rows": self.last.rows, "table_rows": self.last.table_rows}
+            ledger.close_load(connection, self.load_id, LoadStatus.UNCHANGED, **known)
+            self.ended = True
+            newest = ledger.newest(connection, dataset_id=self.job.dataset_id)
+        assert newest is not None  # noqa: S101  # it was written a moment ago
+        return newest
+
+    def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
+        """Write rows into a staging table of their own, in the place of any that this load has staged before.
+
+        Raises:
+            TargetLimitError: the table would have too many columns.
+            VerificationError: the database took another number of rows than there were.
+        """
+        self._check_width(contract)
+        if self._staged is not None:
+            self.target.drop_stage(self._staged.table)
+        began = time.monotonic()
+        shapes = self._shapes
+        becomes_table = self._stage_becomes_table()
+        prefixes = () if becomes_table else self.target.stage_prefixes
+        stage = shapes.stage(self.load_id, contract, prefixes)
+        running = RunningTotals(contract)
+        self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
+        passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
+        copied = self.target.stage(stage, ahead(passing), becomes_table=becomes_table)
+        staged.totals = running.totals
+        self._verify("copied", Totals(staged.totals.rows), Totals(copied))
+        self._stage_seconds = time.monotonic() - began
+        return staged.totals
+
+    def publish(self, changes: tuple[Change, ...] = ()) -> PublishedLoad:
+        """Show what is staged to readers, all of it at one moment, or nothing.
+
+        Raises:
+            StaleLoadError: newer data of the dataset were published already.
+            VerificationError: rows or sums differ on the way; `verification` tells which.
+            DuplicateKeyError: rows of the file share a key.
+            AfterPublishError: the table is published, the statement after it failed.
+        """
+        staged = self._staged
+        if staged is None:
+            raise RuntimeError("A load is staged before it is published.")
+        began = time.monotonic()
+        table_rows = 0
+        for attempt in _transactions():
+            with attempt:
+                if attempt.retry_state.attempt_number > 1 and self._is_published():
+                    # The connection broke after the commit and before its answer.
+                    break
+                table_rows = self._publish(staged, changes)
+        self.ended = True
+        self.target.drop_stage(staged.table)
+        if self.last is not None:
+            self.target.tidy(self._shapes.table(staged.contract))
+        self._run_after_publish()
+        return PublishedLoad(
+            load_id=self.load_id,
+            replaced_load_id=self.last.load_id if self.last is not None else None,
+            totals=staged.totals,
+            table_rows=table_rows,
+            changes=changes,
+            warnings=tuple(self.target.warnings),
+            stage_seconds=self._stage_seconds,
+            publish_seconds=time.monotonic() - began,
+        )
+
+    def give_up(self, error: BaseException) -> None:
+        """Take away what was staged and write into the ledger why."""
+        if self.ended:
+            return
+        # Only our own errors are known to hold no value of a row.
+        reason = str(error) if isinstance(error, PipelineError) else type(error).__name__
+        if self._staged is not None:
+            with suppress(PipelineError):
+                self.target.drop_stage(self._staged.table)
+        with self.target.writing() as connection:
+            if ledger.status_of(connection, self.load_id) is LoadStatus.STAGING:
+                ledger.close_load(connection, self.load_id, LoadStatus.FAILED, error=reason)
+
+    def _publish(self, staged: _Staged, changes: tuple[Change, ...]) -> int:
+        with self.target.publishing(staged.table) as connection:
+            self._refuse_older(connection)
+            summed = summed_columns(staged.contract)
+            # What readers will see is added up below; here too, where that would add up earlier loads as well.
+            sums_here = self.spec.keeps_rows or staged.becomes_table
+            found = self.target.totals(connection, staged.table, summed if sums_here else [])
+            self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
+            self._check_key(connection, staged)
+            table = self._shapes.table(staged.contract)
+            if staged.becomes_table:
+                self.target.rename(connection, staged.table, table)
+            else:
+                self._replace_rows(connection, staged, table)
+            table_rows = count_rows(connection, table) if self.spec.keeps_rows else staged.totals.rows
+            ledger.write_contract(connection, self.job.dataset_id, staged.contract, self.load_id)
+            if self.spec.after_publish and self.spec.after_publish_in_transaction:
+                run_as_written(connection, self.spec.after_publish)
+            ledger.close_load(
+                connection,
+                self.load_id,
+                LoadStatus.PUBLISHED,
+                rows=staged.totals.rows,
+                table_rows=table_rows,
+                replaced_load_id=self.last.load_id if self.last is not None else None,
+                changes="\n".join(map(str, changes)) or None,
+            )
+        return table_rows
+
+    def _replace_rows(self, connection: Connection, staged: _Staged, table: Table) -> None:
+        stage = staged.table
+        if self.table_columns is None:
+            self.target.create_table(connection, table)
+        elif self.spec.mode is WriteMode.REPLACE:
+            connection.execute(table.delete())
+        elif self.spec.mode is WriteMode.UPSERT:
+            names = self._key_names(staged.contract)
+            comes_again = select(stage.c[ROW_COLUMN]).where(*(stage.c[name] == table.c[name] for name in names))
+            connection.execute(table.delete().where(comes_again.exists()))
+        self._change_columns(connection, staged.contract, table)
+        names = [column.name for column in table.c]
+        result = connection.execute(table.insert().from_select(names, select(*(stage.c[name] for name in names))))
+        if self.spec.keeps_rows:
+            self._verify("published", Totals(staged.totals.rows), Totals(result.rowcount))
+        else:
+            found = self.target.totals(connection, table, summed_columns(staged.contract))
+            self._verify("published", staged.totals, found)
+
+    def _change_columns(self, connection: Connection, contract: Contract, table: Table) -> None:
+        if self.table_columns is None:
+            return
+        present = set(self.table_columns)
+        preparer = connection.dialect.identifier_preparer
+        for column in table.c:
+            if column.name not in present:
+                # Rows of earlier loads have no value there.
+                column.nullable = True
+                new = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
+        before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
+        changes = [
+            TypeChange(column.name, before[column.name], column.type)
+            for column in contract.columns
+            if before.get(column.name, column.type) != column.type
+            and _in_sql(connection, self.table_columns[column.name]) != _in_sql(connection, table.c[column.name].type)
+        ]
+        if changes:
+            self.target.change_types(connection, table, changes)
+
+    def _check_key(self, connection: Connection, staged: _Staged) -> None:
+        if self.spec.mode is not WriteMode.UPSERT:
+            return
+        stage, names = staged.table, self._key_names(staged.contract)
+        row = stage.c[ROW_COLUMN]
+        blank = select(row).where(or_(*(stage.c[name].is_(None) for name in names))).order_by(row)
+        lines = list(connection.scalars(blank.limit(_KEYS_SHOWN)))
+        if lines:
+            raise self._bad_key("have no value in the key", lines, names)
+        keys = [stage.c[name] for name in names]
+        # The database compares, so that its collation says what is equal.
+        twice = select(func.max(row)).group_by(*keys).having(func.count() > 1).order_by(func.max(row))
+        lines = list(connection.scalars(twice.limit(_KEYS_SHOWN)))
+        if lines:
+            raise self._bad_key("have a key that an earlier line has too", lines, names)
+
+    def _bad_key(self, what: str, lines: Sequence[int], names: Sequence[str]) -> DuplicateKeyError:
+        return DuplicateKeyError(
+            f"Lines {', '.join(map(str, lines))} of the file {what} ({', '.join(map(repr, names))}).",
+            todo="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
+            dataset_id=self.job.dataset_id,
+        )
+
+    def _key_names(self, contract: Contract) -> list[str]:
+        names = {column.header: column.name for column in contract.columns}
+        missing = [header for header in self.spec.key if header not in names]
+        if missing:
+            raise DuplicateKeyError(
+                f"The file has no column {', '.join(map(repr, missing))}, which the catalog names as the key.",
+                todo="Correct the 'key' of the dataset in the catalog: it takes headers as the file has them.",
+                dataset_id=self.job.dataset_id,
+            )
+        return [names[header] for header in self.spec.key]
+
+    def _run_after_publish(self) -> None:
+        if not self.spec.after_publish or self.spec.after_publish_in_transaction:
+            return
+        try:
+            with self.target.writing() as connection:
+                run_as_written(connection, self.spec.after_publish)
+        except PipelineError as error:
+            wrong = AfterPublishError(
+                f"The table is published; the statement after it failed: {error.what}",
+                todo="Correct 'after_publish' in the catalog and load again.",
+                dataset_id=self.job.dataset_id,
+            )
+            with self.target.writing() as connection:
+                ledger.note_error(connection, self.load_id, str(wrong))
+            raise wrong from None
+
+    def _refuse_older(self, connection: Connection) -> None:
+        last = ledger.newest(connection, dataset_id=self.job.dataset_id)
+        if last is not None and _is_newer(last, self.job):
+            raise StaleLoadError(
+                f"Load {last.load_id} has published newer data already.",
+                todo="Nothing is to be done: the table holds the newer data.",
+                dataset_id=self.job.dataset_id,
+            )
+
+    def _is_published(self) -> bool:
+        with self.target.reading() as connection:
+            return ledger.status_of(connection, self.load_id) is LoadStatus.PUBLISHED
+
+    def _stage_becomes_table(self) -> bool:
+        beside = self.target.staging_schema in (None, self.spec.schema)
+        first = self.table_columns is None
+        return first and beside and self.target.stage_becomes_table and self.spec.lineage_columns
+
+    def _check_width(self, contract: Contract) -> None:
+        width = len(contract.columns) + len(self.spec.own_columns)
+        if width > self.target.max_columns:
+            raise TargetLimitError(
+                f"The table would have {width} columns; the target takes {self.target.max_columns}.",
+                todo="Leave out columns at the source.",
+                dataset_id=self.job.dataset_id,
+            )
+
+    def _verify(self, stage: str, expected: Totals, found: Totals) -> None:
+        verification = Verification(expected=expected, found=found)
+        if verification.difference:
+            raise VerificationError(stage, verification, self.job.dataset_id)
+
+
+def count_rows(connection: Connection, table: Table) -> int:
+    """How many rows a table has."""
+    return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def _in_sql(connection: Connection, type_: TypeEngine[Any]) -> str:
+    return type_.compile(dialect=connection.dialect)
+
+
+def run_as_written(connection: Connection, sql: str) -> None:
+    """Run a statement that a person wrote, `%` and `:` included."""
+    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def _added_up(rows: Iterable[Rows], running: RunningTotals) -> Iterator[Rows]:
+    for some in rows:
+        running.add(some)
+        yield some
+
+
+def _transactions() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_delay(_RETRY_SECONDS),
+        wait=wait_random_exponential(max=10),
+        reraise=True,
+        before_sleep=_tell,
+    )
+
+
+def _tell(state: RetryCallState) -> None:
+    _log.warning("The publish is tried again: %s", state.outcome.exception() if state.outcome else "")
+
+
+def _is_newer(shown: LoadRecord, job: LoadJob) -> bool:
+    """Whether more events had been seen before the download of what is shown than before this one's.
+
+    Numbers of different inboxes do not compare; there, as among equals, the order of the loads decides.
+    """
+    return shown.inbox_id == job.inbox_id and shown.through_seq > job.through_seq

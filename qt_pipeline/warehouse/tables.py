@@ -1,0 +1,120 @@
+"""SQL tables of datasets: how one is to be written, and its columns beside those of the contract.
+
+Here: what a caller says of a table, its shape in SQLAlchemy's words, the rows that fit into it.
+Not here: how an engine stores a type (see the targets), the ledger's own tables (see ledger).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import BigInteger, Column, MetaData, Table
+from sqlalchemy.sql import quoted_name
+from sqlalchemy.types import TypeEngine
+
+from qt_pipeline.tabular import (
+    LOAD_COLUMN,
+    LOADED_AT_COLUMN,
+    ROW_COLUMN,
+    Array,
+    ColumnType,
+    Contract,
+    Kind,
+    Rows,
+    convert,
+    integers,
+)
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse.target import Batch, Target
+
+_MOMENT = ColumnType(Kind.TIMESTAMP)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """How the table of a dataset is to be written.
+
+    `key` are the headers of the columns that identify a row, for `UPSERT`. `adopt` lets a table be taken over that this
+    project did not make. `after_publish` is one SQL statement, run in the transaction that publishes or right after it.
+    """
+
+    name: str
+    schema: str | None = None
+    mode: WriteMode = WriteMode.REPLACE
+    key: tuple[str, ...] = ()
+    lineage_columns: bool = True
+    adopt: bool = False
+    after_publish: str | None = None
+    after_publish_in_transaction: bool = True
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether rows of earlier loads stay."""
+        return self.mode is not WriteMode.REPLACE
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The names of our own columns in the table."""
+        moment = (LOADED_AT_COLUMN,) if self.mode is WriteMode.APPEND else ()
+        return (*moment, LOAD_COLUMN, ROW_COLUMN) if self.lineage_columns else ()
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Makes SQLAlchemy's tables for one table of a target and its staging tables."""
+
+    target: Target
+    spec: TableSpec
+
+    def table(self, contract: Contract) -> Table:
+        """The table that readers see."""
+        return self._shape(self.spec.name, self.spec.schema, contract, self.spec.own_columns)
+
+    def stage(self, load_id: int, contract: Contract, prefixes: Sequence[str] = ()) -> Table:
+        """The staging table of a load. It has our columns whatever the table has."""
+        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.spec.own_columns else ()
+        own = (*moment, LOAD_COLUMN, ROW_COLUMN)
+        schema = self.target.staging_schema or self.spec.schema
+        return self._shape(stage_name(load_id), schema, contract, own, prefixes)
+
+    def own_type(self, name: str) -> TypeEngine[Any]:
+        """The type of one of our own columns."""
+        return self.target.column_type(_MOMENT) if name == LOADED_AT_COLUMN else BigInteger()
+
+    def _shape(
+        self, name: str, schema: str | None, contract: Contract, own: Iterable[str], prefixes: Sequence[str] = ()
+    ) -> Table:
+        columns = [Column(_quoted(c.name), self.target.column_type(c.type), nullable=True) for c in contract.columns]
+        ours = [Column(_quoted(name), self.own_type(name), nullable=False) for name in own]
+        place = _quoted(schema) if schema else None
+        return Table(_quoted(name), MetaData(), *columns, *ours, schema=place, prefixes=list(prefixes))
+
+
+def stage_name(load_id: int) -> str:
+    """The name of a load's staging table."""
+    return f"_qt_stage_{load_id}"
+
+
+def batches_for(stage: Table, rows: Iterable[Rows], load_id: int, landed_at: datetime) -> Iterator[Batch]:
+    """Rows with our own columns beside them, in the order of a staging table's columns."""
+    with_moment = LOADED_AT_COLUMN in stage.c
+    micros = round((landed_at - _EPOCH) / timedelta(microseconds=1))
+    for some in rows:
+        count = len(some)
+        moment = (convert(_constant(micros, count), pa.timestamp("us")),) if with_moment else ()
+        yield Batch(some, (*moment, _constant(load_id, count), integers(some.lines)))
+
+
+def _constant(value: int, count: int) -> Array:
+    return integers(np.full(count, value, dtype=np.int64))
+
+
+def _quoted(name: str) -> quoted_name:
+    return quoted_name(name, quote=True)

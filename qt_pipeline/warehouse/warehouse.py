@@ -1,0 +1,153 @@
+"""A SQL target and its ledger: who may load which table, and what is known of the loads there have been.
+
+Here: the beginning of a load, under its table's lock, and the ledger's answers.
+Not here: how a load goes on (see load), what differs between engines (see the targets).
+"""
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy.sql import quoted_name
+
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
+from qt_pipeline.warehouse import ledger
+from qt_pipeline.warehouse.adopt import SqlTypes, adopted
+from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.load import Load, count_rows
+from qt_pipeline.warehouse.tables import Shapes, TableSpec
+from qt_pipeline.warehouse.target import Target
+
+
+class Warehouse:
+    """One SQL target and its ledger. Open with `open_warehouse`.
+
+    Every method raises TargetUnavailableError or TargetRefusedError when the database does not do what is asked.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    @property
+    def max_name_bytes(self) -> int:
+        """The longest column name that the target takes, in bytes of UTF-8."""
+        return self._target.max_name_bytes
+
+    def contract(self, dataset_id: str) -> Contract | None:
+        """The contract of a dataset; None before its first publish, also where there is no ledger yet."""
+        if not self._target.has_ledger():
+            return None
+        with self._target.reading() as connection:
+            return ledger.read_contract(connection, dataset_id)
+
+    def loads(self, *, dataset_id: str | None = None, limit: int = 100) -> list[LoadRecord]:
+        """Lines of the ledger, newest first."""
+        with self._target.reading() as connection:
+            return ledger.records(connection, dataset_id=dataset_id, limit=limit)
+
+    def published_through(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, int]:
+        """For each dataset, up to which event of an inbox its table shows the data that a load's own run downloaded."""
+        with self._target.reading() as connection:
+            return ledger.published_through(connection, inbox_id, dataset_ids)
+
+    @contextmanager
+    def begin(self, job: LoadJob, table: TableSpec) -> Generator[Load]:
+        """A load of a table that nobody else loads meanwhile. Left without `publish` or `leave`, it changes nothing.
+
+        Raises:
+            TableNotOursError: the table is somebody else's, or another dataset's.
+            TargetLimitError: the table's name is too long.
+            TableBusyError: another process loads this table.
+        """
+        spec = self.placed(table)
+        self._check_name(job, spec)
+        with self._target.exclusive(str(spec)):
+            load = self._begin(job, spec)
+            try:
+                yield load
+            except BaseException as error:
+                # The first error is the one to tell: a target that is gone cannot be told how the load ended, and
+                # the next load of this table finds what this one left.
+                with suppress(PipelineError):
+                    load.give_up(error)
+                raise
+            if not load.ended:
+                load.give_up(RuntimeError("It was neither published nor left."))
+
+    def placed(self, table: TableSpec) -> TableSpec:
+        """The table with the schema that it has on this target."""
+        return replace(table, schema=(table.schema or self._target.schema) if self._target.has_schemas else None)
+
+    def _check_name(self, job: LoadJob, spec: TableSpec) -> None:
+        length = len(spec.name.encode())
+        if length > self._target.max_name_bytes:
+            raise TargetLimitError(
+                f"The name of the table has {length} bytes; the target takes {self._target.max_name_bytes}.",
+                todo="Give the dataset a shorter table name in the catalog.",
+                dataset_id=job.dataset_id,
+            )
+
+    def _begin(self, job: LoadJob, spec: TableSpec) -> Load:
+        self._sweep(spec)
+        with self._target.writing() as connection:
+            contract = ledger.read_contract(connection, job.dataset_id)
+            columns = _columns_of(connection, spec)
+            takes_over = not self._is_ours(connection, job, spec) and columns is not None
+            if columns is not None and takes_over:
+                contract = self._taken_over(connection, job, spec, columns)
+            return Load(
+                target=self._target,
+                job=job,
+                spec=spec,
+                load_id=ledger.open_load(connection, job, schema=spec.schema, table=spec.name, mode=spec.mode.value),
+                last=ledger.newest(connection, dataset_id=job.dataset_id),
+                contract=contract,
+                takes_over=takes_over,
+                table_columns=columns,
+            )
+
+    def _sweep(self, spec: TableSpec) -> None:
+        """Clear away what loads of this table have left behind that were killed."""
+        with self._target.reading() as connection:
+            unfinished = ledger.unfinished(connection, schema=spec.schema, table=spec.name)
+            last = ledger.last_begun(connection, schema=spec.schema, table=spec.name)
+        # The last one may have been killed between its publish and the end of its staging table.
+        for load_id in {*unfinished, *([last] if last is not None else [])}:
+            self._target.drop_stage(Shapes(self._target, spec).stage(load_id, Contract(())))
+        if unfinished:
+            with self._target.writing() as connection:
+                for load_id in unfinished:
+                    # Whoever began it is gone: this process alone holds the table.
+                    ledger.close_load(connection, load_id, LoadStatus.ABANDONED, error="Its process died.")
+
+    def _is_ours(self, connection: Connection, job: LoadJob, spec: TableSpec) -> bool:
+        last = ledger.last_into(connection, schema=spec.schema, table=spec.name)
+        if last is not None and last.dataset_id != job.dataset_id:
+            raise TableNotOursError(
+                f"The table {spec.name!r} belongs to the dataset {last.dataset_id}.",
+                todo="Give each dataset a table of its own in the catalog.",
+                dataset_id=job.dataset_id,
+            )
+        return last is not None
+
+    def _taken_over(self, connection: Connection, job: LoadJob, spec: TableSpec, columns: SqlTypes) -> Contract:
+        shape = Table(quoted_name(spec.name, quote=True), MetaData(), schema=spec.schema)
+        prepared = {LOAD_COLUMN, ROW_COLUMN} <= set(columns) and count_rows(connection, shape) == 0
+        if not (spec.adopt or prepared):
+            raise TableNotOursError(
+                f"The table {spec.name!r} exists already and was not made by this project.",
+                todo="Give the dataset another table in the catalog, rename the existing one, or let it be taken over "
+                "with 'adopt: true'.",
+                dataset_id=job.dataset_id,
+            )
+        return adopted(columns, table=str(spec), dataset_id=job.dataset_id, unicode_names=self._target.names_unicode)
+
+
+def _columns_of(connection: Connection, spec: TableSpec) -> SqlTypes | None:
+    inspector = inspect(connection)
+    if not inspector.has_table(spec.name, schema=spec.schema):
+        return None
+    return {str(column["name"]): column["type"] for column in inspector.get_columns(spec.name, schema=spec.schema)}
