@@ -8,7 +8,7 @@ before the run is requested, and the run carries it: so a crash between any two 
 tick. A delivery whose run is unknown was never submitted, and is requested again under the same key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +18,7 @@ from qt_pipeline.liveness import Process
 from qt_pipeline.quantemplate import DATASET_UPDATED
 
 _LONGEST_DELAY = timedelta(hours=1)
+_NOT_LISTED = "The catalog refuses datasets that it does not list. List this one, then replay the event."
 
 
 class RunState(StrEnum):
@@ -73,18 +74,22 @@ def plan(
     *,
     now: datetime,
     policy: Policy,
+    refused: Collection[str] = (),
 ) -> Plan:
     """Decide about every pending event.
 
     `events` come in the order of their numbers; `runs` are all runs in flight and all that carry the delivery of an
     event, newest first. `published` says for each dataset up to which event a published load shows the data that its
-    own run downloaded; None when the target could not be asked.
+    own run downloaded; None when the target could not be asked. `refused` are datasets that the catalog does not let in.
     """
-    ignored = [event for event in events if event.name != DATASET_UPDATED or event.dataset_id is None]
-    updates = [_settled(event, EventState.IGNORED, f"Not supported event: {event.name}") for event in ignored]
+    updates: list[EventUpdate] = []
     waiting: dict[str, list[PendingEvent]] = {}
     for event in events:
-        if event.name == DATASET_UPDATED and event.dataset_id is not None:
+        if event.name != DATASET_UPDATED or event.dataset_id is None:
+            updates.append(_settled(event, EventState.IGNORED, f"Not supported event: {event.name}"))
+        elif event.dataset_id in refused:
+            updates.append(_settled(event, EventState.PARKED, _NOT_LISTED))
+        else:
             waiting.setdefault(event.dataset_id, []).append(event)
     runs_of: dict[str, list[KnownRun]] = {}
     for run in runs:

@@ -58,6 +58,14 @@ def test_a_new_event_is_delivered_and_the_delivery_written_to_it_first() -> None
     )
 
 
+def test_an_event_for_a_dataset_that_the_catalog_refuses_is_parked_and_says_what_to_do() -> None:
+    events = [waiting(1), waiting(2, "d-two"), waiting(3, name="Other")]
+    decided = plan(events, [], {}, now=NOW, policy=POLICY, refused={"d-one"})
+    assert states(decided) == {1: EventState.PARKED, 2: EventState.PENDING, 3: EventState.IGNORED}
+    assert "List this one" in next(update.outcome or "" for update in decided.updates if update.seq == 1)
+    assert [delivery.dataset_id for delivery in decided.deliveries] == ["d-two"]
+
+
 def test_a_burst_for_one_dataset_is_one_delivery() -> None:
     decided = decide(*(waiting(seq) for seq in range(1, 1001)))
     [delivery] = decided.deliveries

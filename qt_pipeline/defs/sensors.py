@@ -3,7 +3,7 @@
 Here: how Dagster's runs are read and asked for. Not here: what is decided about them (see dispatch).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,7 +12,7 @@ from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
 from qt_pipeline.dispatch import Delivery, KnownRun, RunState, is_lost, plan
-from qt_pipeline.errors import TransientError
+from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import PendingEvent
 from qt_pipeline.ingest import missing
 from qt_pipeline.values import utc_now
@@ -55,7 +55,15 @@ def quantemplate_events(
 def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.SensorResult:
     events = dispatcher.inbox.pending()
     runs = _known_runs(context.instance, dispatcher, events)
-    decided = plan(events, runs, _published(context, dispatcher, events), now=utc_now(), policy=dispatcher.policy)
+    ids = {event.dataset_id for event in events if event.dataset_id is not None}
+    decided = plan(
+        events,
+        runs,
+        _published(context, dispatcher, ids),
+        now=utc_now(),
+        policy=dispatcher.policy,
+        refused={dataset_id for dataset_id in ids if not dispatcher.catalog.accepts(dataset_id)},
+    )
     deliveries = decided.deliveries
     if dispatcher.missing_credentials:
         # Nothing is written either: a delivery that cannot be downloaded would only use up a try.
@@ -101,14 +109,13 @@ def _known_run(instance: dg.DagsterInstance, dispatcher: Dispatcher, record: dg.
 
 
 def _published(
-    context: dg.SensorEvaluationContext, dispatcher: Dispatcher, events: Sequence[PendingEvent]
+    context: dg.SensorEvaluationContext, dispatcher: Dispatcher, dataset_ids: Collection[str]
 ) -> dict[str, int] | None:
-    waiting = {event.dataset_id for event in events if event.dataset_id is not None}
-    if not waiting:
+    if not dataset_ids:
         return {}
     try:
-        return dispatcher.open_warehouse().published_through(dispatcher.inbox.inbox_id, sorted(waiting))
-    except TransientError as error:
+        return dispatcher.open_warehouse().published_through(dispatcher.inbox.inbox_id, sorted(dataset_ids))
+    except PipelineError as error:
         context.log.warning("Events cannot be settled now. %s", error)
         return None
 

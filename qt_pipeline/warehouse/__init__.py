@@ -76,7 +76,11 @@ def open_warehouse(
             from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
 
             return Warehouse(PostgresTarget(parsed, schema, staging_schema, prepare=prepare))
-        case other:
-            raise ConfigurationError(
-                f"Tables cannot be written to {other} yet.", todo="Set QT_WAREHOUSE_URL to SQLite or PostgreSQL."
-            )
+        case "mssql":
+            from qt_pipeline.warehouse.mssql import MssqlTarget  # noqa: PLC0415
+
+            return Warehouse(MssqlTarget(parsed, schema, staging_schema, prepare=prepare))
+        case _:
+            from qt_pipeline.warehouse.generic import GenericTarget  # noqa: PLC0415
+
+            return Warehouse(GenericTarget(parsed, schema, staging_schema, prepare=prepare))
