@@ -80,7 +80,7 @@ def plan(
 
     `events` come in the order of their numbers; `runs` are all runs in flight and all that carry the delivery of an
     event, newest first. `published` says for each dataset up to which event a published load shows the data that its
-    own run downloaded; None when the target could not be asked. `refused` are datasets that the catalog does not let in.
+    own run downloaded; None when the target could not be asked. `refused` are datasets that the catalog keeps out.
     """
     updates: list[EventUpdate] = []
     waiting: dict[str, list[PendingEvent]] = {}

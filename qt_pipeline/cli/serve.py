@@ -1,34 +1,23 @@
-"""The command `qt-pipeline`.
+"""Commands that run until they are ended: the demo, Dagster, the relay, the stand-in Quantemplate.
 
-Here: commands, their options, and how they say that something went wrong. Not here: what they do.
+Here: their options. Not here: what they do.
 """
 
-import logging
 import os
-import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from qt_pipeline import demo as local_demo
 from qt_pipeline import relay as event_relay
 from qt_pipeline import sandbox as stand_in
-from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import open_inbox
 from qt_pipeline.ingest import missing
 from qt_pipeline.settings import PROJECT_ROOT, load_settings
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    help="Quantemplate datasets as tables in your SQL database.",
-    epilog="Exit codes: 0 done, 1 refused or failed (the last line says why and what to do), 2 a wrong option.",
-)
-
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
 
 
-@app.command()
 def demo(
     *,
     once: Annotated[bool, typer.Option("--once", help="Do one round, print a table and exit.")] = False,
@@ -40,7 +29,6 @@ def demo(
     local_demo.run_demo(PROJECT_ROOT / ".qt", ports, once=once)
 
 
-@app.command()
 def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000) -> None:
     """Run Dagster's UI and daemon on your settings. The relay is a command of its own."""
     settings = load_settings()
@@ -51,14 +39,12 @@ def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] 
     os.execve(command[0], command, {"DAGSTER_HOME": str(home), **os.environ})  # noqa: S606  # our own command
 
 
-@app.command()
 def relay(*, host: str = "127.0.0.1", port: Port = 8642) -> None:
     """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended."""
     settings = load_settings()
     event_relay.serve(open_inbox(settings.inbox_url), settings.relay_tokens, host=host, port=port)
 
 
-@app.command()
 def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds: int = 60) -> None:
     """Serve a stand-in Quantemplate to the client QT_CLIENT_ID with QT_CLIENT_SECRET. For trying out only."""
     settings = load_settings()
@@ -72,14 +58,3 @@ def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds:
         webhook_url=webhook_url,
         token_seconds=token_seconds,
     )
-
-
-def main() -> NoReturn:
-    """Run the command line; our own errors become one line and exit code 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        app()
-    except PipelineError as error:
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
-        sys.exit(1)
-    sys.exit(0)
