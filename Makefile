@@ -47,7 +47,8 @@ format: $(DEV_STAMP)  ## repair style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV_STAMP) compiled  ## measure event to table on this machine and write docs/benchmarks.md
+bench: $(DEV_STAMP) compiled  ## measure on this machine, beside other loaders, and write docs/benchmarks.md
+	$(UV) sync --locked --quiet --inexact --group bench
 	$(BIN)/python -m qt_pipeline_tests.bench
 
 schemas: $(DEV_STAMP)  ## write docs/datasets.schema.json anew

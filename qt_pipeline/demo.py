@@ -314,9 +314,7 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
 def _load_of(event: StoredEvent, warehouse: Warehouse) -> LoadRecord | None:
     """The first publish that shows the data of an event."""
     loads = [
-        load
-        for load in warehouse.loads(dataset_id=event.dataset_id)
-        if load.shows and load.through_seq >= event.seq
+        load for load in warehouse.loads(dataset_id=event.dataset_id) if load.shows and load.through_seq >= event.seq
     ]
     return loads[-1] if loads else None
 

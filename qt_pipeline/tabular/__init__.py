@@ -4,7 +4,7 @@ Here: everything that is known about a file's form and its values.
 Not here: where a file comes from, where its rows go.
 """
 
-from qt_pipeline.tabular.arrow import Array, Ints, convert, integers, named_batch
+from qt_pipeline.tabular.arrow import Array, Ints, convert, floating_numbers, integers, named_batch, whole_numbers
 from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
@@ -49,6 +49,7 @@ __all__ = [
     "Settled",
     "convert",
     "find_misfits",
+    "floating_numbers",
     "glance",
     "inspect",
     "integers",
@@ -59,5 +60,6 @@ __all__ = [
     "read_rows",
     "read_text",
     "settle",
+    "whole_numbers",
     "written",
 ]

@@ -40,6 +40,22 @@ def integers(values: Ints) -> Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(cast("Any", values))])
 
 
+def whole_numbers(values: Array) -> Ints:
+    """The values of a column of 64-bit integers that are not null."""
+    return _numbers(values, np.dtype(np.int64))
+
+
+def floating_numbers(values: Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The values of a column of 64-bit floats that are not null."""
+    return _numbers(values, np.dtype(np.float64))
+
+
+def _numbers(values: Array, dtype: np.dtype[Any]) -> np.ndarray[tuple[int], Any]:
+    present = values.drop_null() if values.null_count else values
+    data: Any = present.buffers()[1]
+    return np.frombuffer(data or b"", dtype=dtype)[present.offset : present.offset + len(present)]
+
+
 def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
     """How often `pattern` occurs in each value; 0 in a null."""
     counts = cast("Array", pc.count_substring(values, pattern)).fill_null(0)

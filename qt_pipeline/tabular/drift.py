@@ -153,23 +153,31 @@ def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
     declared = rules.declared.get(header)
     if declared == TEXT or (declared is None and is_identifier(header)):
         return _text_for(seen.length)
-    return declared or _narrowest(seen)
+    return declared or _narrowest(seen, keeps_rows=rules.keeps_rows)
 
 
-def _narrowest(seen: Seen) -> ColumnType:
+def _narrowest(seen: Seen, *, keeps_rows: bool) -> ColumnType:
     match seen.kind:
         case None:
             return ColumnType(Kind.OPEN)
         case Kind.INTEGER if seen.plain:
             return ColumnType(Kind.INTEGER)
-        case Kind.DECIMAL if (digits := seen.whole_digits + seen.scale) <= MAX_DIGITS:
-            return ColumnType(Kind.DECIMAL, SHORT_DIGITS if digits <= SHORT_DIGITS else MAX_DIGITS, seen.scale)
+        case Kind.DECIMAL if (digits := max(1, seen.whole_digits) + seen.scale) <= MAX_DIGITS:
+            return ColumnType(Kind.DECIMAL, _precision_for(digits, keeps_rows=keeps_rows), seen.scale)
         case Kind.BOOLEAN:
             return ColumnType(Kind.BOOLEAN)
         case Kind.DATE | Kind.TIMESTAMP:
             return ColumnType(seen.kind, format=seen.format)
         case _:
             return _text_for(seen.length)
+
+
+def _precision_for(digits: int, *, keeps_rows: bool) -> int:
+    """Room for so many digits, and for more later on."""
+    if digits <= SHORT_DIGITS:
+        return SHORT_DIGITS
+    # Rows that stay may use all room before the point, which later files would then miss after it.
+    return digits if keeps_rows else MAX_DIGITS
 
 
 def _text_for(length: int) -> ColumnType:
@@ -183,6 +191,8 @@ def _text_for(length: int) -> ColumnType:
 def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
     """The type that a column has from this file on; None where the policy leaves it none."""
     declared = rules.declared.get(column.header)
+    if declared is not None and rules.keeps_rows and not _takes_in(declared, column.type):
+        return None
     if declared == TEXT and column.type.kind is not Kind.TEXT:
         return _text_for(max(seen.length, _written_length(column.type)))
     if declared is not None and declared != TEXT:
@@ -197,15 +207,28 @@ def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
 
 def _joined(type_: ColumnType, seen: Seen, *, keeps_rows: bool) -> ColumnType | None:
     """The narrowest type for both what the column held and what was seen: whole numbers → decimals → text."""
-    if type_.kind in _NUMBERS and type_.is_plain:
+    if not type_.is_plain:
+        # What was seen is no longer the text of the file: only a person can say what these values are now.
+        return None
+    if type_.kind in _NUMBERS:
         number = seen.as_number()
         whole, scale = max(number.whole_digits, _whole_digits(type_)), max(number.scale, type_.scale)
         if number.kind in _NUMBERS and whole + scale <= MAX_DIGITS:
-            return ColumnType(Kind.DECIMAL, MAX_DIGITS, scale)
+            return ColumnType(Kind.DECIMAL, _precision_for(whole + scale, keeps_rows=keeps_rows), scale)
     elif keeps_rows:
         # The rows that stay would have to be written again as their files had them.
         return None
     return _text_for(max(seen.length, _written_length(type_)))
+
+
+def _takes_in(type_: ColumnType, before: ColumnType) -> bool:
+    """Whether a column that was of the type `before` can become this one with the rows that it holds."""
+    if before.kind is Kind.TEXT:
+        return type_.kind is Kind.TEXT and (not type_.length or 0 < before.length <= type_.length)
+    if before.kind in _NUMBERS and (before.is_plain or type_.kind in _NUMBERS):
+        most = Seen(before.kind, _whole_digits(before), before.scale, length=_written_length(before))
+        return holds(type_, most)
+    return before.kind in (type_.kind, Kind.OPEN)
 
 
 def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> ColumnType | None:
@@ -235,9 +258,11 @@ def _widened_number(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> Col
 def _widened_decimal(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> ColumnType | None:
     scale = max(type_.scale, number.scale)
     whole = max(number.whole_digits, _whole_digits(type_)) if keeps_rows else number.whole_digits
-    if whole + scale <= type_.precision:
+    digits = whole + scale
+    if digits <= type_.precision:
         return replace(type_, scale=scale)
-    return replace(type_, precision=MAX_DIGITS, scale=scale) if whole + scale <= MAX_DIGITS else None
+    precision = _precision_for(digits, keeps_rows=keeps_rows)
+    return replace(type_, precision=precision, scale=scale) if digits <= MAX_DIGITS else None
 
 
 def _whole_digits(type_: ColumnType) -> int:

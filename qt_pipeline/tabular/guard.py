@@ -100,15 +100,15 @@ class CsvGuard:
         if not quotes.size:
             return []
         # While every quote stands where RFC 4180 allows it, they open and close in turn (`""` closes and opens again).
-        neighbours = _BESIDE_QUOTE[np.frombuffer(window, dtype=np.uint8)]
+        codes = np.frombuffer(window, dtype=np.uint8)
         opening, closing = quotes[int(self._in_quotes) :: 2], quotes[int(not self._in_quotes) :: 2]
-        stray = opening[~neighbours[opening]]
-        loose = closing[~neighbours[closing + 2]]
+        stray = opening[~_BESIDE_QUOTE[codes[opening]]]
+        loose = closing[~_BESIDE_QUOTE[codes[closing + 2]]]
         reason = "a quote inside a value that is not quoted, or more text after a closing quote"
         return [(int(place), reason) for place in (*stray[:1], *loose[:1])]
 
     def _blank_line(self, quotes: Places, window: bytes) -> list[Fault]:
-        if not any(pair in window for pair in (b"\n\n", b"\n\r", b"\r\r")):
+        if not any(pair in window for pair in ((b"\n\n", b"\n\r", b"\r\r") if b"\r" in window else (b"\n\n",))):
             return []
         codes = np.frombuffer(window, dtype=np.uint8)
         ends, starts = codes[:-1], codes[1:]

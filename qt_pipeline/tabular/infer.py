@@ -88,10 +88,13 @@ def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: boo
     whole[owners] -= places + 1
     digits = whole.copy()
     digits[owners] += places
-    if not digits.min() or _has_leading_zero(values, negative, whole):
+    zero = (whole > 0) & (_characters(values, negative.astype(np.int64)) == ord("0"))
+    if not digits.min() or np.any(zero & (whole > 1)):
         return _TEXT
+    # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
+    whole -= zero
     if points.size:
-        return Seen(Kind.DECIMAL, whole_digits=max(1, int(whole.max())), scale=int(places.max()))
+        return Seen(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
     return _look_at_integers(values, whole, negative, compact_dates=compact_dates)
 
 
@@ -136,10 +139,6 @@ def with_dashes(values: pa.StringArray) -> pa.StringArray:
     """Days such as `20260131` as `2026-01-31`."""
     year_month = pc.utf8_replace_slice(values, 6, 6, "-")
     return pc.utf8_replace_slice(year_month, 4, 4, "-")
-
-
-def _has_leading_zero(values: pa.StringArray, negative: np.ndarray, whole: np.ndarray) -> bool:
-    return bool(np.any((whole > 1) & (_characters(values, negative.astype(np.int64)) == ord("0"))))
 
 
 def _all_match(values: pa.StringArray, pattern: str) -> bool:

@@ -28,7 +28,7 @@ from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind, Seen
 Expected = Sequence[ColumnType | None]
 """The type that is expected of each column of a file, where one is; see `Rules.expected`."""
 
-_GLANCE_BATCHES = 2
+_GLANCE_BATCHES = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 4 << 20
-BLOCK_SIZES = (4 << 20, 64 << 20)
+BLOCK_SIZES = (1 << 20, 64 << 20)
 """Bytes that are parsed at a time, smallest first. A row must fit into one block."""
 
 

@@ -30,16 +30,29 @@ class Rows:
     contract: Contract
     texts: tuple[pa.StringArray, ...]
     lines: Ints
-    _values: dict[int, Array] = field(default_factory=dict[int, Array], repr=False, compare=False)
+    _converted: dict[tuple[int, int], Array] = field(
+        default_factory=dict[tuple[int, int], Array], repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def values(self, position: int) -> Array:
         """The values of one column in its type. Not every target needs every column so."""
-        if position not in self._values:
-            self._values[position] = convert(self.texts[position], self.contract.columns[position].type.arrow)
-        return self._values[position]
+        return self._as(position, self.contract.columns[position].type.arrow)
+
+    def floats(self, position: int) -> Array:
+        """The values of a column of decimals as binary floats: exact up to 15 digits, and much faster to make.
+
+        By way of text, whose conversion rounds correctly; Arrow's own from decimal to float does not.
+        """
+        return self._as(position, pa.float64())
+
+    def _as(self, position: int, type_: pa.DataType) -> Array:
+        key = position, type_.id
+        if key not in self._converted:
+            self._converted[key] = convert(self.texts[position], type_)
+        return self._converted[key]
 
 
 class AssumptionBrokenError(Exception):

@@ -98,9 +98,9 @@ BARE_FORMATS: Mapping[Kind, str] = {Kind.DATE: ISO_DATE, Kind.TIMESTAMP: f"{ISO_
 class Seen:
     """What the values of a column, or a part of it, have in common. No values seen: `kind` is None.
 
-    `whole_digits` counts digits before the decimal point, `scale` those after it. `plain` is false when whole numbers
-    were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal as a number. `length` is
-    that of the longest value, in UTF-16 code units.
+    `whole_digits` counts digits before the decimal point (a lone zero is none), `scale` those after it. `plain` is
+    false when whole numbers were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal
+    as a number. `length` is that of the longest value, in UTF-16 code units.
     """
 
     kind: Kind | None = None

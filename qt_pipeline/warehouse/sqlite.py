@@ -13,7 +13,8 @@ from decimal import Context, Decimal
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from sqlite3 import Error as SQLiteError
-from sqlite3 import connect
+from sqlite3 import ProgrammingError, connect
+from sqlite3 import Warning as SQLiteWarning
 from typing import Any, cast
 
 import adbc_driver_sqlite.dbapi as adbc
@@ -59,7 +60,10 @@ _INDEXES_AND_TRIGGERS = text(
     "SELECT sql FROM sqlite_master "
     "WHERE tbl_name = :table COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL"
 )
-_PERMANENT = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR", "SQLITE_PERM", "SQLITE_AUTH")
+_PERMANENT = (
+    *("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR", "SQLITE_PERM", "SQLITE_AUTH"),
+    *("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
+)
 
 
 class SqliteTarget:
@@ -221,12 +225,14 @@ class SqliteTarget:
             yield
         except DBAPIError as error:
             raise self._refusal(error.orig) from error
-        except (SQLiteError, adbc.Error) as error:
+        except (SQLiteError, SQLiteWarning, adbc.Error) as error:
             raise self._refusal(error) from error
 
     def _refusal(self, cause: object) -> PipelineError:
         name = str(getattr(cause, "sqlite_errorname", ""))
-        kind = TargetRefusedError if name.startswith(_PERMANENT) else TargetUnavailableError
+        # A misuse of the driver has no name: two statements where one may stand.
+        wrong = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
+        kind = TargetRefusedError if wrong else TargetUnavailableError
         return kind(
             f"The SQLite file {self._file} cannot be used: {cause}.",
             todo="Check that its disk has space, that this user may write there and that no other program holds it.",
@@ -244,8 +250,7 @@ def _stored(batch: Batch, names: Sequence[str]) -> pa.RecordBatch:
 def _as_stored(rows: Rows, position: int, type_: ColumnType) -> Array:
     match type_.kind:
         case Kind.DECIMAL if type_.precision <= SHORT_DIGITS:
-            # By way of text, whose conversion rounds correctly; Arrow's own from decimal to float does not.
-            return convert(rows.texts[position], pa.float64())
+            return rows.floats(position)
         case Kind.BOOLEAN:
             return convert(rows.values(position), pa.int64())
         case Kind.INTEGER:

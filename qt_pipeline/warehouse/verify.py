@@ -7,17 +7,27 @@ Not here: how a database adds exactly (see the targets).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qt_pipeline.tabular import Array, Column, ColumnType, Contract, Kind, Rows, convert
+from qt_pipeline.tabular import (
+    SHORT_DIGITS,
+    Column,
+    ColumnType,
+    Contract,
+    Ints,
+    Kind,
+    Rows,
+    convert,
+    floating_numbers,
+    whole_numbers,
+)
 
 _EXACT = Context(prec=100)
 _SUM_DIGITS = 76
-_SURELY_SUMMED = 28
 _HALF = 32
 _LOW_HALF = (1 << _HALF) - 1
 _ENOUGH_ROWS = 10
@@ -73,7 +83,7 @@ class RunningTotals:
         self._rows += len(rows)
         for position, column in self._columns:
             if column.name in self._sums:
-                total = _sum(rows.values(position), column.type)
+                total = _sum(rows, position, column.type)
                 self._sums[column.name] = _EXACT.add(self._sums[column.name], total)
 
     @property
@@ -82,14 +92,19 @@ class RunningTotals:
         return Totals(rows=self._rows, sums=dict(self._sums))
 
 
-def _sum(values: Array, type_: ColumnType) -> Decimal:
+def _sum(rows: Rows, position: int, type_: ColumnType) -> Decimal:
     if type_.kind is Kind.INTEGER:
-        # Two halves of 32 bits: Arrow's sum of whole numbers wraps without a word.
-        whole = values.drop_null() if values.null_count else values
-        data: Any = whole.buffers()[1]
-        numbers = np.frombuffer(data or b"", dtype=np.int64)[whole.offset : whole.offset + len(whole)]
-        return Decimal((int((numbers >> _HALF).sum()) << _HALF) + int((numbers & _LOW_HALF).sum()))
-    # A sum has 38 digits; a batch has far fewer rows than would fill those above the precision.
-    wide = values if type_.precision <= _SURELY_SUMMED else convert(values, pa.decimal256(_SUM_DIGITS, type_.scale))
+        return Decimal(_add_up(whole_numbers(rows.values(position))))
+    if type_.precision <= SHORT_DIGITS:
+        # In whole smallest units: at most 15 digits, so that the nearest whole number is the right one.
+        units = np.rint(floating_numbers(rows.floats(position)) * 10.0**type_.scale).astype(np.int64)
+        return Decimal(_add_up(units)).scaleb(-type_.scale, _EXACT)
+    # Wide enough for any number of rows.
+    wide = convert(rows.values(position), pa.decimal256(_SUM_DIGITS, type_.scale))
     total = cast("Decimal | None", pc.sum(wide).as_py())  # pyright: ignore[reportCallIssue, reportArgumentType]
     return total or Decimal(0)
+
+
+def _add_up(numbers: Ints) -> int:
+    # In two halves of 32 bits: a sum of 64 bits would wrap without a word.
+    return (int((numbers >> _HALF).sum()) << _HALF) + int((numbers & _LOW_HALF).sum())

@@ -9,13 +9,16 @@ from rich.console import Console
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.settings import PROJECT_ROOT
-from qt_pipeline_tests.bench import event_to_table
+from qt_pipeline_tests.bench import event_to_table, loading
 from qt_pipeline_tests.bench.document import write_section
 
 
 def main(
     *,
-    events: Annotated[int, typer.Option(min=1, help="How many events to follow.")] = 20,
+    events: Annotated[int, typer.Option(min=0, help="How many events to follow.")] = 20,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows the loaders are compared on.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each loader runs.")] = 3,
+    large_rows: Annotated[int, typer.Option(min=0, help="Rows of the file that memory is measured on.")] = 10_000_000,
     document: Annotated[Path, typer.Option(help="Where the figures are written.")] = (
         PROJECT_ROOT / "docs" / "benchmarks.md"
     ),
@@ -23,7 +26,10 @@ def main(
     """Measure on this machine, print the figures, and write them into the document."""
     console = Console(soft_wrap=True)
     try:
-        write_section(document, event_to_table.run(events=events, console=console))
+        if rows:
+            write_section(document, loading.run(rows=rows, rounds=rounds, large_rows=large_rows, console=console))
+        if events:
+            write_section(document, event_to_table.run(events=events, console=console))
     except PipelineError as error:
         console.print(f"[red]{error}")
         sys.exit(1)
