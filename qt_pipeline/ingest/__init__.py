@@ -5,7 +5,7 @@ Not here: Dagster (see defs), the rules of any one room.
 """
 
 from qt_pipeline.ingest.ingest import Ingest, LandOutcome, LoadOutcome, OpenWarehouse, missing
-from qt_pipeline.ingest.load import CsvFile, FileOutcome, GuardError, NoRowsError, Preview, load_file, local_file
+from qt_pipeline.ingest.load import CsvFile, FileOutcome, GuardError, NoRowsError, Preview, load_file, local_file, table_of
 from qt_pipeline.ingest.trial import Trial, try_file
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "load_file",
     "local_file",
     "missing",
+    "table_of",
     "try_file",
 ]

@@ -62,7 +62,7 @@ def open_warehouse(
     """
     # Each driver is imported for those alone who need it.
     parsed = make_url(url)
-    match parsed.get_backend_name():
+    match backend := parsed.get_backend_name():
         case "sqlite":
             from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
 
@@ -71,16 +71,16 @@ def open_warehouse(
                     "The target must be a plain SQLite file.",
                     todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db.",
                 )
-            return Warehouse(SqliteTarget(parsed, prepare=prepare))
+            return Warehouse(SqliteTarget(parsed, prepare=prepare), backend)
         case "postgresql":
             from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
 
-            return Warehouse(PostgresTarget(parsed, schema, staging_schema, prepare=prepare))
+            return Warehouse(PostgresTarget(parsed, schema, staging_schema, prepare=prepare), backend)
         case "mssql":
             from qt_pipeline.warehouse.mssql import MssqlTarget  # noqa: PLC0415
 
-            return Warehouse(MssqlTarget(parsed, schema, staging_schema, prepare=prepare))
+            return Warehouse(MssqlTarget(parsed, schema, staging_schema, prepare=prepare), backend)
         case _:
             from qt_pipeline.warehouse.generic import GenericTarget  # noqa: PLC0415
 
-            return Warehouse(GenericTarget(parsed, schema, staging_schema, prepare=prepare))
+            return Warehouse(GenericTarget(parsed, schema, staging_schema, prepare=prepare), backend)

@@ -13,12 +13,12 @@ from sqlalchemy.sql import quoted_name
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
-from qt_pipeline.warehouse import ledger
+from qt_pipeline.warehouse import ddl, ledger
 from qt_pipeline.warehouse.adopt import SqlTypes, adopted
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.load import Load, count_rows
-from qt_pipeline.warehouse.tables import Shapes, TableSpec
+from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
 
 
@@ -28,8 +28,9 @@ class Warehouse:
     Every method raises TargetUnavailableError or TargetRefusedError when the database does not do what is asked.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, backend: str = "") -> None:
         self._target = target
+        self._backend = backend
 
     @property
     def max_name_bytes(self) -> int:
@@ -52,6 +53,15 @@ class Warehouse:
         """For each dataset, up to which event of an inbox its table shows the data that a load's own run downloaded."""
         with self._target.reading() as connection:
             return ledger.published_through(connection, inbox_id, dataset_ids)
+
+    def preparation(
+        self, table: TableSpec | None, contract: Contract | None, *, login: str
+    ) -> tuple[list[str], list[str]]:
+        """What an administrator runs so that `login` can load without making tables itself: the tables, the rights."""
+        placed = self.placed(table) if table is not None else None
+        tables = [placed] if placed is not None else []
+        made = ddl.preparation(self._target, self._backend, placed, contract)
+        return made, ddl.rights(self._target, self._backend, tables, login)
 
     @contextmanager
     def begin(self, job: LoadJob, table: TableSpec) -> Generator[Load]:
@@ -82,6 +92,12 @@ class Warehouse:
         return replace(table, schema=(table.schema or self._target.schema) if self._target.has_schemas else None)
 
     def _check_name(self, job: LoadJob, spec: TableSpec) -> None:
+        if spec.name.casefold().startswith(OWN_PREFIX):
+            raise TableNotOursError(
+                f"The name of the table {spec.name!r} begins as those of the ledger and of staging tables do.",
+                todo="Give the dataset another table name in the catalog.",
+                dataset_id=job.dataset_id,
+            )
         length = len(spec.name.encode())
         if length > self._target.max_name_bytes:
             raise TargetLimitError(
@@ -104,6 +120,7 @@ class Warehouse:
                 spec=spec,
                 load_id=ledger.open_load(connection, job, schema=spec.schema, table=spec.name, mode=spec.mode.value),
                 last=ledger.newest(connection, dataset_id=job.dataset_id),
+                replaces=ledger.last_published(connection, dataset_id=job.dataset_id),
                 contract=contract,
                 takes_over=takes_over,
                 table_columns=columns,
@@ -143,7 +160,7 @@ class Warehouse:
                 "with 'adopt: true'.",
                 dataset_id=job.dataset_id,
             )
-        return adopted(columns, table=str(spec), dataset_id=job.dataset_id, unicode_names=self._target.names_unicode)
+        return adopted(columns, self._target, table=str(spec), dataset_id=job.dataset_id)
 
 
 def _columns_of(connection: Connection, spec: TableSpec) -> SqlTypes | None:

@@ -1,0 +1,45 @@
+"""`qt-pipeline ddl`: what an administrator runs so that a login without DDL rights can load.
+
+Here: the command's options, and the text it prints. Not here: the statements (see warehouse).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import make_url
+
+from qt_pipeline.catalog import load_catalog
+from qt_pipeline.ingest import local_file, table_of, try_file
+from qt_pipeline.settings import load_settings
+from qt_pipeline.warehouse import open_warehouse
+
+File = Annotated[Path | None, typer.Argument(help="A CSV file of the dataset, from which its columns are taken.")]
+DatasetId = Annotated[str | None, typer.Option("--dataset-id", help="The dataset whose table is to be prepared.")]
+Login = Annotated[str, typer.Option(help="The login that will load.")]
+
+
+def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_pipeline") -> None:
+    """Print the tables and rights that a login without DDL rights needs. Nothing is run.
+
+    Without a dataset, those are the ledger and the place for staging tables.
+    """
+    if (file is None) is not (dataset_id is None):
+        raise typer.BadParameter("A dataset's table needs both: a file and --dataset-id.")
+    settings = load_settings()
+    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
+    warehouse = open_warehouse(*places, prepare=False)
+    table = contract = None
+    if file is not None and dataset_id is not None:
+        dataset = load_catalog(settings.catalog).dataset(dataset_id)
+        trial = try_file(warehouse, dataset, local_file(file, run_id="ddl"))
+        if trial.drift is not None:
+            raise trial.drift
+        table, contract = table_of(dataset), trial.contract
+    tables, rights = warehouse.preparation(table, contract, login=login)
+    # SQL Server wants each schema to be made in a batch of its own.
+    end = ";\nGO" if make_url(settings.warehouse_url).get_backend_name() == "mssql" else ";"
+    for statement in (*tables, *rights):
+        typer.echo(f"{statement}{end}")
+    if not rights:
+        typer.echo("-- This kind of database has no rights to grant.")
