@@ -1,0 +1,137 @@
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qt_pipeline import cli
+from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings
+
+Ran = Callable[..., tuple[int, str, str]]
+
+FILE = b"Claim No,Paid,Lost on\n0012,1.50,2026-01-31\n0013,2.25,\n"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ran:
+    """Run a command on a state folder of its own: the exit code, what it printed, what it complained of."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"QT_{name.upper()}", raising=False)
+    monkeypatch.setenv(ENV_FILE_VARIABLE, "")
+    monkeypatch.setenv("QT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "datasets.yaml"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["qt-pipeline", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "claims.csv"
+    file.write_bytes(FILE)
+    return file
+
+
+def answer(ran: tuple[int, str, str]) -> dict[str, Any]:
+    return json.loads(ran[1])
+
+
+def rows_of(tmp_path: Path) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(tmp_path / "state" / "warehouse.db")) as connection:
+        return connection.execute('SELECT "Claim No", Paid, "Lost on", _qt_row FROM d_one ORDER BY _qt_row').fetchall()
+
+
+def test_a_file_is_loaded_and_the_answer_tells_what_became_of_it(run: Ran, file: Path, tmp_path: Path) -> None:
+    ran = run("load", str(file), "--dataset-id", "d-one", "--json")
+    assert ran[0] == 0
+    told = answer(ran)
+    assert {key: told[key] for key in ("dataset_id", "table", "rows", "status", "load_id", "changes")} == {
+        "dataset_id": "d-one",
+        "table": "d_one",
+        "rows": 2,
+        "status": "published",
+        "load_id": 1,
+        "changes": [],
+    }
+    assert told["columns"] == [
+        {"source": "Claim No", "name": "Claim No", "type": "text(50)"},
+        {"source": "Paid", "name": "Paid", "type": "decimal(15,2)"},
+        {"source": "Lost on", "name": "Lost on", "type": "date"},
+    ]
+    assert told["sha256"] == sha256(FILE).hexdigest()
+    assert set(told["seconds"]) == {"inspect", "stage", "publish"}
+    assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
+
+
+def test_the_same_file_again_is_unchanged_unless_it_is_forced(run: Ran, file: Path) -> None:
+    statuses = [
+        answer(run("load", str(file), "--dataset-id", "d-one", "--json", *more))["status"]
+        for more in ([], [], ["--force"], [])
+    ]
+    assert statuses == ["published", "unchanged", "published", "unchanged"]
+
+
+def test_a_dry_run_tells_contract_and_drift_and_writes_nothing(run: Ran, file: Path, tmp_path: Path) -> None:
+    told = answer(run("load", str(file), "--dataset-id", "d-one", "--dry-run", "--json"))
+    assert (told["status"], told["rows"], len(told["columns"])) == ("would load", 2, 3)
+    assert not (tmp_path / "state").exists()
+    run("load", str(file), "--dataset-id", "d-one")
+    before = sorted((path, path.read_bytes()) for path in (tmp_path / "state").rglob("*") if path.is_file())
+    file.write_bytes(FILE.replace(b"2.25", b"none"))
+    ran = run("load", str(file), "--dataset-id", "d-one", "--dry-run", "--json")
+    assert (ran[0], answer(ran)["status"]) == (1, "would fail")
+    assert answer(ran)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": None}]
+    after = sorted((path, path.read_bytes()) for path in (tmp_path / "state").rglob("*") if path.is_file())
+    assert [path for path, _ in after if path.suffix == ".db"] == [path for path, _ in before if path.suffix == ".db"]
+    assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
+
+
+def test_a_file_that_does_not_fit_ends_with_code_1_and_says_where(run: Ran, file: Path, tmp_path: Path) -> None:
+    run("load", str(file), "--dataset-id", "d-one")
+    (tmp_path / "datasets.yaml").write_text("defaults: {show_values: true}\n", encoding="utf-8")
+    file.write_bytes(FILE.replace(b"2.25", b"none"))
+    code, told, complaint = run("load", str(file), "--dataset-id", "d-one")
+    assert code == 1
+    assert "line 3, column 'Paid': 'none' is not decimal(15,2)" in told
+    assert "Dataset d-one: The file does not fit" in complaint
+    failed = run("load", str(file), "--dataset-id", "d-one", "--json")
+    assert (failed[0], answer(failed)["status"]) == (1, "failed")
+    assert answer(failed)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": "none"}]
+
+
+@pytest.mark.parametrize("dataset_id", ["../x", "", "a/b"])
+def test_an_id_that_cannot_be_one_is_refused(run: Ran, file: Path, dataset_id: str) -> None:
+    code, _, complaint = run("load", str(file), "--dataset-id", dataset_id)
+    assert code == 1
+    assert "cannot be the id of a dataset" in complaint
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(run: Ran, tmp_path: Path) -> None:
+    code, _, complaint = run("load", str(tmp_path / "none.csv"), "--dataset-id", "d-one")
+    assert code == 1
+    assert "none.csv cannot be read" in complaint
+
+
+def test_ddl_prints_what_an_administrator_runs(run: Ran, file: Path) -> None:
+    code, told, _ = run("ddl", str(file), "--dataset-id", "d-one")
+    assert code == 0
+    assert 'CREATE TABLE "d_one"' in told or "CREATE TABLE d_one" in told
+    assert "CREATE TABLE _qt_loads" in told
+
+
+def test_ddl_wants_file_and_dataset_together(run: Ran, file: Path) -> None:
+    code, _, complaint = run("ddl", str(file))
+    assert code == 2
+    assert "needs both" in complaint
