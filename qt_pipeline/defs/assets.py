@@ -49,7 +49,7 @@ def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest])
         dg.AssetCheckSpec(
             COMPLETE,
             asset=TABLE,
-            description="Rows, and the exact sum of every column of numbers, agree between file, staging and table.",
+            description="Rows, and the exact sum of every column of numbers, agree between file and table.",
         )
     ],
     description="The dataset as a SQL table: typed from the landed file, verified, replaced in one transaction.",

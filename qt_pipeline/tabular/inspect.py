@@ -4,7 +4,7 @@ Here: one batch after another, the pass over a whole file, and the search for mi
 Not here: the rules for one batch (see infer), what becomes of the answer (see drift).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from qt_pipeline.tabular.contract import Column, Misfit
 from qt_pipeline.tabular.declared import plain
-from qt_pipeline.tabular.drift import Rules, may_hold
+from qt_pipeline.tabular.drift import Rules, holds, may_hold
 from qt_pipeline.tabular.infer import look, measure
 from qt_pipeline.tabular.names import is_date, is_identifier
 from qt_pipeline.tabular.reader import (
@@ -27,6 +27,9 @@ from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind, Seen
 
 Expected = Sequence[ColumnType | None]
 """The type that is expected of each column of a file, where one is; see `Rules.expected`."""
+
+Fits = Callable[[Column, Seen], bool]
+"""Whether a column can hold what was seen."""
 
 _GLANCE_BATCHES = 8
 
@@ -122,29 +125,37 @@ def find_misfits(
     show_values: bool,
 ) -> list[Misfit]:
     """The first `limit` values that the `broken` columns (by position in the file) cannot hold, in its order."""
+
+    def search(fits: Fits) -> list[Misfit]:
+        misfits: list[Misfit] = []
+        for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
+            found = [
+                Misfit(
+                    line=int(batch.lines[row]),
+                    column=column.name,
+                    type=str(column.type),
+                    value=batch.columns[i][row].as_py() if show_values else None,
+                )
+                for i, column in broken.items()
+                for row in _rows_that_misfit(column, looks[i], batch.columns[i], fits)
+            ]
+            misfits += sorted(found, key=lambda misfit: misfit.line)
+            if len(misfits) >= limit:
+                break
+        return misfits[:limit]
+
     looks = {i: _Look(inspection.header.names[i], inspection.expected[i]) for i in broken}
-    misfits: list[Misfit] = []
-    for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
-        found = [
-            Misfit(
-                line=int(batch.lines[row]),
-                column=column.name,
-                type=str(column.type),
-                value=batch.columns[i][row].as_py() if show_values else None,
-            )
-            for i, column in broken.items()
-            for row in _rows_that_misfit(column, looks[i], batch.columns[i], rules)
-        ]
-        misfits += sorted(found, key=lambda misfit: misfit.line)
-        if len(misfits) >= limit:
-            break
-    return misfits[:limit]
+    # Values that a column could become wide enough for, one by one, may not go together: moments of two forms. Then
+    # those are to blame that it cannot hold as it is.
+    return search(lambda column, seen: may_hold(column, seen, rules)) or search(
+        lambda column, seen: holds(column.type, seen)
+    )
 
 
-def _rows_that_misfit(column: Column, its: _Look, values: pa.StringArray, rules: Rules) -> Iterator[int]:
+def _rows_that_misfit(column: Column, its: _Look, values: pa.StringArray, fits: Fits) -> Iterator[int]:
     def within(values: pa.StringArray, first: int) -> Iterator[int]:
         # Halving asks the one rule again for smaller parts: no second rule for single values can disagree with it.
-        if may_hold(column, its.at(values, Seen()), rules):
+        if fits(column, its.at(values, Seen())):
             return
         if len(values) == 1:
             yield first

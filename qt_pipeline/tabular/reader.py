@@ -1,7 +1,7 @@
 """CSV bytes → batches of text, each value as it stands in the file.
 
 Here: the header, Arrow's streaming reader told to guess nothing, the line each row came from.
-Not here: types (see infer and typed).
+Not here: types (see infer and rows).
 """
 
 import csv

@@ -1,7 +1,7 @@
 """The types a column can have, and how what was seen in one part of a file joins what was seen in another.
 
 Here: kinds, their formats, the lattice that joins them. Pure values.
-Not here: looking at values (see infer), changing them (see typed).
+Not here: looking at values (see infer), changing them (see drift).
 """
 
 import re

@@ -10,10 +10,27 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular import ColumnType, Kind, OpenStream, read_text
-from qt_pipeline.tabular.reader import BLOCK_SIZES, read_header
+from qt_pipeline.tabular import (
+    ColumnType,
+    Contract,
+    Inspection,
+    Kind,
+    OpenStream,
+    Rules,
+    Settled,
+    inspect,
+    parse_type,
+    read_header,
+    read_text,
+    settle,
+)
+from qt_pipeline.tabular.reader import BLOCK_SIZES
+from qt_pipeline.values import DriftPolicy
 
 Rows = list[tuple[str | None, ...]]
+
+RULES = Rules(max_name_bytes=128)
+"""The rules of a dataset of which the catalog says nothing."""
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
 """Any text that a CSV file can hold."""
@@ -64,6 +81,19 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return [header for header, _ in columns], [list(row) for row in rows]
 
 
+@st.composite
+def two_files(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Two files with the same headers, and whatever below them."""
+    headers = draw(st.lists(st.sampled_from(["Paid", "Loss date", "Policy Number", "Name"]), min_size=1, max_size=4))
+
+    def file() -> bytes:
+        columns = [draw(COLUMNS)[1] for _ in headers]
+        rows = draw(st.lists(st.tuples(*(st.just("") | values for values in columns)), max_size=8))
+        return csv_bytes(headers, rows)
+
+    return file(), file()
+
+
 def csv_bytes(headers: Sequence[str], rows: Sequence[Sequence[str]], *, line_end: str = "\r\n") -> bytes:
     """A CSV file as Python writes it; with a line end that it would not quote, every value is quoted."""
     text = io.StringIO(newline="")
@@ -74,6 +104,29 @@ def csv_bytes(headers: Sequence[str], rows: Sequence[Sequence[str]], *, line_end
 
 def stream_of(data: bytes) -> OpenStream:
     return lambda: io.BytesIO(data)
+
+
+def rules_of(policy: DriftPolicy, *, keeps_rows: bool = False, **declared: str) -> Rules:
+    """Rules with declared types, by header."""
+    types = {header: parse_type(text) for header, text in declared.items()}
+    return Rules(max_name_bytes=128, policy=policy, declared=types, keeps_rows=keeps_rows)
+
+
+def inspection_of(data: bytes, contract: Contract | None = None, rules: Rules = RULES) -> Inspection:
+    """What a pass over a file shows to a load under this contract."""
+    header = read_header(stream_of(data))
+    return inspect(stream_of(data), header, rules.expected(contract, header.names))
+
+
+def settled(data: bytes, contract: Contract | None = None, rules: Rules = RULES) -> Settled:
+    """The contract under which a file is loaded, this being the one before."""
+    inspection = inspection_of(data, contract, rules)
+    return settle(contract, inspection.header.names, inspection.seen, rules)
+
+
+def founded_by(data: bytes, rules: Rules = RULES) -> Contract:
+    """The contract that a first file makes."""
+    return settled(data, rules=rules).contract
 
 
 def read_rows(data: bytes, *, block_size: int = BLOCK_SIZES[0]) -> tuple[Rows, list[int]]:

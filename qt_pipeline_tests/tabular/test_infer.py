@@ -8,10 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular import TEXT, ColumnType, Kind, first_contract
-from qt_pipeline.tabular.infer import look
-from qt_pipeline.tabular.types import Seen
-from qt_pipeline_tests.tabular.files import COLUMNS, NASTY
+from qt_pipeline.tabular import ColumnType, Kind, Seen, settle
+from qt_pipeline.tabular.infer import look, measure
+from qt_pipeline_tests.tabular.files import COLUMNS, NASTY, RULES, TEXTS
 
 INTEGER = ColumnType(Kind.INTEGER)
 BOOLEAN = ColumnType(Kind.BOOLEAN)
@@ -34,8 +33,12 @@ def seen_in(values: Values, *, dates: bool = False) -> Seen:
 
 
 def type_of(*values: str | None, dates: bool = False) -> ColumnType:
-    [column] = first_contract(["Anything"], [seen_in(values, dates=dates)], max_name_bytes=128).columns
+    [column] = settle(None, ["Anything"], [seen_in(values, dates=dates)], RULES).contract.columns
     return column.type
+
+
+def is_text(*values: str | None, dates: bool = False) -> bool:
+    return type_of(*values, dates=dates).kind is Kind.TEXT
 
 
 @settings(deadline=None)
@@ -44,6 +47,7 @@ def type_of(*values: str | None, dates: bool = False) -> ColumnType:
 @example(["20200131", "0.5"], True, [1], Random(1))
 @example(["-0", "1.5"], False, [1], Random(1))
 @example(["2020-01-31", "5"], False, [1], Random(1))
+@example(["0", "0.5"], False, [1], Random(1))
 def test_what_is_seen_does_not_depend_on_where_the_batches_are_cut_nor_on_their_order(
     values: list[str | None], dates: bool, cuts: list[int], random: Random
 ) -> None:
@@ -61,9 +65,51 @@ def test_a_slice_of_a_batch_is_seen_as_what_it_is(values: list[str | None], date
 
 
 @pytest.mark.parametrize("values", [[], [None], [None, None]])
-def test_a_column_without_values_is_text(values: Values) -> None:
-    assert seen_in(values) == Seen()
-    assert type_of(*values) == TEXT
+def test_a_column_without_values_is_open(values: Values) -> None:
+    assert seen_in(values) == measure(pa.array(values, pa.string())) == Seen()
+    assert type_of(*values) == ColumnType(Kind.OPEN)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        TEXTS.filter(bool)
+        | st.sampled_from(["é", "€", "\U0001d4b3", "👍🏽", "e\u0301", "\U0010ffff", "x" * 60])
+        | st.none(),
+        max_size=8,
+    )
+)
+@example([None])
+def test_a_text_is_as_long_as_its_code_units_in_utf_16(values: list[str | None]) -> None:
+    expected = max((len(value.encode("utf-16-le")) // 2 for value in values if value is not None), default=0)
+    for start in range(len(values) + 1):
+        # Of a slice, too, whose bytes lie within those of others.
+        column = pa.array(["👍", *values[:start], *values[start:], "👍👍"], pa.string())[1:-1]
+        assert measure(column).length == expected
+        assert look(column, compact_dates=True).length == expected
+
+
+def test_values_of_every_kind_are_measured_by_their_text() -> None:
+    assert seen_in(["-1.50", None, "22"]).length == 5
+    assert seen_in(["20200131"], dates=True).length == 8
+    assert seen_in(["20200131", "0.5"], dates=True).length == 8
+    assert seen_in(["FALSE"]).length == 5
+    assert seen_in(["2020-01-31 10:00:00.123"]).length == 23
+
+
+@pytest.mark.parametrize(
+    ("values", "whole_digits", "scale"),
+    [
+        (["0.25", "-0.5", ".125"], 0, 3),
+        (["0", "0.5"], 0, 1),
+        (["0", "-0"], 0, 0),
+        (["10", "0.5"], 2, 1),
+        (["5.", "-12.50"], 2, 2),
+    ],
+)
+def test_a_lone_zero_before_the_point_is_no_digit(values: Values, whole_digits: int, scale: int) -> None:
+    seen = seen_in(values)
+    assert (seen.whole_digits, seen.scale) == (whole_digits, scale)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +124,7 @@ def test_a_column_without_values_is_text(values: Values) -> None:
     ],
 )
 def test_what_is_not_plainly_a_number_stays_text(values: Values) -> None:
-    assert type_of(*values) == TEXT
+    assert is_text(*values)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +142,7 @@ def test_what_is_not_plainly_a_number_stays_text(values: Values) -> None:
         (["9223372036854775808", "0.5"], decimal(38, 1)),
         (["12345678901234567890.12"], decimal(38, 2)),
         (["0." + "0" * 36 + "1"], decimal(38, 37)),
+        (["0", "0.5"], decimal(15, 1)),
     ],
 )
 def test_numbers_take_the_narrowest_type_that_loses_nothing(values: Values, type_: ColumnType) -> None:
@@ -109,7 +156,7 @@ def test_true_and_false_are_booleans_in_either_case(values: Values) -> None:
 
 @pytest.mark.parametrize("values", [["tru"], ["true", "yes"], ["T", "F"], ["true", "1"], ["1", "0", "true"], ["tr ue"]])
 def test_other_words_and_mixtures_are_no_booleans(values: Values) -> None:
-    assert type_of(*values).kind is Kind.TEXT
+    assert is_text(*values)
 
 
 @pytest.mark.parametrize("values", [["2020-01-31"], ["0001-01-01", "9999-12-31", None], ["2020-02-29"]])
@@ -133,7 +180,7 @@ def test_iso_days_are_dates(values: Values) -> None:
     ],
 )
 def test_what_is_no_day_or_a_mixture_of_forms_stays_text(values: Values) -> None:
-    assert type_of(*values, dates=True) == TEXT
+    assert is_text(*values, dates=True)
 
 
 def test_eight_digits_are_days_only_where_the_header_says_so_and_every_value_is_one() -> None:
@@ -143,7 +190,7 @@ def test_eight_digits_are_days_only_where_the_header_says_so_and_every_value_is_
     assert type_of("20200131", "0", dates=True) == INTEGER
     assert type_of("20200131", "-20200131", dates=True) == INTEGER
     assert type_of("20200131", "0.5", dates=True) == decimal(15, 1)
-    assert type_of("20200131", "00010101", dates=True) == TEXT
+    assert is_text("20200131", "00010101", dates=True)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +217,4 @@ def test_timestamps_of_one_form_keep_it(values: Values, format_: str) -> None:
     ],
 )
 def test_timestamps_that_no_one_form_gives_back_stay_text(values: Values) -> None:
-    assert type_of(*values) == TEXT
+    assert is_text(*values)

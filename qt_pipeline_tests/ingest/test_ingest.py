@@ -1,111 +1,17 @@
+import csv as csv_module
+import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
-from pydantic import SecretStr
 
-from qt_pipeline.catalog import load_catalog
 from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError
-from qt_pipeline.inbox import Inbox, NewEvent, open_inbox
-from qt_pipeline.ingest import Ingest, LandOutcome, LoadOutcome, NoRowsError
-from qt_pipeline.landing import Landing, NothingLandedError
-from qt_pipeline.quantemplate import (
-    BrokenBodyError,
-    ClientConfig,
-    EmptyBodyError,
-    NotReadyError,
-    QuantemplateClient,
-    UnexpectedContentError,
-)
-from qt_pipeline.sandbox import SANDBOX_DATASETS, Fault, SandboxDataset, SandboxServer
+from qt_pipeline.ingest import NoRowsError
+from qt_pipeline.landing import NothingLandedError
+from qt_pipeline.quantemplate import BrokenBodyError, EmptyBodyError, NotReadyError, UnexpectedContentError
+from qt_pipeline.sandbox import SANDBOX_DATASETS, Fault, SandboxDataset
 from qt_pipeline.tabular import BadCsvError, DriftError, EmptyFileError
-from qt_pipeline.warehouse import LoadStatus, StaleLoadError, Warehouse, open_warehouse
-from qt_pipeline_tests.compare import assert_table_equals_csv
-
-DATASET = "d-small"
-CSV = b"Reference,Paid,Paid Date\n007,1.25,20260131\n008,,20260201\n009,-3.50,\n"
-CANARY = "canary-4711"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer() as running:
-        yield running
-
-
-@dataclass
-class Place:
-    """The rooms below the steps, as one test has them."""
-
-    server: SandboxServer
-    folder: Path
-    inbox: Inbox
-    landing: Landing
-    warehouse: Warehouse
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "warehouse.db"
-
-    def ingest(self, catalog: dict[str, object] | None = None, *, missing: tuple[str, ...] = ()) -> Ingest:
-        (self.folder / "datasets.yaml").write_text(yaml.safe_dump(catalog or {}))
-        return Ingest(
-            client=None if missing else self._client(),
-            missing_credentials=missing,
-            inbox=self.inbox,
-            landing=self.landing,
-            open_warehouse=lambda: self.warehouse,
-            catalog=load_catalog(self.folder / "datasets.yaml"),
-        )
-
-    def _client(self) -> QuantemplateClient:
-        return QuantemplateClient(
-            ClientConfig(
-                api_url=self.server.api_url,
-                token_url=self.server.token_url,
-                organisation_id=self.server.organisation_id,
-                client_id=self.server.client_id,
-                client_secret=SecretStr(self.server.client_secret),
-                attempts=1,
-                not_ready_seconds=0,
-                backoff_base_seconds=0.001,
-            )
-        )
-
-    def serve(self, csv: bytes, *faults: Fault) -> None:
-        self.server.state.put(DATASET, csv)
-        self.server.state.set_faults(DATASET, faults)
-
-    def event(self, dataset_id: str = DATASET) -> int:
-        [seq] = self.inbox.append([NewEvent(f"event-{dataset_id}", "DatasetUpdated", dataset_id, None, b"{}")])
-        return seq
-
-    def through(self) -> int:
-        return self.warehouse.published_through(self.inbox.inbox_id, [DATASET]).get(DATASET, 0)
-
-    def assert_table_is(self, csv: bytes, loaded: LoadOutcome) -> None:
-        assert_table_equals_csv(self.file, loaded.dataset.table, csv, loaded.contract, load_id=loaded.load.load_id)
-
-
-@pytest.fixture
-def place(server: SandboxServer, tmp_path: Path) -> Iterator[Place]:
-    made = Place(
-        server,
-        tmp_path,
-        open_inbox(f"sqlite:///{tmp_path}/inbox.db"),
-        Landing(str(tmp_path / "landing")),
-        open_warehouse(f"sqlite:///{tmp_path}/warehouse.db"),
-    )
-    made.serve(CSV)
-    yield made
-    made.inbox.close()
-
-
-def both(ingest: Ingest, run_id: str, dataset_id: str = DATASET) -> tuple[LandOutcome, LoadOutcome]:
-    return ingest.land(dataset_id, run_id=run_id), ingest.load(dataset_id, run_id=run_id)
+from qt_pipeline.warehouse import LoadStatus, StaleLoadError
+from qt_pipeline_tests.ingest.place import CANARY, CSV, DATASET, Place, both
 
 
 @pytest.mark.parametrize("dataset", SANDBOX_DATASETS, ids=lambda dataset: dataset.stem)
@@ -123,9 +29,9 @@ def test_the_next_version_replaces_the_whole_table_under_the_same_contract(place
     changed = place.server.state.change(dataset_id)
     _, second = both(ingest, "run-2", dataset_id)
     place.assert_table_is(changed.csv, second)
-    assert second.contract == first.contract
-    assert second.load.replaced_load_id == first.load.load_id
-    assert second.load.totals != first.load.totals
+    assert second.file.contract == first.file.contract
+    assert second.file.replaced_load_id == first.file.load_id
+    assert second.file.totals != first.file.totals
 
 
 def test_what_landed_says_where_it_came_from(place: Place) -> None:
@@ -139,7 +45,7 @@ def test_what_landed_says_where_it_came_from(place: Place) -> None:
     assert manifest.bytes == outcome.download.bytes == len(CSV)
     assert place.server.state.downloads()[-1].trace_id == manifest.trace_id == outcome.download.trace_id
     [record] = place.warehouse.loads()
-    assert (record.load_id, record.status, record.rows) == (loaded.load.load_id, LoadStatus.PUBLISHED, 3)
+    assert (record.load_id, record.status, record.rows) == (loaded.file.load_id, LoadStatus.PUBLISHED, 3)
     assert (record.run_id, record.landing_run_id, record.landing_uri) == ("run-1", "run-1", outcome.landed.uri)
     assert (record.sha256, record.through_seq, record.event_id) == (manifest.sha256, seq, manifest.event_id)
 
@@ -167,7 +73,7 @@ def test_an_event_that_arrives_during_the_download_is_not_claimed(
 
 def test_the_catalog_names_the_table(place: Place) -> None:
     _, loaded = both(place.ingest({"datasets": {DATASET: {"table": "Paid claims", "name": "Claims"}}}), "run-1")
-    assert (loaded.dataset.table, loaded.dataset.label) == ("Paid claims", "Claims")
+    assert (loaded.file.dataset.table, loaded.file.dataset.label) == ("Paid claims", "Claims")
     place.assert_table_is(CSV, loaded)
 
 
@@ -217,7 +123,7 @@ def test_a_bad_file_names_dataset_and_place_and_the_table_stays(place: Place, cs
     assert str(caught.value).startswith(f"Dataset {DATASET}: The file is not valid CSV at {places}")
     assert CANARY not in str(caught.value)
     place.assert_table_is(CSV, loaded)
-    assert place.warehouse.contract(DATASET) == loaded.contract
+    assert place.warehouse.contract(DATASET) == loaded.file.contract
 
 
 @pytest.mark.parametrize(
@@ -258,8 +164,8 @@ def test_a_file_without_rows_keeps_the_table_unless_the_catalog_says_otherwise(p
     place.assert_table_is(CSV, loaded)
 
     emptied = place.ingest({"datasets": {DATASET: {"empty": "replace"}}}).load(DATASET, run_id="run-2")
-    assert emptied.load.totals.rows == 0
-    assert emptied.contract == loaded.contract
+    assert emptied.file.totals.rows == 0
+    assert emptied.file.contract == loaded.file.contract
     place.assert_table_is(header, emptied)
 
 
@@ -286,7 +192,9 @@ def test_the_table_alone_loads_the_newest_landing_and_settles_nothing(place: Pla
     ingest.land(DATASET, run_id="run-2")
     place.assert_table_is(newer, ingest.load(DATASET, run_id="run-of-the-table-alone"))
     assert place.through() == 0
-    place.assert_table_is(newer, ingest.load(DATASET, run_id="run-2"))
+    of_its_own = ingest.load(DATASET, run_id="run-2")
+    assert of_its_own.file.status is LoadStatus.UNCHANGED
+    place.assert_table_is(newer, of_its_own)
     assert place.through() == 1
 
 
@@ -313,7 +221,7 @@ def test_older_data_do_not_replace_newer_ones(place: Place) -> None:
 def test_values_are_shown_only_where_the_catalog_allows_it(place: Place, show_values: bool) -> None:
     ingest = place.ingest({"datasets": {DATASET: {"show_values": show_values}}})
     _, loaded = both(ingest, "run-1")
-    assert (loaded.preview is not None) == show_values
+    assert (loaded.file.preview is not None) == show_values
     assert ("'007'" in repr(loaded)) == show_values
 
     place.serve(CSV.replace(b"1.25", CANARY.encode()))
@@ -329,22 +237,26 @@ def test_values_are_shown_only_where_the_catalog_allows_it(place: Place, show_va
 def test_a_preview_is_the_beginning_of_the_file_as_it_stands(place: Place) -> None:
     place.serve(b"Reference,Paid\n" + b"".join(b"%03d,%s\n" % (n, b"1.50" if n % 2 else b"") for n in range(40)))
     _, loaded = both(place.ingest({"defaults": {"show_values": True}}), "run-1")
-    assert loaded.preview is not None
-    assert loaded.preview.columns == ("Reference", "Paid")
-    assert loaded.preview.rows == tuple((f"{n:03d}", "1.50" if n % 2 else None) for n in range(10))
+    assert loaded.file.preview is not None
+    assert loaded.file.preview.columns == ("Reference", "Paid")
+    assert loaded.file.preview.rows == tuple((f"{n:03d}", "1.50" if n % 2 else None) for n in range(10))
 
 
 @pytest.mark.parametrize(
-    ("csv", "words"),
+    ("policy", "csv", "words"),
     [
-        (b"Reference,Paid\n007,1\n", "columns that are missing: 'Paid Date'"),
-        (b"Reference,Paid,Paid Date,More\n007,1,,\n", "columns that are new: 'More'"),
-        (b"Reference,Paid,paid on\n007,1,\n", "columns that are new: 'paid on'"),
-        (b"Reference,Paid,Paid Date\n007,1.5,2026-01-31\n", "another type: 'Paid Date (date)'"),
+        ("additive", b"Reference,Paid\n007,1\n", "columns that are missing: 'Paid Date'"),
+        ("additive", b"Reference,Paid,paid on\n007,1,\n", "columns that are missing: 'Paid Date'"),
+        ("additive", b"Reference,Paid,Paid Date\n007,x,\n", "another type: 'Paid (decimal(15,2))'"),
+        ("freeze", b"Reference,Paid,Paid Date,More\n007,1,,\n", "columns that are new: 'More'"),
+        ("freeze", b"Reference,Paid,paid on\n007,1,\n", "columns that are new: 'paid on'"),
+        ("freeze", b"Reference,Paid,Paid Date\n007,1.5,2026-01-31\n", "another type: 'Paid Date (date %Y%m%d)'"),
     ],
 )
-def test_a_file_with_other_columns_is_refused_and_the_table_stays(place: Place, csv: bytes, words: str) -> None:
-    ingest = place.ingest()
+def test_a_file_with_other_columns_is_refused_by_the_policy_and_the_table_stays(
+    place: Place, policy: str, csv: bytes, words: str
+) -> None:
+    ingest = place.ingest({"datasets": {DATASET: {"policy": policy}}})
     _, loaded = both(ingest, "run-1")
     place.serve(csv)
     ingest.land(DATASET, run_id="run-2")
@@ -359,8 +271,53 @@ def test_columns_may_change_places_and_decimals_gain_places(place: Place) -> Non
     _, first = both(ingest, "run-1")
     place.serve(csv := b"Paid Date,Paid,Reference\n20260131,1.2345,007\n")
     _, second = both(ingest, "run-2")
-    assert [column.name for column in second.contract.columns] == [column.name for column in first.contract.columns]
+    names = [column.name for column in second.file.contract.columns]
+    assert names == [column.name for column in first.file.contract.columns]
     place.assert_table_is(csv, second)
+
+
+@pytest.mark.parametrize("show_values", [True, False])
+def test_the_values_that_do_not_fit_are_listed_beside_the_landed_file(place: Place, show_values: bool) -> None:
+    ingest = place.ingest({"datasets": {DATASET: {"show_values": show_values}}})
+    both(ingest, "run-1")
+    bad = b"".join(b'%03d,"%s\n%d",\n' % (n, CANARY.encode(), n) for n in range(150))
+    place.serve(b"Reference,Paid,Paid Date\n" + bad)
+    landed = ingest.land(DATASET, run_id="run-2").landed
+    with pytest.raises(DriftError) as caught:
+        ingest.load(DATASET, run_id="run-2")
+    text = (landed.folder / "misfits-run-2.csv").read_text()
+    header, *rows = csv_module.reader(io.StringIO(text, newline=""))
+    assert header == ["line", "column", "expected", "value"]
+    assert rows == [
+        [str(2 + 2 * n), "Paid", "decimal(15,2)", f"{CANARY}\n{n}" if show_values else ""] for n in range(100)
+    ]
+    assert len(caught.value.misfits) == 100
+    # It stays a complete landing, which can be loaded when the catalog allows it.
+    evolving = place.ingest({"datasets": {DATASET: {"policy": "evolve"}}})
+    assert evolving.load(DATASET, run_id="run-2").file.totals.rows == 150
+
+
+def test_drift_without_a_value_to_blame_leaves_no_list(place: Place) -> None:
+    ingest = place.ingest()
+    both(ingest, "run-1")
+    place.serve(b"Reference,Paid\n007,1\n")
+    landed = ingest.land(DATASET, run_id="run-2").landed
+    with pytest.raises(DriftError):
+        ingest.load(DATASET, run_id="run-2")
+    assert {path.name for path in landed.folder.iterdir()} == {"data.csv.zst", "manifest.json"}
+
+
+def test_the_same_file_again_is_left_and_settles_its_event_unless_it_is_forced(place: Place) -> None:
+    ingest = place.ingest()
+    _, first = both(ingest, "run-1")
+    seq = place.event()
+    _, second = both(ingest, "run-2")
+    assert second.file.status is LoadStatus.UNCHANGED
+    assert place.through() == seq
+    place.assert_table_is(CSV, first)
+    forced = ingest.load(DATASET, run_id="run-2", force=True)
+    assert (forced.file.status, forced.file.replaced_load_id) == (LoadStatus.PUBLISHED, first.file.load_id)
+    place.assert_table_is(CSV, forced)
 
 
 def test_no_name_of_a_landing_or_message_holds_the_secret(place: Place) -> None:

@@ -1,0 +1,113 @@
+import gc
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qt_pipeline.ingest import Trial, try_file
+from qt_pipeline.tabular import BadCsvError, EmptyFileError
+from qt_pipeline.warehouse import open_warehouse
+from qt_pipeline_tests.ingest.loading import DATASET, Loading
+from qt_pipeline_tests.ingest.place import CANARY
+
+CSV = b"Ref,Paid,Note\n007,1.25,a\n008,-3.50,b\n"
+
+
+@pytest.fixture
+def loading(tmp_path: Path) -> Loading:
+    return Loading(tmp_path)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below a folder, by the hash of its bytes."""
+    # A connection that reads keeps a shared memory file and a log without a byte beside the database while it is open.
+    gc.collect()
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not path.name.endswith("-wal") or path.stat().st_size
+    }
+
+
+def tried(loading: Loading, data: bytes, **entry: Any) -> Trial:
+    """A trial, which must leave every file as it was."""
+    loading.entry |= entry
+    file, dataset = loading.file(data), loading.dataset
+    before = contents(loading.folder)
+    try:
+        return try_file(open_warehouse(f"sqlite:///{loading.database}", prepare=False), dataset, file)
+    finally:
+        assert contents(loading.folder) == before
+
+
+def types_in(trial: Trial) -> dict[str, str]:
+    assert trial.contract is not None
+    return {column.name: str(column.type) for column in trial.contract.columns}
+
+
+def test_a_trial_of_a_first_file_tells_its_contract_and_makes_no_database(loading: Loading) -> None:
+    trial = tried(loading, CSV, columns={"Paid": "decimal(18,2)"}, naming="snake_case")
+    assert types_in(trial) == {"ref": "text(50)", "paid": "decimal(18,2)", "note": "text(50)"}
+    assert (trial.dataset.id, trial.rows, trial.changes, trial.drift) == (DATASET, 2, (), None)
+    assert {path.name for path in loading.folder.iterdir()} == {"file.csv", "datasets.yaml"}
+
+
+def test_a_trial_tells_the_contract_that_the_load_then_uses(loading: Loading) -> None:
+    trial = tried(loading, CSV)
+    assert loading.load(CSV).contract == trial.contract
+    again = tried(loading, CSV)
+    assert (again.contract, again.changes, again.drift) == (trial.contract, (), None)
+
+
+def test_a_trial_tells_what_would_become_different(loading: Loading) -> None:
+    loading.load(CSV)
+    trial = tried(loading, data := b"Ref,Paid,Note,New\n007,1.125,a,5\n")
+    assert [str(change) for change in trial.changes] == [
+        "column 'Paid' was decimal(15,2) and is decimal(15,3) now",
+        "new column 'New' (integer)",
+    ]
+    assert types_in(trial)["New"] == "integer"
+    assert loading.types()["Paid"] == "decimal(15,2)"
+    assert loading.load(data).changes == trial.changes
+
+
+@pytest.mark.parametrize("show_values", [True, False])
+def test_a_trial_tells_the_drift_with_its_places(loading: Loading, show_values: bool) -> None:
+    loading.load(CSV, show_values=show_values)
+    bad = b"".join(b"%d,%s,x\n" % (n, CANARY.encode()) for n in range(150))
+    trial = tried(loading, b"Ref,Paid,Note\n" + bad)
+    assert (trial.contract, trial.changes, trial.rows) == (None, (), 150)
+    assert trial.drift is not None
+    assert [(misfit.line, misfit.column) for misfit in trial.drift.misfits] == [(2 + n, "Paid") for n in range(100)]
+    assert (CANARY in str(trial.drift)) == show_values
+    assert loading.rows('"Ref"') == [("007",), ("008",)]
+
+
+def test_a_trial_tells_drift_that_no_value_is_to_blame_for(loading: Loading) -> None:
+    loading.load(CSV)
+    trial = tried(loading, b"Ref,Note\n007,a\n")
+    assert trial.drift is not None
+    assert (trial.drift.columns_missing, trial.drift.misfits) == (("Paid",), ())
+    evolved = tried(loading, b"Ref,Note\n007,a\n", policy="evolve")
+    assert [str(change) for change in evolved.changes] == ["column 'Paid' is missing in the file and NULL in the table"]
+
+
+def test_a_trial_of_a_first_file_tells_what_its_declared_types_refuse(loading: Loading) -> None:
+    trial = tried(loading, CSV, columns={"Note": "integer"})
+    assert trial.drift is not None
+    assert [misfit.line for misfit in trial.drift.misfits] == [2, 3]
+
+
+def test_a_trial_looks_at_the_whole_file(loading: Loading) -> None:
+    trial = tried(loading, b"Paid,Note\n" + (b"1," + b"x" * 1000 + b"\n") * 12_000 + b"1.5,x\n")
+    assert (types_in(trial)["Paid"], trial.rows) == ("decimal(15,1)", 12_001)
+
+
+@pytest.mark.parametrize(("data", "error"), [(b"a,b\n1\n", BadCsvError), (b"", EmptyFileError)])
+def test_a_trial_of_a_file_that_cannot_be_read_names_its_dataset(
+    loading: Loading, data: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=f"^Dataset {DATASET}: "):
+        tried(loading, data)
