@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
+from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import (
@@ -23,6 +24,8 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.dialects.mssql import DATETIME2
+from sqlalchemy.types import TypeEngine
 
 Number = BigInteger().with_variant(Integer(), "sqlite")
 """A row number that the database gives out: SQLite does so only under the type INTEGER."""
@@ -33,6 +36,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """To the microsecond: what SQL Server calls DATETIME is rounded to 3 ms."""
+        return dialect.type_descriptor(DATETIME2(6) if dialect.name == "mssql" else DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # inherited
         """The moment in UTC; a naive one is refused."""

@@ -144,7 +144,7 @@ class Policies(_Stated):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="A file whose rows are fewer than the table's by more than so many percent fails the load. "
+        description="A file that has fewer rows than the one before, by more than so many percent, fails the load. "
         "Default: no such guard.",
     )
 

@@ -33,8 +33,8 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
     if file is not None and dataset_id is not None:
         dataset = load_catalog(settings.catalog).dataset(dataset_id)
         trial = try_file(warehouse, dataset, local_file(file, run_id="ddl"))
-        if trial.drift is not None:
-            raise trial.drift
+        if trial.contract is None and trial.refusal is not None:
+            raise trial.refusal
         table, contract = table_of(dataset), trial.contract
     tables, rights = warehouse.preparation(table, contract, login=login)
     # SQL Server wants each schema to be made in a batch of its own.

@@ -42,7 +42,7 @@ def load(
                 typer.echo(json.dumps(_trial_as_json(trial, source)))
             else:
                 _tell_trial(console, trial)
-            if trial.drift is not None:
+            if trial.refusal is not None:
                 raise typer.Exit(1)
             return
         outcome, source = _load(file, dataset_id, force=force)
@@ -50,8 +50,7 @@ def load(
         if as_json:
             typer.echo(json.dumps(_error_as_json(error, dataset_id)))
             raise typer.Exit(1) from None
-        if isinstance(error, DriftError):
-            _tell_misfits(console, error.misfits)
+        _tell_misfits(console, _misfits_of(error))
         raise
     if as_json:
         typer.echo(json.dumps(_outcome_as_json(outcome, source)))
@@ -99,10 +98,10 @@ def _trial_as_json(trial: Trial, source: CsvFile) -> dict[str, Any]:
         "rows": trial.rows,
         "columns": None if trial.contract is None else _columns(trial.contract),
         "sha256": source.sha256,
-        "status": "would load" if trial.drift is None else "would fail",
+        "status": "would load" if trial.refusal is None else "would fail",
         "changes": [str(change) for change in trial.changes],
-        "error": None if trial.drift is None else trial.drift.what,
-        "misfits": [] if trial.drift is None else _misfits(trial.drift.misfits),
+        "error": None if trial.refusal is None else trial.refusal.what,
+        "misfits": _misfits(_misfits_of(trial.refusal)),
     }
 
 
@@ -112,8 +111,12 @@ def _error_as_json(error: PipelineError, dataset_id: str) -> dict[str, Any]:
         "status": "failed",
         "error": error.what,
         "todo": error.todo,
-        "misfits": _misfits(error.misfits) if isinstance(error, DriftError) else [],
+        "misfits": _misfits(_misfits_of(error)),
     }
+
+
+def _misfits_of(error: PipelineError | None) -> tuple[Misfit, ...]:
+    return error.misfits if isinstance(error, DriftError) else ()
 
 
 def _columns(contract: Contract) -> list[dict[str, str]]:
@@ -141,9 +144,9 @@ def _tell_trial(console: Console, trial: Trial) -> None:
         console.print(table)
         for change in trial.changes:
             console.print(f"[yellow]Would change:[/] {escape(str(change))}")
-    if trial.drift is not None:
-        _tell_misfits(console, trial.drift.misfits)
-        console.print(f"[red]Would fail:[/] {escape(str(trial.drift))}")
+    if trial.refusal is not None:
+        _tell_misfits(console, _misfits_of(trial.refusal))
+        console.print(f"[red]Would fail:[/] {escape(str(trial.refusal))}")
 
 
 def _tell_misfits(console: Console, misfits: tuple[Misfit, ...]) -> None:

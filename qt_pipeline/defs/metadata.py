@@ -11,9 +11,14 @@ import dagster as dg
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import FileOutcome, LandOutcome, LoadOutcome, Preview
 from qt_pipeline.landing import Landed
-from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, DriftError, Misfit
+from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, Misfit
 from qt_pipeline.warehouse import VerificationError
 
+_OWN_COLUMNS = {
+    LOADED_AT_COLUMN: ("timestamp", "When the file that the row came with was landed, in UTC."),
+    LOAD_COLUMN: ("integer", "The load that brought the row: a line of _qt_loads."),
+    ROW_COLUMN: ("integer", "The line of the landed file on which the row begins."),
+}
 _MARKS = re.compile(r"[!-/:-@[-`{-~]")
 
 Metadata = dict[str, dg.MetadataValue]
@@ -95,11 +100,8 @@ def _provenance(landed: Landed) -> Metadata:
 def _schema(file: FileOutcome) -> dg.TableSchema:
     described = {header: column.description for header, column in file.dataset.columns.items()}
     columns = [dg.TableColumn(c.name, str(c.type), described.get(c.header)) for c in file.contract.columns]
-    own = [
-        dg.TableColumn(LOAD_COLUMN, "integer", description="The load that brought the row: a line of _qt_loads."),
-        dg.TableColumn(ROW_COLUMN, "integer", description="The line of the landed file on which the row begins."),
-    ]
-    return dg.TableSchema([*columns, *(own if file.dataset.lineage_columns else [])])
+    own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.own_columns]
+    return dg.TableSchema([*columns, *own])
 
 
 def _misfits(misfits: Sequence[Misfit]) -> str:

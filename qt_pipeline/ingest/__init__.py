@@ -5,7 +5,16 @@ Not here: Dagster (see defs), the rules of any one room.
 """
 
 from qt_pipeline.ingest.ingest import Ingest, LandOutcome, LoadOutcome, OpenWarehouse, missing
-from qt_pipeline.ingest.load import CsvFile, FileOutcome, GuardError, NoRowsError, Preview, load_file, local_file, table_of
+from qt_pipeline.ingest.load import (
+    CsvFile,
+    FileOutcome,
+    GuardError,
+    NoRowsError,
+    Preview,
+    load_file,
+    local_file,
+    table_of,
+)
 from qt_pipeline.ingest.trial import Trial, try_file
 
 __all__ = [

@@ -36,7 +36,7 @@ from qt_pipeline.tabular import (
     settle,
 )
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, Warehouse
+from qt_pipeline.warehouse import Load, LoadJob, LoadRecord, LoadStatus, TableSpec, Totals, Warehouse
 
 _PREVIEW_ROWS = 10
 _MISFITS = 100
@@ -81,7 +81,8 @@ class Preview:
 class FileOutcome:
     """What became of a file: published, or found to be in the table already (`LoadStatus.UNCHANGED`).
 
-    `seconds` are by stage. `changes` and `warnings` are for a person to read.
+    `seconds` are by stage; `own_columns` are those of the table that no file has. `changes` and `warnings` are for a
+    person to read.
     """
 
     dataset: Dataset
@@ -93,6 +94,7 @@ class FileOutcome:
     totals: Totals
     table_rows: int
     seconds: dict[str, float]
+    own_columns: tuple[str, ...]
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     preview: Preview | None = None
@@ -171,6 +173,21 @@ class Reading:
     rules: Rules
     show_values: bool
 
+    @classmethod
+    def of(
+        cls, open_: OpenStream, dataset: Dataset, contract: Contract | None, rules: Rules, *, takes_over: bool
+    ) -> "Reading":
+        """A file as its dataset's rules want it read. The contract of a table that is taken over knows no headers yet.
+
+        Raises:
+            EmptyFileError: there is no byte in the file.
+            BadCsvError: the header cannot be read.
+        """
+        header = read_header(open_)
+        if contract is not None and takes_over:
+            contract = known_as(contract, header.names, rules)
+        return cls(open_, header, contract, rules, dataset.show_values)
+
     def settle(self, inspection: Inspection) -> Settled:
         """The contract for what was seen.
 
@@ -211,17 +228,13 @@ class _Loading:
         self._load = load
         self._dataset = dataset
         rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
-        header = read_header(file.open)
-        contract = load.contract
-        if contract is not None and load.takes_over:
-            contract = known_as(contract, header.names, rules)
-        self._reading = Reading(file.open, header, contract, rules, dataset.show_values)
+        self._reading = Reading.of(file.open, dataset, load.contract, rules, takes_over=load.takes_over)
 
     def run(self) -> FileOutcome:
         began = time.monotonic()
         settled, inspection, totals = self._stage()
         staged = time.monotonic()
-        self._guard(totals.rows)
+        guard(self._dataset, totals.rows, self._load.last)
         for change in settled.changes:
             _log.warning("Dataset %s: %s.", self._dataset.id, change)
         published = self._load.publish(settled.changes)
@@ -239,6 +252,7 @@ class _Loading:
                 "stage": published.stage_seconds,
                 "publish": published.publish_seconds,
             },
+            own_columns=self._load.own_columns,
             changes=settled.changes,
             warnings=published.warnings,
             preview=_preview(self._reading, inspection, settled.contract) if self._dataset.show_values else None,
@@ -263,26 +277,32 @@ class _Loading:
         totals = self._load.stage(settled.contract, read_rows(reading.open, inspection, settled.contract))
         return settled, inspection, totals
 
-    def _guard(self, rows: int) -> None:
-        dataset, last = self._dataset, self._load.last
-        if rows == 0 and dataset.empty == "keep":
-            raise NoRowsError(
-                "The file has a header and no rows. The table keeps its rows.",
-                todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
-            )
-        if dataset.min_rows is not None and rows < dataset.min_rows:
+
+def guard(dataset: Dataset, rows: int, last: LoadRecord | None) -> None:
+    """Hold the number of rows of a file against what the catalog lets a file of its dataset have.
+
+    Raises:
+        NoRowsError: there are none, and an empty file is to keep the table.
+        GuardError: they are fewer than `min_rows`, or dropped by more than `max_drop_percent`.
+    """
+    if rows == 0 and dataset.empty == "keep":
+        raise NoRowsError(
+            "The file has a header and no rows. The table keeps its rows.",
+            todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
+        )
+    if dataset.min_rows is not None and rows < dataset.min_rows:
+        raise GuardError(
+            f"The file has {rows} rows; the catalog expects at least {dataset.min_rows}. The table keeps its rows.",
+            todo="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
+        )
+    if dataset.max_drop_percent is not None and last is not None and last.rows:
+        drop = 100 * (last.rows - rows) / last.rows
+        if drop > dataset.max_drop_percent:
             raise GuardError(
-                f"The file has {rows} rows; the catalog expects at least {dataset.min_rows}. The table keeps its rows.",
-                todo="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
+                f"The file has {rows} rows, {drop:.1f} % fewer than the {last.rows} before; the catalog allows "
+                f"{dataset.max_drop_percent:g} %. The table keeps its rows.",
+                todo="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
             )
-        if dataset.max_drop_percent is not None and last is not None and last.rows:
-            drop = 100 * (last.rows - rows) / last.rows
-            if drop > dataset.max_drop_percent:
-                raise GuardError(
-                    f"The file has {rows} rows, {drop:.1f} % fewer than the {last.rows} before; the catalog allows "
-                    f"{dataset.max_drop_percent:g} %. The table keeps its rows.",
-                    todo="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
-                )
 
 
 def _left(load: Load, dataset: Dataset) -> FileOutcome:
@@ -299,6 +319,7 @@ def _left(load: Load, dataset: Dataset) -> FileOutcome:
         totals=Totals(record.rows or 0),
         table_rows=record.table_rows or 0,
         seconds={"compare": time.monotonic() - began},
+        own_columns=load.own_columns,
     )
 
 

@@ -96,7 +96,8 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
     if broken or forbidden_new or forbidden_missing:
         raise DriftError(
             columns_missing=[column.header for column in forbidden_missing],
-            columns_new=[headers[position] for position in forbidden_new],
+            # With a column missing, a new one is perhaps that one under another name.
+            columns_new=[headers[position] for position in (new if forbidden_missing else forbidden_new)],
             columns_of_another_type=broken,
         )
     followed = [

@@ -39,6 +39,9 @@ _IDENTIFIER_WORDS = frozenset(
         "zipcode",
     }
 )
+_BMP = 0xFFFF
+# To hiragana: katakana stand in the same order, 96 further on.
+_KANA = {code: code - 96 for code in range(0x30A1, 0x30F7)}
 _IDENTIFIER_ENDINGS = ("code", "number")
 _DATE_WORDS = frozenset({"date", "dt", "dob", "inception", "expiry"})
 
@@ -103,7 +106,9 @@ def _cut(name: str, max_bytes: int) -> str:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()
+    """A name as the least discerning server compares it: SQL Server gives no weight to the invisible, or to emoji."""
+    seen = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf" and ord(c) <= _BMP)
+    return "".join(seen).translate(_KANA).casefold()
 
 
 def is_identifier(header: str) -> bool:

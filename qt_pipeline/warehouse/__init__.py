@@ -22,11 +22,12 @@ from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.load import Load, PublishedLoad
 from qt_pipeline.warehouse.tables import TableSpec
 from qt_pipeline.warehouse.verify import Totals, Verification
-from qt_pipeline.warehouse.warehouse import Warehouse
+from qt_pipeline.warehouse.warehouse import Expectation, Warehouse
 
 __all__ = [
     "AfterPublishError",
     "DuplicateKeyError",
+    "Expectation",
     "Load",
     "LoadJob",
     "LoadRecord",

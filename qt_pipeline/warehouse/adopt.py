@@ -12,6 +12,7 @@ from sqlalchemy.types import (
     Boolean,
     Date,
     DateTime,
+    Enum,
     Float,
     Integer,
     Numeric,
@@ -27,16 +28,20 @@ from qt_pipeline.tabular import (
     LOADED_AT_COLUMN,
     MAX_DIGITS,
     ROW_COLUMN,
+    SHORT_DIGITS,
     Column,
     ColumnType,
     Contract,
     Kind,
 )
 from qt_pipeline.warehouse.errors import TableNotOursError
+from qt_pipeline.warehouse.target import Target
 
 SqlTypes = Mapping[str, TypeEngine[Any]]
 
 _SMALL_DIGITS, _INT_DIGITS = 4, 9
+# The places after a second's point that keep every microsecond; None is the engine's most.
+_WHOLE_MOMENTS = (None, 6, 7)
 # The first that fits: a smaller whole number is a whole number too.
 _TYPES: tuple[tuple[type[TypeEngine[Any]], ColumnType], ...] = (
     (Boolean, ColumnType(Kind.BOOLEAN)),
@@ -53,16 +58,14 @@ _ALWAYS_LOSSY = ("CHAR", "NCHAR")
 _LOSSY = ("VARCHAR", "TEXT", "DATETIME", "SMALLDATETIME", "TINYINT")
 
 
-def adopted(columns: SqlTypes, *, table: str, dataset_id: str, unicode_names: bool) -> Contract:
+def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str) -> Contract:
     """The contract of a table that is taken over; headers are the columns' names, until a file tells its own.
-
-    `unicode_names` says that the engine tells text of all characters from text of few by the type's name.
 
     Raises:
         TableNotOursError: a column has a type that cannot hold a file's values as they stand.
     """
     ours = (LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN)
-    types = {name: _type_for(sql, unicode_names=unicode_names) for name, sql in columns.items() if name not in ours}
+    types = {name: _type_for(sql, target) for name, sql in columns.items() if name not in ours}
     unfit = [f"{name!r} ({columns[name]})" for name, type_ in types.items() if type_ is None]
     if unfit:
         raise TableNotOursError(
@@ -73,14 +76,17 @@ def adopted(columns: SqlTypes, *, table: str, dataset_id: str, unicode_names: bo
     return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))
 
 
-def _type_for(sql: TypeEngine[Any], *, unicode_names: bool) -> ColumnType | None:
+def _type_for(sql: TypeEngine[Any], target: Target) -> ColumnType | None:
     name = str(sql.__visit_name__).upper()
-    if name in _ALWAYS_LOSSY or isinstance(sql, Float) or (unicode_names and name in _LOSSY):
+    if name in _ALWAYS_LOSSY or isinstance(sql, Float | Enum) or (target.names_unicode and name in _LOSSY):
         return None
     if isinstance(sql, Numeric):
-        return ColumnType(Kind.DECIMAL, sql.precision or MAX_DIGITS, sql.scale or 0)
+        # Where no number is that wide, what is called so is a binary float.
+        exact = isinstance(target.column_type(ColumnType(Kind.DECIMAL, MAX_DIGITS)), Numeric)
+        digits = min(sql.precision or MAX_DIGITS, MAX_DIGITS if exact else SHORT_DIGITS)
+        return ColumnType(Kind.DECIMAL, digits, min(sql.scale or 0, digits))
     if isinstance(sql, String):
         return ColumnType(Kind.TEXT, length=sql.length or 0)
-    if isinstance(sql, DateTime) and sql.timezone:
+    if isinstance(sql, DateTime) and (sql.timezone or getattr(sql, "precision", None) not in _WHOLE_MOMENTS):
         return None
     return next((type_ for kind, type_ in _TYPES if isinstance(sql, kind)), None)

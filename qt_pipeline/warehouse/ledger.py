@@ -164,11 +164,13 @@ def open_load(connection: Connection, job: LoadJob, *, schema: str | None, table
     return int(result.inserted_primary_key[0])
 
 
-def close_load(connection: Connection, load_id: int, status: LoadStatus, **known: int | str | None) -> None:
-    """Write how a load ended, and what else is `known` of it by now."""
-    connection.execute(
-        update_statement(loads).where(loads.c.load_id == load_id).values(status=status, finished_at=utc_now(), **known)
+def close_load(connection: Connection, load_id: int, status: LoadStatus, **known: int | str | None) -> bool:
+    """Write how a load ended, and what else is `known` of it by now; False if its end was written before."""
+    still_open = and_(loads.c.load_id == load_id, loads.c.status == LoadStatus.STAGING)
+    result = connection.execute(
+        update_statement(loads).where(still_open).values(status=status, finished_at=utc_now(), **known)
     )
+    return result.rowcount > 0
 
 
 def note_error(connection: Connection, load_id: int, error: str) -> None:
@@ -176,9 +178,10 @@ def note_error(connection: Connection, load_id: int, error: str) -> None:
     connection.execute(update_statement(loads).where(loads.c.load_id == load_id).values(error=error))
 
 
-def status_of(connection: Connection, load_id: int) -> LoadStatus:
-    """How far a load has come."""
-    return connection.execute(select(loads.c.status).where(loads.c.load_id == load_id)).scalar_one()
+def table_rows_of(connection: Connection, load_id: int) -> int | None:
+    """How many rows its table has since a load was published; None if it was not."""
+    published = and_(loads.c.load_id == load_id, loads.c.status == LoadStatus.PUBLISHED)
+    return connection.execute(select(loads.c.table_rows).where(published)).scalar()
 
 
 def unfinished(connection: Connection, *, schema: str | None, table: str) -> list[int]:
@@ -198,9 +201,10 @@ def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
     return _last(connection, loads.c.dataset_id == dataset_id, _SHOWN)
 
 
-def last_published(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
-    """The newest load that wrote rows for a dataset."""
-    return _last(connection, loads.c.dataset_id == dataset_id, (LoadStatus.PUBLISHED,))
+def last_published(connection: Connection, *, dataset_id: str) -> int | None:
+    """The number of the newest load that wrote rows for a dataset."""
+    of_dataset = and_(loads.c.dataset_id == dataset_id, loads.c.status == LoadStatus.PUBLISHED)
+    return connection.execute(select(func.max(loads.c.load_id)).where(of_dataset)).scalar()
 
 
 def last_into(connection: Connection, *, schema: str | None, table: str) -> LoadRecord | None:

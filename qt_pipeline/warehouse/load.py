@@ -7,7 +7,7 @@ Not here: who may begin a load (see warehouse), what differs between engines (se
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from qt_pipeline.warehouse.errors import (
     DuplicateKeyError,
     StaleLoadError,
     TargetLimitError,
+    TargetUnavailableError,
     VerificationError,
 )
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
@@ -70,6 +71,7 @@ class Load:
     """One load that has begun: it holds its table alone, and has its line in the ledger.
 
     `last` is the newest load that shows in the table, `contract` the one it was loaded under; both None for a first.
+    `replaces` is the load that wrote the rows which are there.
     """
 
     target: Target
@@ -77,6 +79,7 @@ class Load:
     spec: TableSpec
     load_id: int
     last: LoadRecord | None
+    replaces: int | None
     contract: Contract | None
     takes_over: bool
     """Whether the table was there before, made by others or prepared: its contract knows no headers yet."""
@@ -88,7 +91,12 @@ class Load:
 
     @property
     def _shapes(self) -> Shapes:
-        return Shapes(self.target, self.spec)
+        return Shapes(self.target, self.spec, frozenset(self.table_columns or ()))
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The names of our own columns in the table."""
+        return self._shapes.own_columns
 
     def shows_already(self) -> bool:
         """Whether the table shows this very file, made by the same rules, and nobody has changed it since."""
@@ -125,7 +133,6 @@ class Load:
             TargetLimitError: the table would have too many columns.
             VerificationError: the database took another number of rows than there were.
         """
-        self._check_width(contract)
         if self._staged is not None:
             self.target.drop_stage(self._staged.table)
         began = time.monotonic()
@@ -133,10 +140,12 @@ class Load:
         becomes_table = self._stage_becomes_table()
         prefixes = () if becomes_table else self.target.stage_prefixes
         stage = shapes.stage(self.load_id, contract, prefixes)
+        self._check_width(stage)
         running = RunningTotals(contract)
         self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
         passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
-        copied = self.target.stage(stage, ahead(passing), becomes_table=becomes_table)
+        with closing(ahead(passing)) as batches:
+            copied = self.target.stage(stage, batches, becomes_table=becomes_table)
         staged.totals = running.totals
         self._verify("copied", Totals(staged.totals.rows), Totals(copied))
         self._stage_seconds = time.monotonic() - began
@@ -158,18 +167,21 @@ class Load:
         table_rows = 0
         for attempt in _transactions():
             with attempt:
-                if attempt.retry_state.attempt_number > 1 and self._is_published():
+                if attempt.retry_state.attempt_number > 1 and (shown := self._published_rows()) is not None:
                     # The connection broke after the commit and before its answer.
+                    table_rows = shown
                     break
                 table_rows = self._publish(staged, changes)
         self.ended = True
-        self.target.drop_stage(staged.table)
-        if self.last is not None:
+        with suppress(PipelineError):
+            # The publish stands; the next load of this table takes away what is left.
+            self.target.drop_stage(staged.table)
+        if self.table_columns is not None:
             self.target.tidy(self._shapes.table(staged.contract))
         self._run_after_publish()
         return PublishedLoad(
             load_id=self.load_id,
-            replaced_load_id=self.last.load_id if self.last is not None else None,
+            replaced_load_id=self.replaces,
             totals=staged.totals,
             table_rows=table_rows,
             changes=changes,
@@ -188,8 +200,7 @@ class Load:
             with suppress(PipelineError):
                 self.target.drop_stage(self._staged.table)
         with self.target.writing() as connection:
-            if ledger.status_of(connection, self.load_id) is LoadStatus.STAGING:
-                ledger.close_load(connection, self.load_id, LoadStatus.FAILED, error=reason)
+            ledger.close_load(connection, self.load_id, LoadStatus.FAILED, error=reason)
 
     def _publish(self, staged: _Staged, changes: tuple[Change, ...]) -> int:
         with self.target.publishing(staged.table) as connection:
@@ -209,15 +220,18 @@ class Load:
             ledger.write_contract(connection, self.job.dataset_id, staged.contract, self.load_id)
             if self.spec.after_publish and self.spec.after_publish_in_transaction:
                 run_as_written(connection, self.spec.after_publish)
-            ledger.close_load(
+            first = ledger.close_load(
                 connection,
                 self.load_id,
                 LoadStatus.PUBLISHED,
                 rows=staged.totals.rows,
                 table_rows=table_rows,
-                replaced_load_id=self.last.load_id if self.last is not None else None,
+                replaced_load_id=self.replaces,
                 changes="\n".join(map(str, changes)) or None,
             )
+            if not first:
+                # An earlier attempt whose answer was lost has committed meanwhile: this one must not do it again.
+                raise TargetUnavailableError("The publish was committed while it was tried again.")
         return table_rows
 
     def _replace_rows(self, connection: Connection, staged: _Staged, table: Table) -> None:
@@ -225,14 +239,16 @@ class Load:
         if self.table_columns is None:
             self.target.create_table(connection, table)
         elif self.spec.mode is WriteMode.REPLACE:
+            # Before the columns change: rows that go need not be converted.
             connection.execute(table.delete())
-        elif self.spec.mode is WriteMode.UPSERT:
+        self._change_columns(connection, staged.contract, table)
+        if self.spec.mode is WriteMode.UPSERT and self.table_columns is not None:
             names = self._key_names(staged.contract)
             comes_again = select(stage.c[ROW_COLUMN]).where(*(stage.c[name] == table.c[name] for name in names))
             connection.execute(table.delete().where(comes_again.exists()))
-        self._change_columns(connection, staged.contract, table)
         names = [column.name for column in table.c]
-        result = connection.execute(table.insert().from_select(names, select(*(stage.c[name] for name in names))))
+        insert = table.insert().from_select(names, select(*(stage.c[name] for name in names)))
+        result = connection.execute(insert, execution_options={"preserve_rowcount": True})
         if self.spec.keeps_rows:
             self._verify("published", Totals(staged.totals.rows), Totals(result.rowcount))
         else:
@@ -254,7 +270,8 @@ class Load:
         changes = [
             TypeChange(column.name, before[column.name], column.type)
             for column in contract.columns
-            if before.get(column.name, column.type) != column.type
+            if column.name in present
+            and before.get(column.name, column.type) != column.type
             and _in_sql(connection, self.table_columns[column.name]) != _in_sql(connection, table.c[column.name].type)
         ]
         if changes:
@@ -319,17 +336,18 @@ class Load:
                 dataset_id=self.job.dataset_id,
             )
 
-    def _is_published(self) -> bool:
+    def _published_rows(self) -> int | None:
+        """How many rows the table has since this load was published; None if it was not."""
         with self.target.reading() as connection:
-            return ledger.status_of(connection, self.load_id) is LoadStatus.PUBLISHED
+            return ledger.table_rows_of(connection, self.load_id)
 
     def _stage_becomes_table(self) -> bool:
         beside = self.target.staging_schema in (None, self.spec.schema)
         first = self.table_columns is None
         return first and beside and self.target.stage_becomes_table and self.spec.lineage_columns
 
-    def _check_width(self, contract: Contract) -> None:
-        width = len(contract.columns) + len(self.spec.own_columns)
+    def _check_width(self, stage: Table) -> None:
+        width = len(stage.c)
         if width > self.target.max_columns:
             raise TargetLimitError(
                 f"The table would have {width} columns; the target takes {self.target.max_columns}.",

@@ -42,7 +42,7 @@ _WAIT_SECONDS = 120
 _CONNECT_SECONDS = 30
 _LOCK_NOT_AVAILABLE = "55P03"
 # Classes of SQLSTATE whose messages speak of servers, users and resources; those of others may repeat a row.
-_WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "40", "42", "53", "55", "57")
+_WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "3F", "40", "42", "53", "55", "57")
 # Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
 _PASSING = ("08", "40", "53", "55", "57", "58")
 # PostgreSQL answers with 1664 columns at most.
@@ -93,6 +93,10 @@ class PostgresTarget:
                 if not inspect(connection).has_schema(str(name)):
                     connection.execute(CreateSchema(str(name)))
             metadata.create_all(connection)
+
+    def exists(self) -> bool:
+        """See Target."""
+        return True
 
     def has_ledger(self) -> bool:
         """See Target."""
@@ -186,12 +190,12 @@ class PostgresTarget:
 
     def tidy(self, table: Table) -> None:
         """See Target. Without it, refreshes would grow the table: autovacuum often comes too late."""
-        with self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            try:
+        try:
+            with self._explained(), self._engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
                 _driver(connection).execute(SQL("VACUUM (ANALYZE) {}").format(_identifier(table)))
-            except psycopg.Error as error:
-                _log.warning("The table %s was published and could not be vacuumed: %s", table.name, _words(error))
+        except PipelineError as error:
+            _log.warning("The table %s was published and could not be vacuumed: %s", table.name, error)
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -232,8 +236,14 @@ def _driver(connection: Connection) -> "psycopg.Connection[Any]":
 def _words(cause: BaseException | None) -> str:
     state = getattr(cause, "sqlstate", None)
     if state is None or state.startswith(_WORDS_WITHOUT_ROWS):
-        return " ".join(str(cause).split())
+        return " ".join(_message(cause).split())
     return f"{type(cause).__name__} (SQLSTATE {state})"
+
+
+def _message(cause: BaseException | None) -> str:
+    # Without the context, which shows the line that COPY was at.
+    told = [cause.diag.message_primary, cause.diag.message_detail] if isinstance(cause, psycopg.Error) else []
+    return ": ".join(part for part in told if part) or str(cause)
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

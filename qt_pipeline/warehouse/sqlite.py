@@ -96,9 +96,13 @@ class SqliteTarget:
         except OSError as error:
             raise self._refusal(error) from error
 
+    def exists(self) -> bool:
+        """See Target."""
+        return self._file.exists()
+
     def has_ledger(self) -> bool:
         """See Target."""
-        if not self._file.exists():
+        if not self.exists():
             return False
         with self.reading() as connection:
             return inspect(connection).has_table(columns.name)
@@ -160,6 +164,8 @@ class SqliteTarget:
         # The same columns as the table's, so that SQLite can copy whole records at the publish.
         shape = stage.to_metadata(MetaData(schema="main"), schema="main")
         with self._explained(), closing(connect(file)) as driver:
+            # A journal would be one more file for a crash to leave.
+            driver.execute("PRAGMA journal_mode = OFF")
             driver.execute(str(CreateTable(shape).compile(dialect=self._engine.dialect)))
         names = [c.name for c in stage.c]
         copied = 0

@@ -30,6 +30,8 @@ from qt_pipeline.tabular import (
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse.target import Batch, Target
 
+OWN_PREFIX = "_qt_"
+"""How the names of our own tables and columns begin."""
 _MOMENT = ColumnType(Kind.TIMESTAMP)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,14 +74,22 @@ class Shapes:
 
     target: Target
     spec: TableSpec
+    present: frozenset[str] = frozenset()
+    """The columns that the table has already."""
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The names of our own columns in the table. One that was there under another mode goes on being filled."""
+        ours = (LOADED_AT_COLUMN, LOAD_COLUMN, ROW_COLUMN)
+        return tuple(name for name in ours if name in self.spec.own_columns or name in self.present)
 
     def table(self, contract: Contract) -> Table:
         """The table that readers see."""
-        return self._shape(self.spec.name, self.spec.schema, contract, self.spec.own_columns)
+        return self._shape(self.spec.name, self.spec.schema, contract, self.own_columns)
 
     def stage(self, load_id: int, contract: Contract, prefixes: Sequence[str] = ()) -> Table:
         """The staging table of a load. It has our columns whatever the table has."""
-        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.spec.own_columns else ()
+        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.own_columns else ()
         own = (*moment, LOAD_COLUMN, ROW_COLUMN)
         schema = self.target.staging_schema or self.spec.schema
         return self._shape(stage_name(load_id), schema, contract, own, prefixes)
@@ -99,7 +109,7 @@ class Shapes:
 
 def stage_name(load_id: int) -> str:
     """The name of a load's staging table."""
-    return f"_qt_stage_{load_id}"
+    return f"{OWN_PREFIX}stage_{load_id}"
 
 
 def batches_for(stage: Table, rows: Iterable[Rows], load_id: int, landed_at: datetime) -> Iterator[Batch]:

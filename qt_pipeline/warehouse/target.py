@@ -87,6 +87,10 @@ class Target(Protocol):
         """What a person who runs this database should know, in sentences."""
         ...
 
+    def exists(self) -> bool:
+        """Whether there is a database that can be read; asking makes none."""
+        ...
+
     def has_ledger(self) -> bool:
         """Whether the ledger is there; asking makes nothing."""
         ...

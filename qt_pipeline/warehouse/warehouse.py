@@ -6,9 +6,10 @@ Not here: how a load goes on (see load), what differs between engines (see the t
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql import quoted_name
 
 from qt_pipeline.errors import PipelineError
@@ -20,6 +21,19 @@ from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.load import Load, count_rows
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a load of a table finds: the contract, the newest load that shows, and the columns that are there.
+
+    `takes_over`: the table was made by others or prepared, and its contract knows no headers yet.
+    """
+
+    contract: Contract | None
+    last: LoadRecord | None
+    takes_over: bool
+    columns: SqlTypes | None
 
 
 class Warehouse:
@@ -43,6 +57,32 @@ class Warehouse:
             return None
         with self._target.reading() as connection:
             return ledger.read_contract(connection, dataset_id)
+
+    def expectation(self, dataset_id: str, table: TableSpec) -> Expectation:
+        """What a load of this table would find. Asking makes nothing, not even a ledger.
+
+        Raises:
+            TableNotOursError: the table is somebody else's, or another dataset's.
+        """
+        spec = self.placed(table)
+        if not self._target.exists():
+            return Expectation(None, None, takes_over=False, columns=None)
+        has_ledger = self._target.has_ledger()
+        with self._target.reading() as connection:
+            return self._expectation(connection, dataset_id, spec, has_ledger=has_ledger)
+
+    def _expectation(
+        self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool
+    ) -> Expectation:
+        columns = _columns_of(connection, spec)
+        ours = has_ledger and self._is_ours(connection, dataset_id, spec)
+        takes_over = columns is not None and not ours
+        if columns is not None and takes_over:
+            contract = self._taken_over(connection, dataset_id, spec, columns)
+        else:
+            contract = ledger.read_contract(connection, dataset_id) if has_ledger else None
+        last = ledger.newest(connection, dataset_id=dataset_id) if has_ledger else None
+        return Expectation(contract, last, takes_over=takes_over, columns=columns)
 
     def loads(self, *, dataset_id: str | None = None, limit: int = 100) -> list[LoadRecord]:
         """Lines of the ledger, newest first."""
@@ -109,21 +149,19 @@ class Warehouse:
     def _begin(self, job: LoadJob, spec: TableSpec) -> Load:
         self._sweep(spec)
         with self._target.writing() as connection:
-            contract = ledger.read_contract(connection, job.dataset_id)
-            columns = _columns_of(connection, spec)
-            takes_over = not self._is_ours(connection, job, spec) and columns is not None
-            if columns is not None and takes_over:
-                contract = self._taken_over(connection, job, spec, columns)
+            expected = self._expectation(connection, job.dataset_id, spec, has_ledger=True)
+            if expected.columns is None and spec.schema != self._target.schema:
+                _make_schema(connection, spec)
             return Load(
                 target=self._target,
                 job=job,
                 spec=spec,
                 load_id=ledger.open_load(connection, job, schema=spec.schema, table=spec.name, mode=spec.mode.value),
-                last=ledger.newest(connection, dataset_id=job.dataset_id),
+                last=expected.last,
                 replaces=ledger.last_published(connection, dataset_id=job.dataset_id),
-                contract=contract,
-                takes_over=takes_over,
-                table_columns=columns,
+                contract=expected.contract,
+                takes_over=expected.takes_over,
+                table_columns=expected.columns,
             )
 
     def _sweep(self, spec: TableSpec) -> None:
@@ -140,17 +178,17 @@ class Warehouse:
                     # Whoever began it is gone: this process alone holds the table.
                     ledger.close_load(connection, load_id, LoadStatus.ABANDONED, error="Its process died.")
 
-    def _is_ours(self, connection: Connection, job: LoadJob, spec: TableSpec) -> bool:
+    def _is_ours(self, connection: Connection, dataset_id: str, spec: TableSpec) -> bool:
         last = ledger.last_into(connection, schema=spec.schema, table=spec.name)
-        if last is not None and last.dataset_id != job.dataset_id:
+        if last is not None and last.dataset_id != dataset_id:
             raise TableNotOursError(
                 f"The table {spec.name!r} belongs to the dataset {last.dataset_id}.",
                 todo="Give each dataset a table of its own in the catalog.",
-                dataset_id=job.dataset_id,
+                dataset_id=dataset_id,
             )
         return last is not None
 
-    def _taken_over(self, connection: Connection, job: LoadJob, spec: TableSpec, columns: SqlTypes) -> Contract:
+    def _taken_over(self, connection: Connection, dataset_id: str, spec: TableSpec, columns: SqlTypes) -> Contract:
         shape = Table(quoted_name(spec.name, quote=True), MetaData(), schema=spec.schema)
         prepared = {LOAD_COLUMN, ROW_COLUMN} <= set(columns) and count_rows(connection, shape) == 0
         if not (spec.adopt or prepared):
@@ -158,9 +196,14 @@ class Warehouse:
                 f"The table {spec.name!r} exists already and was not made by this project.",
                 todo="Give the dataset another table in the catalog, rename the existing one, or let it be taken over "
                 "with 'adopt: true'.",
-                dataset_id=job.dataset_id,
+                dataset_id=dataset_id,
             )
-        return adopted(columns, self._target, table=str(spec), dataset_id=job.dataset_id)
+        return adopted(columns, self._target, table=str(spec), dataset_id=dataset_id)
+
+
+def _make_schema(connection: Connection, spec: TableSpec) -> None:
+    if spec.schema is not None and not inspect(connection).has_schema(spec.schema):
+        connection.execute(CreateSchema(spec.schema))
 
 
 def _columns_of(connection: Connection, spec: TableSpec) -> SqlTypes | None:

@@ -50,7 +50,7 @@ def types_in(trial: Trial) -> dict[str, str]:
 def test_a_trial_of_a_first_file_tells_its_contract_and_makes_no_database(loading: Loading) -> None:
     trial = tried(loading, CSV, columns={"Paid": "decimal(18,2)"}, naming="snake_case")
     assert types_in(trial) == {"ref": "text(50)", "paid": "decimal(18,2)", "note": "text(50)"}
-    assert (trial.dataset.id, trial.rows, trial.changes, trial.drift) == (DATASET, 2, (), None)
+    assert (trial.dataset.id, trial.rows, trial.changes, trial.refusal) == (DATASET, 2, (), None)
     assert {path.name for path in loading.folder.iterdir()} == {"file.csv", "datasets.yaml"}
 
 
@@ -58,7 +58,7 @@ def test_a_trial_tells_the_contract_that_the_load_then_uses(loading: Loading) ->
     trial = tried(loading, CSV)
     assert loading.load(CSV).contract == trial.contract
     again = tried(loading, CSV)
-    assert (again.contract, again.changes, again.drift) == (trial.contract, (), None)
+    assert (again.contract, again.changes, again.refusal) == (trial.contract, (), None)
 
 
 def test_a_trial_tells_what_would_become_different(loading: Loading) -> None:
@@ -79,25 +79,25 @@ def test_a_trial_tells_the_drift_with_its_places(loading: Loading, show_values: 
     bad = b"".join(b"%d,%s,x\n" % (n, CANARY.encode()) for n in range(150))
     trial = tried(loading, b"Ref,Paid,Note\n" + bad)
     assert (trial.contract, trial.changes, trial.rows) == (None, (), 150)
-    assert trial.drift is not None
-    assert [(misfit.line, misfit.column) for misfit in trial.drift.misfits] == [(2 + n, "Paid") for n in range(100)]
-    assert (CANARY in str(trial.drift)) == show_values
+    assert trial.refusal is not None
+    assert [(misfit.line, misfit.column) for misfit in trial.refusal.misfits] == [(2 + n, "Paid") for n in range(100)]
+    assert (CANARY in str(trial.refusal)) == show_values
     assert loading.rows('"Ref"') == [("007",), ("008",)]
 
 
 def test_a_trial_tells_drift_that_no_value_is_to_blame_for(loading: Loading) -> None:
     loading.load(CSV)
     trial = tried(loading, b"Ref,Note\n007,a\n")
-    assert trial.drift is not None
-    assert (trial.drift.columns_missing, trial.drift.misfits) == (("Paid",), ())
+    assert trial.refusal is not None
+    assert (trial.refusal.columns_missing, trial.refusal.misfits) == (("Paid",), ())
     evolved = tried(loading, b"Ref,Note\n007,a\n", policy="evolve")
     assert [str(change) for change in evolved.changes] == ["column 'Paid' is missing in the file and NULL in the table"]
 
 
 def test_a_trial_of_a_first_file_tells_what_its_declared_types_refuse(loading: Loading) -> None:
     trial = tried(loading, CSV, columns={"Note": "integer"})
-    assert trial.drift is not None
-    assert [misfit.line for misfit in trial.drift.misfits] == [2, 3]
+    assert trial.refusal is not None
+    assert [misfit.line for misfit in trial.refusal.misfits] == [2, 3]
 
 
 def test_a_trial_looks_at_the_whole_file(loading: Loading) -> None:

@@ -1,16 +1,59 @@
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from tenacity import wait_none
 
 from qt_pipeline.warehouse import Warehouse
-from qt_pipeline_tests.warehouse.loading import open_at
+from qt_pipeline.warehouse import load as load_module
+from qt_pipeline_tests.postgres import running_postgres
+from qt_pipeline_tests.warehouse.engines import MSSQL_URL, Engine, Postgres, Sqlite, SqlServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Tests kill processes, not the machine: no commit needs to wait for the disk.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "warehouse.db"
+def sqlite(tmp_path: Path) -> Sqlite:
+    return Sqlite(tmp_path / "state" / "warehouse.db")
 
 
 @pytest.fixture
-def warehouse(file: Path) -> Warehouse:
-    return open_at(file)
+def postgres(postgres_server: str) -> Iterator[Postgres]:
+    engine = Postgres(postgres_server)
+    yield engine
+    engine.drop()
+
+
+@pytest.fixture
+def sqlserver() -> Iterator[SqlServer]:
+    if not MSSQL_URL:
+        pytest.skip("QT_TEST_MSSQL_URL is not set: nothing is tested on SQL Server")
+    engine = SqlServer()
+    yield engine
+    engine.drop()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "sqlserver"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn, in a place of its own."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def warehouse(engine: Engine) -> Warehouse:
+    return engine.open()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publish is tried again without a pause."""
+    monkeypatch.setattr(load_module, "wait_random_exponential", lambda **_: wait_none())

@@ -1,18 +1,13 @@
-"""CSV files on their way into a SQLite file, and what a reader finds there."""
+"""CSV files on their way into a table, as the rooms above this one bring them."""
 
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url
-
-from qt_pipeline.tabular import Rows, Rules, inspect, read_header, read_rows, settle
-from qt_pipeline.warehouse import Load, LoadJob, PublishedLoad, TableSpec, Warehouse, open_warehouse
-from qt_pipeline.warehouse.sqlite import SqliteTarget
+from qt_pipeline.tabular import Rows, Rules, inspect, known_as, parse_type, read_header, read_rows, settle
+from qt_pipeline.values import DriftPolicy
+from qt_pipeline.warehouse import Load, LoadJob, LoadRecord, PublishedLoad, TableSpec, Warehouse
 from qt_pipeline_tests.tabular.files import stream_of
 
 JOB = LoadJob(
@@ -36,45 +31,62 @@ _IN_JOB = {field.name for field in fields(LoadJob)}
 _IN_TABLE = {field.name for field in fields(TableSpec)}
 
 
-def open_at(file: Path, target: type[SqliteTarget] | None = None) -> Warehouse:
-    """The warehouse in `file`; with a target of the test's own, if one is given."""
-    url = f"sqlite:///{file}"
-    return Warehouse(target(make_url(url))) if target else open_warehouse(url)
+class CableCutError(Exception):
+    """The end of a download that broke in the middle."""
+
+
+def then_broken(rows: Iterable[Rows]) -> Iterator[Rows]:
+    yield from rows
+    raise CableCutError("canary")
 
 
 def load(
-    warehouse: Warehouse, data: bytes, *, through: Passing | None = None, rules: Rules | None = None, **changes: Any
+    warehouse: Warehouse,
+    data: bytes,
+    *,
+    through: Passing | None = None,
+    policy: DriftPolicy = DriftPolicy.ADDITIVE,
+    declared: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> PublishedLoad:
     """Load a file under `JOB` and `TABLE` with `changes`; its rows pass `through` on their way."""
-    job = replace(JOB, **{name: value for name, value in changes.items() if name in _IN_JOB})
-    table = replace(TABLE, **{name: value for name, value in changes.items() if name in _IN_TABLE})
-    assert changes.keys() <= _IN_JOB | _IN_TABLE
-    with warehouse.begin(job, table) as begun:
-        return publish(begun, data, through=through, rules=rules)
+    with warehouse.begin(*_with(changes)) as begun:
+        return publish(begun, data, through=through, policy=policy, declared=declared)
 
 
-def publish(begun: Load, data: bytes, *, through: Passing | None = None, rules: Rules | None = None) -> PublishedLoad:
-    rules = rules or Rules(max_name_bytes=begun.target.max_name_bytes, keeps_rows=begun.spec.keeps_rows)
+def load_or_leave(warehouse: Warehouse, data: bytes, **changes: Any) -> LoadRecord | PublishedLoad:
+    """Like `load`, unless the table shows the file already."""
+    with warehouse.begin(*_with(changes)) as begun:
+        return begun.leave() if begun.shows_already() else publish(begun, data)
+
+
+def publish(
+    begun: Load,
+    data: bytes,
+    *,
+    through: Passing | None = None,
+    policy: DriftPolicy = DriftPolicy.ADDITIVE,
+    declared: Mapping[str, str] | None = None,
+) -> PublishedLoad:
+    """Stage and publish a file in a load that has begun."""
+    rules = Rules(
+        max_name_bytes=begun.target.max_name_bytes,
+        policy=policy,
+        declared={header: parse_type(text) for header, text in (declared or {}).items()},
+        keeps_rows=begun.spec.keeps_rows,
+    )
     header = read_header(stream_of(data))
-    inspection = inspect(stream_of(data), header, rules.expected(begun.contract, header.names))
-    settled = settle(begun.contract, header.names, inspection.seen, rules)
+    contract = begun.contract
+    if contract is not None and begun.takes_over:
+        contract = known_as(contract, header.names, rules)
+    inspection = inspect(stream_of(data), header, rules.expected(contract, header.names))
+    settled = settle(contract, header.names, inspection.seen, rules)
     rows = read_rows(stream_of(data), inspection, settled.contract)
     begun.stage(settled.contract, through(rows) if through else rows)
     return begun.publish(settled.changes)
 
 
-def query(file: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """What a reader that knows nothing of this project is answered."""
-    with closing(sqlite3.connect(file, timeout=30)) as connection:
-        return connection.execute(sql, parameters).fetchall()
-
-
-def execute(file: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def tables_in(file: Path) -> set[str]:
-    found = {name for (name,) in query(file, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return {name for name in found if not name.startswith("sqlite_")}
+def _with(changes: Mapping[str, Any]) -> tuple[LoadJob, TableSpec]:
+    assert changes.keys() <= _IN_JOB | _IN_TABLE
+    job = replace(JOB, **{name: value for name, value in changes.items() if name in _IN_JOB})
+    return job, replace(TABLE, **{name: value for name, value in changes.items() if name in _IN_TABLE})

@@ -1,21 +1,24 @@
 """Loaders in processes of their own, to be killed.
 
 Run as a script, this is one process that forks a loader for each line of its input: starting Python anew for each would
-take most of a test's time. `load N` loads `TWO` once and dies at SQLite's N-th tick (0: never); `go on` loads for ever.
+take most of a test's time. `load` loads `TWO` once; `load until N` does and dies at SQLite's N-th tick (0: never);
+`die at X` dies there, see `DEATHS`; `go on` loads for ever.
 """
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, Table, event
 
-from qt_pipeline_tests.warehouse.loading import load, open_at
+from qt_pipeline.warehouse import Warehouse, open_warehouse, postgres, sqlite
+from qt_pipeline_tests.warehouse.engines import Engine, watched_by
+from qt_pipeline_tests.warehouse.loading import load
 
 ONE = b"Name,Paid\n" + b"Ann,1.00\n" * 2000
 TWO = b"Name,Paid\n" + b"Bob,2.50\n" * 1500
@@ -40,10 +43,10 @@ class Loaders:
 
 
 @contextmanager
-def loaders_for(file: Path) -> Iterator[Loaders]:
-    """Loaders of the table in `file`; none outlives the block."""
+def loaders_for(engine: Engine) -> Iterator[Loaders]:
+    """Loaders of the table in this place; none outlives the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, str(file)],
+        [sys.executable, "-m", __spec__.name, engine.url, engine.schema or ""],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -58,7 +61,49 @@ def loaders_for(file: Path) -> Iterator[Loaders]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def load_until(file: Path, last_tick: int) -> int:
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiesBeforeItPublishes:
+    def publishing(self, stage: Table) -> Any:  # noqa: ARG002  # see Target
+        die()
+
+
+class DiesBeforeItCommits:
+    @contextmanager
+    def publishing(self: Any, stage: Table) -> Iterator[Connection]:
+        with super().publishing(stage) as connection:
+            yield connection
+            die()
+
+
+class DiesAfterItHasPublished:
+    @contextmanager
+    def publishing(self: Any, stage: Table) -> Iterator[Connection]:
+        with super().publishing(stage) as connection:
+            yield connection
+        die()
+
+
+class DiesInTheMiddleOfStaging:
+    def stage(self: Any, stage: Table, batches: Iterable[Any], *, becomes_table: bool) -> int:
+        def some() -> Iterator[Any]:
+            yield from batches
+            die()
+
+        return super().stage(stage, some(), becomes_table=becomes_table)
+
+
+DEATHS = {
+    "staging": DiesInTheMiddleOfStaging,
+    "publish": DiesBeforeItPublishes,
+    "commit": DiesBeforeItCommits,
+    "end": DiesAfterItHasPublished,
+}
+
+
+def load_until(warehouse: Warehouse, last_tick: int) -> int:
     """Load `TWO`; how many ticks that took, unless the process dies at the last one allowed."""
     ticks = 0
 
@@ -66,13 +111,12 @@ def load_until(file: Path, last_tick: int) -> int:
         nonlocal ticks
         ticks += 1
         if ticks == last_tick:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     def watch(connection: Any, _record: object) -> None:
         # SQLite counts its own steps: the process dies in the middle of a statement, at the same place each time.
-        connection.set_progress_handler(tick, 100)
+        connection.set_progress_handler(tick, 1000)
 
-    warehouse = open_at(file)
     engine: Any = warehouse._target._engine
     event.listen(engine, "connect", watch)
     engine.dispose()
@@ -80,31 +124,45 @@ def load_until(file: Path, last_tick: int) -> int:
     return ticks
 
 
-def load_for_ever(file: Path) -> None:
-    warehouse = open_at(file)
-    sys.stdout.write(f"{os.getpid()}\n")
-    sys.stdout.flush()
+def load_for_ever(warehouse: Warehouse) -> None:
+    tell(os.getpid())
     while True:
         load(warehouse, TWO)
         load(warehouse, ONE)
 
 
-def main(file: Path) -> None:
-    sys.stdout.write("0\n")
+def answer(request: str, warehouse: Warehouse) -> int:
+    match request.split():
+        case ["go", "on"]:
+            load_for_ever(warehouse)
+        case ["die", "at", place]:
+            load(watched_by(warehouse, DEATHS[place]), TWO)
+        case ["load", "until", tick]:
+            return load_until(warehouse, int(tick))
+        case ["load"]:
+            load(warehouse, TWO)
+    return 0
+
+
+def tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
     sys.stdout.flush()
+
+
+def main(url: str, schema: str) -> None:
+    # Imported here already, so that no loader has to.
+    assert sqlite
+    assert postgres
+    tell(0)
     for request in sys.stdin:
         loader = os.fork()
         if loader == 0:
-            if request.startswith("go on"):
-                load_for_ever(file)
-            sys.stdout.write(f"{load_until(file, int(request.split()[1]))}\n")
-            sys.stdout.flush()
+            tell(answer(request, open_warehouse(url, schema or None)))
             os._exit(0)
         _, status = os.waitpid(loader, 0)
         if status:
-            sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-            sys.stdout.flush()
+            tell(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*sys.argv[1:])

@@ -1,140 +1,161 @@
+"""Proof that rows arrive whole: whatever is lost or changed on the way is noticed, and nothing is published."""
+
+import itertools
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Table, text
+from sqlalchemy import Table
 
-from qt_pipeline.tabular import Contract
+from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadStatus, Totals, Verification, VerificationError, Warehouse
-from qt_pipeline.warehouse.sqlite import SqliteTarget
-from qt_pipeline_tests.warehouse.loading import execute, load, open_at, query, tables_in
+from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine, Postgres, Sqlite
+from qt_pipeline_tests.warehouse.loading import load
 
 OLD = b"Paid,Incurred,Count,Wide\n1.00,2.00,1,1\n"
 NEW = b"Paid,Incurred,Count,Wide\n" + b"".join(b"%d.10,%d.20,%d,%d\n" % (n, 2 * n, n, n) for n in range(1, 50))
 
-
-class LosesTheFirstRow(SqliteTarget):
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
-        super().append(table, contract, batch.slice(1))
-
-
-class WritesTheFirstRowTwice(SqliteTarget):
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
-        super().append(table, contract, batch)
-        super().append(table, contract, batch.slice(0, 1))
+DAMAGE = {
+    'DELETE FROM {} WHERE "_qt_row" = 8': "48 rows instead of 49",
+    'UPDATE {} SET "Paid" = "Paid" + 0.01 WHERE "_qt_row" = 8': "'Paid' adds up to 1229.91 instead of 1229.90",
+    'UPDATE {} SET "Paid" = "Incurred", "Incurred" = "Paid" WHERE "_qt_row" = 8': "'Paid' adds up to",
+    'UPDATE {} SET "Count" = "Count" + 1 WHERE "_qt_row" = 8': "'Count' adds up to 1226 instead of 1225",
+    'UPDATE {} SET "Paid" = NULL WHERE "_qt_row" = 8': "'Paid' adds up to",
+    'INSERT INTO {0} SELECT "Paid", "Incurred", "Count", "Wide", 0, 0 FROM {0} WHERE "_qt_row" = 8': "50 rows instead of",
+}
 
 
-class ChangesACent(SqliteTarget):
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
-        super().append(table, contract, batch)
-        with self.writing() as connection:
-            connection.execute(text(f'UPDATE "{table.name}" SET Paid = Paid + 0.01 WHERE _qt_row = 7'))
+def damaging(statement: str) -> type:
+    """A target that does this to each staging table once it is filled."""
+
+    class Damaging:
+        def stage(self: Any, stage: Table, batches: Iterable[Any], *, becomes_table: bool) -> int:
+            copied = super().stage(stage, batches, becomes_table=becomes_table)
+            with self.publishing(stage) as connection:
+                name = connection.dialect.identifier_preparer.format_table(stage)
+                connection.exec_driver_sql(statement.format(name))
+            return copied
+
+    return Damaging
 
 
-class SwapsTwoAmounts(SqliteTarget):
-    def append(self, table: Table, contract: Contract, batch: pa.RecordBatch) -> None:
-        super().append(table, contract, batch)
-        with self.writing() as connection:
-            swap = "SET Paid = Incurred, Incurred = Paid WHERE _qt_row = 7"
-            connection.execute(text(f'UPDATE "{table.name}" {swap}'))
-
-
-def assert_rolled_back(file: Path, warehouse: Warehouse, caught: pytest.ExceptionInfo[VerificationError]) -> None:
-    assert query(file, "SELECT Paid, Incurred FROM paid") == [(1, 2)]
+def assert_rolled_back(engine: Engine, warehouse: Warehouse, caught: pytest.ExceptionInfo[VerificationError]) -> None:
+    assert caught.value.dataset_id == "d-one"
+    assert [float(value) for value in engine.column("Paid")] == [1]
     failed, published = warehouse.loads()
     assert (published.status, failed.status) == (LoadStatus.PUBLISHED, LoadStatus.FAILED)
     assert failed.error == str(caught.value)
-    assert not any(name.startswith("_qt_stage") for name in tables_in(file))
+    assert engine.tables() == OWN_TABLES | {"paid"}
 
 
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        (LosesTheFirstRow, "48 rows instead of 49"),
-        (WritesTheFirstRowTwice, "50 rows instead of 49"),
-        (ChangesACent, "column 'Paid' adds up to 1229.91 instead of 1229.90"),
-        (SwapsTwoAmounts, "column 'Paid' adds up to"),
-    ],
-)
+@pytest.mark.parametrize("statement", DAMAGE)
+@pytest.mark.parametrize("mode", [WriteMode.REPLACE, WriteMode.UPSERT])
 def test_what_was_staged_otherwise_than_read_is_not_published(
-    file: Path, target: type[SqliteTarget], words: str
+    engine: Engine, warehouse: Warehouse, statement: str, mode: WriteMode
 ) -> None:
-    warehouse = open_at(file)
-    load(warehouse, OLD)
-    with pytest.raises(VerificationError, match=f"What was staged is not what the file holds: {words}") as caught:
-        load(open_at(file, target), NEW)
-    assert caught.value.dataset_id == "d-one"
-    assert_rolled_back(file, warehouse, caught)
+    how = {"mode": mode, "key": ("Wide",) if mode is WriteMode.UPSERT else ()}
+    load(warehouse, OLD, **how)
+    with pytest.raises(VerificationError, match=f"is not what the file holds: .*{DAMAGE[statement]}") as caught:
+        load(engine.open(damaging(statement)), NEW, **how)
+    assert_rolled_back(engine, warehouse, caught)
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        ("DELETE FROM paid WHERE _qt_row = new._qt_row", "48 rows instead of 49"),
-        ("INSERT INTO paid SELECT * FROM paid WHERE _qt_row = 8", "50 rows instead of 49"),
-        ("UPDATE paid SET Paid = Paid - 0.01 WHERE _qt_row = 8", "'Paid' adds up to 1229.89 instead of 1229.90"),
-        ("UPDATE paid SET Paid = Incurred, Incurred = Paid WHERE _qt_row = 8", "'Paid' adds up to"),
-        ("UPDATE paid SET Count = Count + 1 WHERE _qt_row = 8", "'Count' adds up to 1226 instead of 1225"),
-        ("UPDATE paid SET Paid = NULL WHERE _qt_row = 8", "'Paid' adds up to"),
-    ],
-)
+@pytest.mark.parametrize("mode", [WriteMode.REPLACE, WriteMode.APPEND])
+@pytest.mark.parametrize("statement", list(DAMAGE)[:2])
+def test_a_first_load_that_is_not_right_leaves_no_table(
+    engine: Engine, warehouse: Warehouse, statement: str, mode: WriteMode
+) -> None:
+    with pytest.raises(VerificationError, match=DAMAGE[statement]):
+        load(engine.open(damaging(statement)), NEW, mode=mode)
+    assert engine.tables() == OWN_TABLES
+    assert warehouse.contract("d-one") is None
+
+
+@pytest.mark.parametrize("statement", DAMAGE)
 def test_what_was_published_otherwise_than_read_is_rolled_back(
-    file: Path, warehouse: Warehouse, damage: str, words: str
+    engine: Engine, warehouse: Warehouse, statement: str
 ) -> None:
     load(warehouse, OLD)
-    execute(file, f"CREATE TRIGGER damage AFTER INSERT ON paid WHEN new._qt_row = 8 BEGIN {damage}; END")
-    with pytest.raises(VerificationError, match=f"What was published is not .*{words}") as caught:
+    engine.make_trigger("damage", statement.format(engine.table()))
+    with pytest.raises(VerificationError, match=f"What was published is not .*{DAMAGE[statement]}") as caught:
         load(warehouse, NEW)
-    assert_rolled_back(file, warehouse, caught)
+    assert_rolled_back(engine, warehouse, caught)
 
 
-def test_what_the_parser_counted_is_what_must_arrive(file: Path, warehouse: Warehouse) -> None:
-    load(warehouse, OLD)
-    with pytest.raises(VerificationError, match="49 rows instead of 50") as caught:
-        load(warehouse, NEW, rows=50)
-    assert caught.value.verification.expected.rows == 50
-    assert_rolled_back(file, warehouse, caught)
-
-
-def test_a_first_load_that_is_not_right_leaves_no_table(file: Path) -> None:
-    with pytest.raises(VerificationError):
-        load(open_at(file, LosesTheFirstRow), NEW)
-    assert tables_in(file) == {"_qt_loads", "_qt_columns"}
-
-
-SHAPES = st.sampled_from([(18, 0), (15, 0), (15, 2), (15, 14), (38, 1), (38, 2), (38, 37)])
-
-
-@settings(max_examples=25, deadline=None)
-@given(SHAPES.flatmap(lambda s: st.tuples(st.just(s[1]), st.lists(st.integers(1 - 10 ** s[0], 10 ** s[0] - 1)))))
-def test_the_sums_that_database_and_file_agree_on_are_exact(
-    tmp_path_factory: pytest.TempPathFactory, case: tuple[int, list[int]]
+@pytest.mark.parametrize("missed", [1, -1])
+def test_a_database_that_says_it_took_another_number_of_rows_is_not_believed(
+    engine: Engine, warehouse: Warehouse, missed: int
 ) -> None:
+    class Miscounting:
+        def stage(self, *args: Any, **options: Any) -> int:
+            return super().stage(*args, **options) - missed
+
+    load(warehouse, OLD)
+    with pytest.raises(VerificationError, match=f"What was copied is not .*{49 - missed} rows instead of 49") as caught:
+        load(engine.open(Miscounting), NEW)
+    assert caught.value.verification.expected.rows == 49
+    assert_rolled_back(engine, warehouse, caught)
+
+
+SKIPS = "CREATE TRIGGER skips BEFORE INSERT ON paid WHEN new._qt_row = 8 BEGIN SELECT RAISE(IGNORE); END"
+
+
+def test_a_row_that_sqlite_skips_is_noticed_where_older_rows_stay(sqlite: Sqlite) -> None:
+    warehouse = sqlite.open()
+    load(warehouse, OLD, mode=WriteMode.APPEND)
+    sqlite.execute(SKIPS)
+    with pytest.raises(VerificationError, match="48 rows instead of 49") as caught:
+        load(warehouse, NEW, mode=WriteMode.APPEND)
+    assert_rolled_back(sqlite, warehouse, caught)
+
+
+def test_a_row_that_postgresql_skips_is_noticed_where_older_rows_stay(postgres: Postgres) -> None:
+    warehouse = postgres.open()
+    load(warehouse, OLD, mode=WriteMode.APPEND)
+    function = postgres.table("skip")
+    postgres.execute(
+        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        f"CREATE TRIGGER skips BEFORE INSERT ON {postgres.table()} FOR EACH ROW WHEN (NEW._qt_row = 8) "
+        f"EXECUTE FUNCTION {function}()",
+    )
+    with pytest.raises(VerificationError, match="48 rows instead of 49") as caught:
+        load(warehouse, NEW, mode=WriteMode.APPEND)
+    assert_rolled_back(postgres, warehouse, caught)
+
+
+SHAPES = st.sampled_from([(18, 0), (15, 0), (15, 2), (15, 14), (15, 15), (16, 2), (38, 1), (38, 2), (38, 37)])
+_turns = itertools.count()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SHAPES.flatmap(lambda s: st.tuples(st.just(s[1]), st.lists(st.integers(1 - 10 ** s[0], 10 ** s[0] - 1)))))
+def test_the_sums_that_database_and_file_agree_on_are_exact(warehouse: Warehouse, case: tuple[int, list[int]]) -> None:
     scale, units = case
     numbers = [0, *units]
     lines = [f"{'-' * (unit < 0)}{abs(unit) // 10**scale}.{abs(unit) % 10**scale:0{max(1, scale)}}" for unit in numbers]
     texts = lines if scale else [str(unit) for unit in numbers]
-    warehouse = open_at(tmp_path_factory.mktemp("sums") / "warehouse.db")
-    published = load(warehouse, "\n".join(["Paid", *texts, ""]).encode())
+    name = f"t{next(_turns)}"
+    published = load(warehouse, "\n".join(["Paid", *texts, ""]).encode(), dataset_id=name, name=name)
     assert Fraction(published.totals.sums["Paid"]) == Fraction(sum(numbers), 10**scale)
     assert published.totals.rows == len(numbers)
 
 
-def test_sums_beyond_64_bits_and_of_many_cents_agree(file: Path, warehouse: Warehouse) -> None:
-    wide = b"9" * 36 + b".99"
+def test_sums_beyond_64_bits_and_of_many_cents_agree(engine: Engine, warehouse: Warehouse) -> None:
+    wide = b"9" * 33 + b".99"
     row = b"9223372036854775807,9999999999999.99,0.00000000000001," + wide + b"\n"
-    published = load(warehouse, b"Count,Paid,Tiny,Wide\n" + row * 30_000)
-    assert published.totals.sums == {
-        "Count": Decimal(30_000) * (2**63 - 1),
-        "Paid": Decimal("299999999999999700.00"),
-        "Tiny": Decimal("0.00000000030000"),
-        "Wide": Decimal("29999999999999999999999999999999999999700.00"),
-    }
-    assert query(file, "SELECT count(*) FROM paid") == [(30_000,)]
+    for _ in range(2):
+        published = load(warehouse, b"Count,Paid,Tiny,Wide\n" + row * 30_000)
+        assert published.totals.sums == {
+            "Count": Decimal(30_000) * (2**63 - 1),
+            "Paid": Decimal("299999999999999700.00"),
+            "Tiny": Decimal("0.00000000030000"),
+            "Wide": Decimal("29999999999999999999999999999999999700.00"),
+        }
+    assert engine.query(f"SELECT count(*) FROM {engine.table()}") == [(30_000,)]
 
 
 def test_a_difference_among_very_few_rows_is_told_without_a_sum_that_would_show_a_row() -> None:

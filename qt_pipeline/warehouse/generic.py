@@ -1,0 +1,250 @@
+"""Any other database that SQLAlchemy has a dialect for, by plain inserts: slow, and with fewer promises.
+
+Here: what differs from the engines with a file of their own. Rows go in by `pandas.to_sql`, some thousand at a
+time; locks hold on this machine only; a column is never changed.
+Not here: the order of a publish (see load).
+"""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from decimal import Context, Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from sqlalchemy import (
+    URL,
+    Connection,
+    DateTime,
+    Engine,
+    Numeric,
+    Table,
+    Unicode,
+    UnicodeText,
+    create_engine,
+    func,
+    inspect,
+    select,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects import mysql, oracle
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
+from sqlalchemy.schema import CreateSchema
+from sqlalchemy.types import TypeEngine
+
+from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
+from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
+from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.verify import Totals
+
+_WAIT_SECONDS = 120
+_ROWS_AT_ONCE = 1000
+_SUMS_AT_ONCE = 200
+_OPEN_LENGTH = 50
+_EXACT = Context(prec=100)
+# Where the plain name means less than microseconds.
+_MOMENT = (
+    DateTime()
+    .with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    .with_variant(cast("Any", oracle.TIMESTAMP)(), "oracle")
+)
+_SLOW = (
+    "Rows go into this database by plain inserts: expect minutes where PostgreSQL, SQL Server and SQLite take seconds. "
+    "Loads of one table wait for each other on one machine only: let a single machine load it. On a database that "
+    "commits when a table is made or changed (MySQL, Oracle), a load that fails there can leave the change behind."
+)
+
+_STAYING = (ProgrammingError, IntegrityError, DataError)
+
+_log = logging.getLogger(__name__)
+
+
+class GenericTarget:
+    """A database of any dialect. The schema, if one is named, and the ledger are made when they are missing.
+
+    It must keep decimals of 38 digits exactly, or adds them up otherwise than the file and refuses the load.
+
+    Raises:
+        ConfigurationError: no dialect or driver for this URL is installed.
+        TargetUnavailableError: the database cannot be reached.
+        TargetRefusedError: the database does not do what is needed.
+    """
+
+    max_columns = 1000
+    has_schemas = True
+    names_unicode = False
+    stage_prefixes: Sequence[str] = ()
+    stage_becomes_table = False
+    warnings: Sequence[str] = (_SLOW,)
+
+    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
+        self.schema = schema
+        self.staging_schema = staging_schema
+        self._address = url.set(query={}).render_as_string(hide_password=True)
+        try:
+            # Parameters stay out of error messages: they hold rows.
+            engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        except (NoSuchModuleError, ImportError) as error:
+            raise ConfigurationError(
+                f"No driver for {url.drivername}:// is installed ({error}).",
+                todo="Install its SQLAlchemy dialect, or set QT_WAREHOUSE_URL to postgresql://, mssql:// or sqlite:///.",
+            ) from None
+        self.max_name_bytes = engine.dialect.max_identifier_length
+        self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
+        _log.warning("%s", _SLOW)
+        if not prepare:
+            return
+        with self.exclusive("the ledger"), self.writing() as connection:
+            for name in sorted(filter(None, {schema, staging_schema})):
+                if not inspect(connection).has_schema(name):
+                    connection.execute(CreateSchema(name))
+            metadata.create_all(connection)
+
+    def exists(self) -> bool:
+        """See Target."""
+        return True
+
+    def has_ledger(self) -> bool:
+        """See Target."""
+        with self.reading() as connection:
+            return inspect(connection).has_table(columns.name, schema=self.schema)
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """See Target."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise self._refusal(error) from None
+
+    writing = reading
+
+    @contextmanager
+    def publishing(self, stage: Table) -> Generator[Connection]:  # noqa: ARG002  # see Target
+        """See Target."""
+        with self.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self, table: str) -> Generator[None]:
+        """See Target. A lock of the operating system, which ends with its process and is known on this machine."""
+        folder = Path(tempfile.gettempdir()) / "qt_pipeline.locks"
+        folder.mkdir(exist_ok=True)
+        name = hashlib.sha256(f"{self._address}/{table}".casefold().encode()).hexdigest()[:32]
+        try:
+            with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS):
+                yield
+        except Timeout:
+            raise TableBusyError(
+                f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
+                todo="Wait for it to end; it will be tried again.",
+            ) from None
+
+    def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
+        """See Target."""
+        match type_.kind:
+            case Kind.DECIMAL:
+                return Numeric(type_.precision, type_.scale)
+            case Kind.TIMESTAMP:
+                return _MOMENT
+            case Kind.OPEN:
+                return Unicode(_OPEN_LENGTH)
+            case Kind.TEXT:
+                return Unicode(type_.length) if 0 < type_.length <= LONGEST_BOUND else UnicodeText()
+            case _:
+                return plain_type(type_.kind)
+
+    def create_table(self, connection: Connection, table: Table) -> None:
+        """See Target."""
+        table.create(connection)
+
+    def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:  # noqa: ARG002  # see Target
+        """See Target."""
+        copied = 0
+        with self.writing() as connection:
+            stage.create(connection)
+            for batch in batches:
+                # Half typed.
+                to_sql: Any = _frame(batch, [c.name for c in stage.c]).to_sql  # pyright: ignore[reportUnknownMemberType]
+                to_sql(
+                    stage.name,
+                    connection,
+                    schema=stage.schema or self.schema,
+                    if_exists="append",
+                    index=False,
+                    chunksize=_ROWS_AT_ONCE,
+                    # Its own insert would leave the quoting of names to chance.
+                    method=partial(_insert, stage),
+                )
+                copied += len(batch)
+        return copied
+
+    def drop_stage(self, stage: Table) -> None:
+        """See Target."""
+        with self.writing() as connection:
+            stage.drop(connection, checkfirst=True)
+
+    def rename(self, connection: Connection, stage: Table, table: Table) -> None:
+        """See Target. Never asked for."""
+        raise NotImplementedError
+
+    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+        """See Target. Each dialect has its own words for it."""
+        wanted = ", ".join(
+            f"{change.column!r} to {table.c[change.column].type.compile(dialect=connection.dialect)}"
+            for change in changes
+        )
+        raise TargetRefusedError(
+            f"The table {table.name!r} has columns that are too narrow for this file.",
+            todo=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
+        )
+
+    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+        """See Target."""
+        rows, sums = 0, dict[str, Decimal]()
+        for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
+            some = summed[start : start + _SUMS_AT_ONCE]
+            # An average database adds up whole numbers in 64 bits.
+            parts = [func.sum(sql_cast(table.c[c.name], Numeric(MAX_DIGITS, c.type.scale))) for c in some]
+            rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
+            for c, sum_ in zip(some, found, strict=True):
+                # Binary floats, where a database has nothing else, are the nearest to a number of that scale.
+                sums[c.name] = _EXACT.quantize(Decimal(sum_ or 0), Decimal(1).scaleb(-c.type.scale))
+        return Totals(rows=rows, sums=sums)
+
+    def tidy(self, table: Table) -> None:
+        """See Target. What a database does for its space differs too much."""
+
+    def _refusal(self, error: DBAPIError) -> PipelineError:
+        # The words of an unknown driver may repeat a row; before the first statement there is none.
+        words = " ".join(str(error.orig).split()) if error.statement is None else type(error.orig).__name__
+        stays = isinstance(error, _STAYING) and not error.connection_invalidated
+        kind = TargetRefusedError if stays else TargetUnavailableError
+        return kind(
+            f"The target {self._address} refuses: {words}.",
+            todo="Check that the server runs and that this login may create and write tables there.",
+        )
+
+
+def _frame(batch: Batch, names: Sequence[str]) -> pd.DataFrame:
+    rows = batch.rows
+    arrays = [*(rows.values(position) for position in range(len(rows.texts))), *batch.own]
+    # As objects: pandas would make floats of whole numbers beside a blank.
+    values = {name: cast("list[object]", array.to_pylist()) for name, array in zip(names, arrays, strict=True)}
+    return pd.DataFrame(values, dtype=object)
+
+
+def _insert(
+    stage: Table, _table: object, connection: Connection, keys: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> int:
+    found = [dict(zip(keys, row, strict=True)) for row in rows]
+    connection.execute(stage.insert(), found)
+    return len(found)

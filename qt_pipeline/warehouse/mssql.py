@@ -1,0 +1,357 @@
+"""SQL Server and Azure SQL as a target.
+
+Here: what differs from other engines. Rows go in by bulk copy, typed as Arrow has them, and lie in the order of the
+loads and lines they came with: without such an index, row versioning would keep the pages of deleted rows.
+Not here: the order of a publish (see load), how the server is reached (see mssql_connect), the ways in
+(see mssql_fill), what its refusals mean (see mssql_faults).
+"""
+
+import hashlib
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from decimal import Context, Decimal
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    DECIMAL,
+    NVARCHAR,
+    URL,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Index,
+    Numeric,
+    String,
+    Table,
+    cast,
+    func,
+    inspect,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.mssql import DATETIME2
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema, DropTable
+from sqlalchemy.types import TypeEngine
+
+from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
+from qt_pipeline.warehouse import mssql_fill
+from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
+from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.mssql_connect import engine_at
+from qt_pipeline.warehouse.mssql_faults import Fault, fault_of
+from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.verify import Totals
+
+_WAIT_SECONDS = 120
+_OPEN_LENGTH = 50
+_ROW_INDEX = "_qt_rows"
+_SUMS_AT_ONCE = 500
+_DIGITS = 38
+# A sum has 38 digits: those that a column of fewer leaves are room for ten thousand million rows.
+_SURELY_SUMMED = 28
+_HALF = _DIGITS // 2
+_EXACT = Context(prec=100)
+_BUSY = -1
+# In a batch of its own, NOCOUNT ends with it.
+_TAKE_LOCK = text(
+    "SET NOCOUNT ON; DECLARE @taken INT; "
+    "EXEC @taken = sp_getapplock @Resource = :name, @LockMode = 'Exclusive', @LockOwner = 'Session', "
+    "@LockTimeout = :milliseconds; SELECT @taken"
+)
+_RENAME = text("EXEC sp_rename :old, :new, 'OBJECT'")
+_HAS_VERSIONING = text("SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()")
+_COLLATIONS = text("SELECT name, collation_name FROM sys.columns WHERE object_id = OBJECT_ID(:name)")
+_READERS_WAIT = (
+    "Readers of a table wait while it is published: this database has no row versioning. To let them read the old rows "
+    "meanwhile, run ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE once."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class MssqlTarget:
+    """A SQL Server or Azure SQL database. The schemas, if they are named, and the ledger are made when missing.
+
+    `mssql+mssqlpython://` (or `mssql://`) takes Microsoft's own driver and its bulk copy; `mssql+pyodbc://` inserts by
+    ODBC, slower, for where the bulk copy cannot be used. Both encrypt unless the URL says `Encrypt=no`.
+
+    Entra authentication is named in the URL: `?authentication=ActiveDirectoryMSI` (the user, if any, is the client id
+    of a user-assigned identity), `ActiveDirectoryServicePrincipal` (user and password are client id and secret),
+    `ActiveDirectoryDefault`, `ActiveDirectoryDeviceCode`, `ActiveDirectoryInteractive`. The bulk copy opens a
+    connection of its own and asks azure-identity for a new token. It takes neither `ActiveDirectoryPassword` nor
+    `ActiveDirectoryIntegrated`; those need `mssql+pyodbc://`.
+
+    Raises:
+        ConfigurationError: the URL names a driver or a way to log in that cannot be used.
+        TargetUnavailableError: the database cannot be reached.
+        TargetRefusedError: the database does not let this login in, or not do what is needed.
+    """
+
+    max_name_bytes = 128
+    max_columns = 1024
+    has_schemas = True
+    names_unicode = True
+    stage_prefixes: Sequence[str] = ()
+    stage_becomes_table = True
+
+    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
+        self.schema = _checked(schema)
+        self.staging_schema = _checked(staging_schema)
+        # Its query may hold a whole connection string.
+        self._address = url.set(query={}).render_as_string(hide_password=True)
+        engine = engine_at(url, wait_seconds=_WAIT_SECONDS)
+        self._by_bulk_copy = engine.driver == "mssqlpython"
+        self._engine = engine.execution_options(schema_translate_map={None: self.schema})
+        if not self._by_bulk_copy:
+            _log.warning("Rows go to %s by inserts, slower than the bulk copy of mssql+mssqlpython://.", self._address)
+        if prepare:
+            self._prepare()
+            for warning in self.warnings:
+                _log.warning("%s", warning)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """See Target."""
+        return self._warnings
+
+    @cached_property
+    def _warnings(self) -> Sequence[str]:
+        with self.reading() as connection:
+            return (_READERS_WAIT,) if connection.scalar(_HAS_VERSIONING) == 0 else ()
+
+    def exists(self) -> bool:
+        """See Target."""
+        return True
+
+    def has_ledger(self) -> bool:
+        """See Target."""
+        with self.reading() as connection:
+            return inspect(connection).has_table(columns.name, schema=self.schema)
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """See Target."""
+        with self._explained(), self._engine.begin() as connection:
+            yield connection
+
+    writing = reading
+
+    @contextmanager
+    def publishing(self, stage: Table) -> Generator[Connection]:  # noqa: ARG002  # see Target
+        """See Target."""
+        with self.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self, table: str) -> Generator[None]:
+        """See Target. A lock of the server's, which ends with its connection."""
+        with self._explained(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            self._take_lock(connection, table)
+            try:
+                yield
+            finally:
+                # Closed for good: that gives the lock back, whatever state the connection is in.
+                connection.invalidate()
+
+    def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
+        """See Target."""
+        match type_.kind:
+            case Kind.DECIMAL:
+                return DECIMAL(type_.precision, type_.scale)
+            case Kind.TIMESTAMP:
+                return DATETIME2(6)
+            case Kind.OPEN:
+                return NVARCHAR(_OPEN_LENGTH)
+            case Kind.TEXT:
+                return NVARCHAR(type_.length if 0 < type_.length <= LONGEST_BOUND else None)
+            case _:
+                return plain_type(type_.kind)
+
+    def create_table(self, connection: Connection, table: Table) -> None:
+        """See Target."""
+        _refuse_temporary(table)
+        _order(table)
+        table.create(connection)
+
+    def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:
+        """See Target."""
+        if becomes_table:
+            _order(stage)
+        with self.writing() as connection:
+            stage.create(connection)
+        if not self._by_bulk_copy:
+            with self.writing() as connection:
+                return mssql_fill.insert(connection, stage, batches)
+        # The bulk copy has a connection of its own, which sees what is committed.
+        with self._explained(), self._engine.connect() as connection:
+            return mssql_fill.bulk_copy(connection, stage, batches)
+
+    def drop_stage(self, stage: Table) -> None:
+        """See Target."""
+        with self.writing() as connection:
+            connection.execute(DropTable(stage, if_exists=True))
+
+    def rename(self, connection: Connection, stage: Table, table: Table) -> None:
+        """See Target."""
+        _refuse_temporary(table)
+        # The old name is read as SQL reads one, the new name as it stands.
+        old = connection.dialect.identifier_preparer.format_table(stage)
+        connection.execute(_RENAME, {"old": old, "new": str(table.name)})
+
+    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+        """See Target."""
+        preparer = connection.dialect.identifier_preparer
+        name = preparer.format_table(table)
+        collations = {row[0]: row[1] for row in connection.execute(_COLLATIONS, {"name": name})}
+        for change in changes:
+            type_ = table.c[change.column].type
+            # Without it, a column of another collation would get the database's own.
+            collation = collations.get(change.column) if isinstance(type_, String) else None
+            words = [preparer.quote(change.column), type_.compile(dialect=connection.dialect)]
+            words += ["COLLATE", collation] if collation else []
+            connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN {' '.join(words)} NULL")
+
+    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+        """See Target."""
+        rows, sums = 0, dict[str, Decimal]()
+        for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
+            some = summed[start : start + _SUMS_AT_ONCE]
+            parts = [(c.name, part, zeros) for c in some for part, zeros in _parts(table.c[c.name], c.type)]
+            asked: list[ColumnElement[Any]] = [literal_column("COUNT_BIG(*)", BigInteger())]
+            asked += [func.sum(part) for _, part, _ in parts]
+            rows, *found = connection.execute(select(*asked).select_from(table)).one()
+            for (name, _, zeros), sum_ in zip(parts, found, strict=True):
+                part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
+                sums[name] = _EXACT.add(sums.get(name, Decimal(0)), part)
+        return Totals(rows=rows, sums=sums)
+
+    def tidy(self, table: Table) -> None:
+        """See Target. Readers go on meanwhile. The server's own cleaning comes too late: some pages every few seconds.
+
+        Nothing is done for statistics, which renew themselves when a query needs them.
+        """
+        if LOAD_COLUMN not in table.c:
+            return
+        try:
+            with self._explained(), self._engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                name = connection.dialect.identifier_preparer.format_table(table)
+                connection.exec_driver_sql(f"ALTER INDEX {_ROW_INDEX} ON {name} REORGANIZE")
+        except PipelineError as error:
+            # A login without the right to change the table may well load it.
+            _log.info("The table %s is published; its deleted pages are left to the server: %s", table.name, error)
+
+    def _prepare(self) -> None:
+        if self._is_prepared():
+            # A login that may only load finds them made.
+            return
+        # Two processes that make the same tables at once would refuse each other.
+        with self.exclusive("the ledger"), self.writing() as connection:
+            for name in sorted(filter(None, {self.schema, self.staging_schema})):
+                if not _has_schema(connection, name):
+                    connection.execute(CreateSchema(name))
+            metadata.create_all(connection)
+
+    def _is_prepared(self) -> bool:
+        with self.reading() as connection:
+            inspector = inspect(connection)
+            made = all(inspector.has_table(name, schema=self.schema) for name in metadata.tables)
+            return made and _has_schema(connection, self.staging_schema)
+
+    def _take_lock(self, connection: Connection, name: str) -> None:
+        whole = hashlib.sha256(f"{self.schema or ''}/{name}".casefold().encode()).hexdigest()
+        asked = {"name": f"qt_pipeline/{whole}", "milliseconds": _WAIT_SECONDS * 1000}
+        taken = connection.scalar(_TAKE_LOCK, asked)
+        if taken == _BUSY:
+            raise TableBusyError(
+                f"Another process has been loading the table {name!r} for over {_WAIT_SECONDS} seconds.",
+                todo="Wait for it to end; it will be tried again.",
+            )
+        if taken is None or taken < 0:
+            raise TargetUnavailableError(f"The lock of the table {name!r} was not given (sp_getapplock: {taken}).")
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            of_connection = error.statement is None
+            fault = fault_of(error.orig, of_connection=of_connection)
+            raise self._refusal(fault, broken=error.connection_invalidated) from None
+        except Exception as error:
+            # The driver's own, from where SQLAlchemy does not look.
+            if not _is_the_drivers(error):
+                raise
+            raise self._refusal(fault_of(error)) from None
+
+    def _refusal(self, fault: Fault, *, broken: bool = False) -> PipelineError:
+        kind = TargetUnavailableError if fault.passing or broken else TargetRefusedError
+        return kind(
+            f"The target {self._address} refuses: {fault.words}.",
+            todo="Check that the server runs and that this login may create and write tables there.",
+        )
+
+
+def _checked(schema: str | None) -> str | None:
+    if schema and set(schema) & set(".[]"):
+        # SQLAlchemy takes what stands before a dot for a database, and has brackets for itself.
+        raise ConfigurationError(
+            f"The schema {schema!r} has a dot or a bracket in its name.",
+            todo="Set QT_WAREHOUSE_SCHEMA and QT_STAGING_SCHEMA to schemas without them.",
+        )
+    return schema
+
+
+def _has_schema(connection: Connection, name: str | None) -> bool:
+    # The server compares: its names may differ in case.
+    return name is None or connection.scalar(select(func.schema_id(name))) is not None
+
+
+def _order(table: Table) -> None:
+    """Let rows lie in the order in which they come; without lineage columns there is none to name."""
+    if LOAD_COLUMN in table.c:
+        Index(_ROW_INDEX, table.c[LOAD_COLUMN], table.c[ROW_COLUMN], unique=True, mssql_clustered=True)
+
+
+def _refuse_temporary(table: Table) -> None:
+    if table.name.startswith("#"):
+        raise TargetRefusedError(
+            f"SQL Server takes {table.name!r} for a table of one connection, which nobody else would see.",
+            todo="Give the dataset another table name in the catalog.",
+        )
+
+
+def _parts(column: ColumnElement[Any], type_: ColumnType) -> list[tuple[ColumnElement[Any], int]]:
+    """What is to be added up for a column, and how many zeros each part's sum has lost.
+
+    A sum of decimals has the column's scale and 38 digits. The widest numbers leave it no room, so that those are cut
+    in two, each half of 19 digits.
+    """
+    scale = type_.scale
+    if type_.kind is Kind.INTEGER or type_.precision <= _SURELY_SUMMED:
+        return [(cast(column, Numeric(_DIGITS, scale)), 0)]
+    place = scale - _HALF
+    high: ColumnElement[Any] = func.round(column, literal_column(str(place)), literal_column("1"))
+    low = column.op("-")(high)
+    whole = cast(high, Numeric(_DIGITS, max(place, 0)))
+    if place < 0:
+        # The digits cut off are zeros: the quotient is whole. SQLAlchemy's own division would turn it into a float.
+        whole = whole.op("/")(literal_column(f"1{'0' * -place}"))
+    return [(whole, max(-place, 0)), (low, 0)]
+
+
+def _is_the_drivers(error: BaseException) -> bool:
+    """Whether an error comes from the bulk copy, whose core raises Python's own types too."""
+    module = type(error).__module__
+    if module.startswith(("mssql_python", "mssql_py_core", "pyodbc")):
+        return True
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and "mssql_python" in traceback.tb_frame.f_code.co_filename

@@ -1,0 +1,128 @@
+"""What SQL Server says when it refuses: which number, whether a repeat may help, which words may be told.
+
+Here: the messages that matter, as `sys.messages` has them in English. Microsoft's own driver gives no numbers
+(microsoft/mssql-python, issue 581), so that a message is known by its words there and by its number elsewhere.
+Not here: what is done about it (see mssql).
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help."""
+
+    number: int | None
+    words: str
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    number: int
+    phrase: str
+    passing: bool = False
+    told: bool = True
+
+
+_PASSING = (
+    (1205, "was deadlocked on"),
+    (1222, "Lock request time out period exceeded"),
+    (9002, "The transaction log for database"),
+    (10928, "limit for the database is"),
+    (10929, "is currently too busy to support requests"),
+    (40197, "The service has encountered an error processing your request"),
+    (40143, "The service has encountered an error processing your request"),
+    (40501, "The service is currently busy"),
+    (40613, "is not currently available"),
+    (49918, "Not enough resources to process"),
+    (49919, "Too many create or update operations in progress"),
+    (49920, "Too many operations in progress for subscription"),
+)
+# Numbers of a connection that ended, from the network beneath.
+_BROKEN = (64, 121, 233, 596, 10053, 10054, 10060)
+_STAYING = (
+    (102, "Incorrect syntax near"),
+    (207, "Invalid column name"),
+    (208, "Invalid object name"),
+    (229, "permission was denied on the"),
+    (262, "permission denied in database"),
+    (511, "which is greater than the allowable maximum row size"),
+    (916, "is not able to access the database"),
+    (1088, "Cannot find the object"),
+    (1105, "Could not allocate space"),
+    (1701, "failed because the minimum row size would be"),
+    (2705, "Column names in each table must be unique"),
+    (2714, "There is already an object named"),
+    (2760, "The specified schema name"),
+    (2812, "Could not find stored procedure"),
+    (3701, "Cannot drop the"),
+    # Also what a failover says for a moment; a wrong name or a missing right is by far the more frequent.
+    (4060, "Cannot open database"),
+    (4922, "because one or more objects access this column"),
+    (5074, "is dependent on"),
+    (8115, "Arithmetic overflow error converting"),
+    (15151, "because it does not exist or you do not have permission"),
+    (15247, "User does not have permission to perform this action"),
+    (18456, "Login failed for user"),
+    (40544, "has reached its size quota"),
+)
+_SHOWING_ROWS = (
+    (245, "Conversion failed when converting"),
+    (515, "Cannot insert the value NULL into column"),
+    (2601, "Cannot insert duplicate key row"),
+    (2627, "Violation of"),
+    (2628, "would be truncated in table"),
+    (4815, "Received an invalid column length from the bcp client"),
+    (8114, "Error converting data type"),
+)
+_MESSAGES = (
+    # First, so that their words are never told.
+    *(_Message(number, phrase, told=False) for number, phrase in _SHOWING_ROWS),
+    *(_Message(number, phrase, passing=True) for number, phrase in _PASSING),
+    *(_Message(number, phrase) for number, phrase in _STAYING),
+)
+# pyodbc: `… (1205) (SQLExecDirectW)`; the bulk copy: `Sql Error: 1205: Class …`.
+_NUMBER = re.compile(r"\((\d+)\) \(SQL|Sql Error: (\d+):")
+# Where the server's own words begin: after the names of driver and server, or after those of a class of errors.
+_BEGINNING = re.compile(
+    r"\[Microsoft\]|\[ODBC [^\]]*\]|\[SQL Server\]|DDBC Error: |Sql Error: \d+: Class \d+: State \d+: "
+)
+_END = re.compile(r" \(\d+\) \(SQL\w+\).*$| on \S+ in (?:\S+ )?at line \d+.*$")
+# What both drivers call their errors when a connection cannot be made or breaks, by SQLSTATE or by its name.
+_CONNECTION = re.compile(
+    r"\b08[0-9S]\d\d\b|HYT0[01]|Client unable to establish connection|Communication link failure|"
+    r"Connection (?:not open|failure during transaction)|[Tt]imeout expired|IO error|Connection closed|"
+    r"Timeout Error|Connection is broken|Failed to connect|Entra ID access token|Azure AD token|"
+    r"ServicePrincipal authentication failed"
+)
+
+
+def fault_of(error: BaseException | None, *, of_connection: bool = False) -> Fault:
+    """What the server, or a driver on its way to it, has said.
+
+    `of_connection` says that no statement had been sent yet, so that any words may be told.
+    """
+    text = " ".join(str(error).split())
+    # 0 is the driver's own.
+    numbers = [number for one, other in _NUMBER.findall(text) if (number := int(one or other))]
+    known = next((m for m in _MESSAGES if m.number in numbers), None)
+    known = known or next((m for m in _MESSAGES if m.phrase in text), None)
+    number = known.number if known else next(iter(numbers), None)
+    broken = bool(_CONNECTION.search(text)) or number in _BROKEN
+    parts = [_END.sub("", part).strip(" ;.") for part in _BEGINNING.split(text)]
+    if known is not None and known.told:
+        words = next((part for part in parts if known.phrase in part), "")
+    elif known is None and of_connection:
+        words = parts[-1]
+    else:
+        words = ""
+    numbered = f"error {number}" if number else f"an error of the kind {_kind(error)}"
+    passing = known.passing if known else broken
+    return Fault(number, f"{words} ({numbered})" if words and number else words or numbered, passing)
+
+
+def _kind(error: BaseException | None) -> str:
+    # The driver's own name for a SQLSTATE: one of a fixed list.
+    return repr(getattr(error, "driver_error", type(error).__name__))

@@ -1,0 +1,205 @@
+"""A driver for SQL Server with no server behind it: it writes down what it is sent and answers what the test expects.
+
+For the statements as text alone. What they do is tested on a real server (see test_mssql_live).
+"""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Row = tuple[Any, ...]
+Answer = Sequence[Row] | Callable[[str, Row], Sequence[Row]]
+
+# What SQLAlchemy asks each server once, or before each use of a connection.
+_GREETINGS: tuple[tuple[str, list[Row]], ...] = (
+    ("select @@version", [("Microsoft SQL Azure (RTM) - 12.0.2000.8",)]),
+    ("SELECT schema_name()", [("dbo",)]),
+    ("SELECT name FROM sys.system_views", [("dm_exec_sessions",)]),
+    ("SELECT CASE transaction_isolation_level", [("READ COMMITTED",)]),
+    ("SELECT CAST('test", [("x",)]),
+    ("SELECT 1", [(1,)]),
+    ("SET TRANSACTION ISOLATION LEVEL", []),
+)
+_LANDED = datetime(2026, 1, 31, 10)  # noqa: DTZ001  # as it is stored
+_WIDTH = 118
+_LEDGER_COLUMNS = re.compile(r"SELECT TOP 1 (?:\S+\._qt_loads\.\w+(?:, | )){20,}FROM")
+
+
+class Error(Exception):
+    pass
+
+
+class Driver:
+    """What SQLAlchemy takes for the module of a driver. `answers` are tried in turn, by what a statement contains."""
+
+    apilevel, threadsafety, paramstyle, __version__ = "2.0", 1, "qmark", "1.16.0"
+    Error = DatabaseError = InterfaceError = OperationalError = ProgrammingError = IntegrityError = DataError = Error
+    NotSupportedError = InternalError = Error
+
+    def __init__(self, answers: Sequence[tuple[str, Answer]] = (), tables: Sequence[str] = ()) -> None:
+        self.lines: list[str] = []
+        self.tables = set(tables)
+        self.copied: pa.Table | None = None
+        self.comes_later: Exception | None = None
+        """What a statement says after its first result."""
+        self._answers = answers
+        self._connections = 0
+        self._speaking = 0
+
+    def pooling(self, *, enabled: bool) -> None:
+        assert not enabled
+
+    def connect(self, *_arguments: object, **_options: object) -> "_Connection":
+        self._connections += 1
+        return _Connection(self, self._connections)
+
+    @property
+    def text(self) -> str:
+        return "\n".join([*self.lines, ""])
+
+    def write(self, line: str, number: int) -> None:
+        if number != self._speaking:
+            self.lines += [*([""] if self.lines else []), f"-- connection {number}"]
+            self._speaking = number
+        self.lines.append(line)
+
+    def answer(self, statement: str, parameters: Row) -> tuple[Sequence[Row], bool]:
+        """The rows for a statement, and whether it is one to be written down."""
+        for beginning, rows in _GREETINGS:
+            if statement.lstrip().startswith(beginning):
+                return rows, False
+        if "FROM sys.objects" in statement:
+            return [(name,) for name in parameters if name in self.tables], True
+        for part, answer in self._answers:
+            if part in statement:
+                return (answer(statement, parameters) if callable(answer) else answer), True
+        if "COUNT_BIG" in statement:
+            return [(self.totals()[: 1 + statement.count("sum(")])], True
+        return [], True
+
+    def totals(self) -> Row:
+        if self.copied is None:
+            return (0, *[Decimal(0)] * 1000)
+        *columns, _, _ = self.copied.columns
+        numbers = [c for c in columns if pa.types.is_integer(c.type) or pa.types.is_decimal(c.type)]
+        return (self.copied.num_rows, *(Decimal(pc.sum(c).as_py() or 0) for c in numbers))
+
+
+class _Connection:
+    def __init__(self, driver: Driver, number: int) -> None:
+        self.driver = driver
+        self.autocommit = False
+        self._number = number
+        self._begun = False
+
+    def cursor(self) -> "_Cursor":
+        return _Cursor(self)
+
+    def write(self, statement: str, parameters: Row = ()) -> None:
+        self._begun = not self.autocommit
+        self.driver.write(_laid_out(statement), self._number)
+        if parameters:
+            shown = "-- with " + ", ".join(_shown(value) for value in parameters)
+            self.driver.lines += textwrap.wrap(shown, _WIDTH, subsequent_indent="--   ")
+
+    def commit(self) -> None:
+        self._end("COMMIT;")
+
+    def rollback(self) -> None:
+        self._end("ROLLBACK;")
+
+    def close(self) -> None:
+        self.driver.write("-- closed", self._number)
+
+    def _end(self, word: str) -> None:
+        if self._begun:
+            self.driver.write(word, self._number)
+        self._begun = False
+
+
+class _Cursor:
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._rows: Iterator[Row] = iter(())
+        self.description: list[tuple[Any, ...]] | None = None
+        self.rowcount = -1
+        self.arraysize = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def execute(self, statement: str, parameters: Row = ()) -> None:
+        rows, told = self._connection.driver.answer(statement, parameters)
+        if told:
+            self._connection.write(statement, tuple(parameters))
+        reads = re.match(r"\s*(SELECT|select)\b", statement) or "OUTPUT" in statement or "SELECT @" in statement
+        width = len(rows[0]) if rows else _width(statement)
+        self.description = [(f"c{n}", None, None, None, None, None, True) for n in range(width)] if reads else None
+        self._rows = iter(rows)
+        driver = self._connection.driver
+        copied = driver.copied.num_rows if driver.copied is not None else 0
+        self.rowcount = -1 if reads else copied if statement.startswith("INSERT INTO") else 1
+        made = re.match(r"\s*CREATE TABLE (?:\[[^\]]*\]\.)?\[?(\w+)", statement)
+        driver.tables |= {made[1]} if made else set()
+
+    def executemany(self, statement: str, parameters: Sequence[Row]) -> None:
+        for row in parameters:
+            self.execute(statement, row)
+
+    def bulkcopy_arrow(self, table: str, source: pa.RecordBatchReader, **options: object) -> dict[str, int]:
+        columns = ", ".join(str(field.type) for field in source.schema)
+        told = ", ".join(f"{name}={value}" for name, value in options.items())
+        copied = self._connection.driver.copied = source.read_all()
+        self._connection.driver.lines += [
+            f"-- bulk copy, on a connection of its own: {table} ({told})",
+            f"--   {columns}",
+        ]
+        return {"rows_copied": copied.num_rows}
+
+    def fetchone(self) -> Row | None:
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Row]:
+        return list(self._rows)
+
+    def fetchmany(self, size: int = 1) -> list[Row]:
+        return [row for _, row in zip(range(size), self._rows, strict=False)]
+
+    def nextset(self) -> bool:
+        if later := self._connection.driver.comes_later:
+            raise later
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def _width(statement: str) -> int:
+    listed = re.search(r"(?is)^\s*select\s+(?:distinct\s+|top \d+\s+)?(.*?)\sfrom\s", statement)
+    return listed[1].count(",") + 1 if listed else 1
+
+
+def _laid_out(statement: str) -> str:
+    if "FROM sys.objects" in statement:
+        return "-- SQLAlchemy asks which of these tables are there;"
+    if statement.lstrip().startswith("CREATE TABLE"):
+        lines = (line.rstrip().replace("\t", "    ") for line in statement.strip().splitlines())
+        return "\n".join(line for line in lines if line) + ";"
+    # Of the ledger's lines all columns are read, everywhere.
+    words = _LEDGER_COLUMNS.sub("SELECT TOP 1 <all columns> FROM", " ".join(statement.split())) + ";"
+    return textwrap.fill(words, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, datetime):
+        return repr(value)
+    return str(value) if value == _LANDED else "<now>"

@@ -1,0 +1,106 @@
+"""The statement that hangs behind a load: in the transaction that publishes, or right after it."""
+
+import pytest
+
+from qt_pipeline.errors import PermanentError
+from qt_pipeline.warehouse import (
+    AfterPublishError,
+    LoadRecord,
+    LoadStatus,
+    PublishedLoad,
+    TargetRefusedError,
+    Warehouse,
+)
+from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
+from qt_pipeline_tests.warehouse.loading import load, load_or_leave
+
+OLD = b"Name,Paid\nAnn,1.00\n"
+NEW = b"Name,Paid\nBob,2.00\nCleo,3.00\n"
+ODD = "100 % :a %s %(b)s %% ? ; --"
+
+
+@pytest.fixture
+def log(engine: Engine, warehouse: Warehouse) -> str:
+    """A table of somebody's own."""
+    assert warehouse.loads() == []
+    engine.execute(f"CREATE TABLE {engine.table('log')} (what VARCHAR(50), many INTEGER, UNIQUE (what))")
+    return engine.table("log")
+
+
+@pytest.mark.parametrize("in_transaction", [True, False], ids=["within", "after"])
+def test_the_statement_sees_the_new_rows_and_runs_as_it_is_written(
+    engine: Engine, warehouse: Warehouse, log: str, in_transaction: bool
+) -> None:
+    after = f"INSERT INTO {log} SELECT '{ODD}', count(*) FROM {engine.table()}"
+    load(warehouse, NEW, after_publish=after, after_publish_in_transaction=in_transaction)
+    assert engine.query(f"SELECT * FROM {log}") == [(ODD, 2)]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+@pytest.mark.parametrize("statement", ["INSERT INTO {} VALUES ('x', 1, 2, 3)", "nonsense", "SELECT * FROM nowhere"])
+def test_a_statement_within_the_transaction_undoes_the_publish_by_failing(
+    engine: Engine, warehouse: Warehouse, log: str, statement: str, first: bool
+) -> None:
+    if not first:
+        load(warehouse, OLD)
+    with pytest.raises(TargetRefusedError):
+        load(warehouse, b"Name,Paid,New\nBob,2.00,x\n", after_publish=statement.format(log))
+    assert engine.tables() == OWN_TABLES | {"log"} | (set() if first else {"paid"})
+    if not first:
+        assert engine.column("Name") == ["Ann"]
+        assert "New" not in engine.columns()
+    assert warehouse.loads()[0].status is LoadStatus.FAILED
+
+
+def test_what_a_statement_within_the_transaction_did_is_undone_with_it(
+    engine: Engine, warehouse: Warehouse, log: str
+) -> None:
+    after = f"INSERT INTO {log} VALUES ('x', 1)"
+    load(warehouse, OLD, after_publish=after)
+    with pytest.raises(TargetRefusedError):
+        load(warehouse, NEW, after_publish=after)
+    assert engine.query(f"SELECT * FROM {log}") == [("x", 1)]
+    assert engine.column("Name") == ["Ann"]
+
+
+def test_a_statement_that_fails_right_after_leaves_the_publish_and_the_file_is_loaded_again(
+    engine: Engine, warehouse: Warehouse, log: str
+) -> None:
+    after = {"after_publish": f"INSERT INTO {log} VALUES ('x', 1)", "after_publish_in_transaction": False}
+    engine.execute(str(after["after_publish"]))
+    load(warehouse, OLD)
+    with pytest.raises(AfterPublishError, match="The table is published; the statement after it failed") as caught:
+        load(warehouse, NEW, sha256="1" * 64, **after)
+    assert isinstance(caught.value, PermanentError)
+    assert caught.value.dataset_id == "d-one"
+    assert engine.column("Name") == ["Bob", "Cleo"]
+    assert engine.tables() == OWN_TABLES | {"paid", "log"}
+    noted = warehouse.loads()[0]
+    assert (noted.status, noted.error) == (LoadStatus.PUBLISHED, str(caught.value))
+    engine.execute(f"DELETE FROM {log}")
+    assert isinstance(load_or_leave(warehouse, NEW, sha256="1" * 64, **after), PublishedLoad)
+    assert engine.query(f"SELECT * FROM {log}") == [("x", 1)]
+    assert isinstance(load_or_leave(warehouse, NEW, sha256="1" * 64, **after), LoadRecord)
+
+
+def test_what_the_statement_meets_is_told_without_values_of_rows(
+    engine: Engine, warehouse: Warehouse, log: str
+) -> None:
+    after = f'INSERT INTO {log} SELECT "Name", 1 FROM {engine.table()}'
+    for in_transaction in (True, False):
+        with pytest.raises(PermanentError) as caught:
+            load(
+                warehouse,
+                b"Name,Paid\ncanary,1.00\ncanary,2.00\n",
+                after_publish=after,
+                after_publish_in_transaction=in_transaction,
+            )
+        told = f"{caught.value!r} {caught.value} {caught.value.__cause__} {warehouse.loads()[0].error}"
+        assert "canary" not in told
+
+
+def test_no_statement_runs_for_a_file_that_is_left(engine: Engine, warehouse: Warehouse, log: str) -> None:
+    after = f"INSERT INTO {log} VALUES ('x', 1)"
+    load(warehouse, OLD, after_publish=after)
+    assert isinstance(load_or_leave(warehouse, OLD, after_publish=after), LoadRecord)
+    assert engine.query(f"SELECT * FROM {log}") == [("x", 1)]

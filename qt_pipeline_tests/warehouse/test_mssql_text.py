@@ -1,0 +1,182 @@
+"""What SQL Server is sent, held as text: each statement of a load, in order, in `mssql/*.sql`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.dialects.mssql import BIT, DATETIME2
+from sqlalchemy.types import BIGINT, DATE, DECIMAL, NVARCHAR, TypeEngine
+
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse import LoadRecord, LoadStatus, TargetRefusedError, Warehouse, mssql_connect, warehouse
+from qt_pipeline.warehouse.mssql import MssqlTarget
+from qt_pipeline_tests.warehouse.loading import JOB, load
+from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
+
+EXPECTED = Path(__file__).with_name("mssql")
+FILE = b"Name,Paid,Seen,Day,Done,Blank\nAnn,1.50,2020-01-31 10:00:00.5,2020-01-31,true,\nBob,2.25,,,,\n"
+COLUMNS: Mapping[str, tuple[TypeEngine[Any], tuple[str, int, int, int, str]]] = {
+    "Name": (NVARCHAR(50), ("text", 0, 0, 50, "")),
+    "Paid": (DECIMAL(15, 2), ("decimal", 15, 2, 0, "")),
+    "Seen": (DATETIME2(6), ("timestamp", 0, 0, 0, "%Y-%m-%d %H:%M:%S.%1f")),
+    "Day": (DATE(), ("date", 0, 0, 0, "%Y-%m-%d")),
+    "Done": (BIT(), ("boolean", 0, 0, 0, "")),
+    "Blank": (NVARCHAR(50), ("open", 0, 0, 0, "")),
+}
+LAST = LoadRecord(
+    **asdict(JOB),
+    load_id=7,
+    table_schema="qt",
+    table_name="paid",
+    mode="replace",
+    status=LoadStatus.PUBLISHED,
+    rows=2,
+    table_rows=2,
+    started_at=datetime(2026, 1, 31, 10, tzinfo=UTC),
+    finished_at=datetime(2026, 1, 31, 10, tzinfo=UTC),
+    replaced_load_id=None,
+    changes=None,
+    error=None,
+)
+
+Opened = Callable[..., tuple[Warehouse, Driver]]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Opens a warehouse over a recording driver, as after earlier loads, and forgets what opening has sent."""
+
+    def open_(*, loaded: bool, answers: Sequence[tuple[str, Answer]] = ()) -> tuple[Warehouse, Driver]:
+        own = {"_qt_load": BIGINT(), "_qt_row": BIGINT()}
+        columns = {name: type_ for name, (type_, _) in COLUMNS.items()} | own if loaded else None
+        monkeypatch.setattr(warehouse, "_columns_of", lambda *_: columns)
+        driver = Driver([*answers, *ANSWERS, *(LOADED if loaded else [])], ["_qt_loads", "_qt_columns"])
+        target = target_over(monkeypatch, driver)
+        driver.lines.clear()
+        return Warehouse(target), driver
+
+    return open_
+
+
+def target_over(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver, url: str = "mssql://sa:secret@server/db"
+) -> MssqlTarget:
+    monkeypatch.setattr(mssql_connect, "create_engine", partial(create_engine, module=driver))
+    return MssqlTarget(make_url(url), "qt", None)
+
+
+def record(_statement: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    values = (getattr(LAST, field.name) for field in fields(LoadRecord))
+    return [tuple(value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in values)]
+
+
+def contract(_statement: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    rows = enumerate((name, kind) for name, (_, kind) in COLUMNS.items())
+    return [("d-one", position, name, name, *kind, 7, 7) for position, (name, kind) in rows]
+
+
+ANSWERS: Sequence[tuple[str, Answer]] = (
+    ("sp_getapplock", [(0,)]),
+    ("schema_id(", [(5,)]),
+    ("is_read_committed_snapshot_on", [(True,)]),
+    ("OUTPUT inserted.load_id", [(8,)]),
+    ("SELECT count(*)", [(4,)]),
+    ("sys.columns", [("Name", "Latin1_General_CI_AS"), ("Paid", None)]),
+)
+LOADED: Sequence[tuple[str, Answer]] = (
+    ("SELECT TOP 1 ", record),
+    ("SELECT max(", [(7,)]),
+    ("_qt_columns.position, ", contract),
+    ("_qt_columns.first_load FROM", [(name, kind[0], 7) for name, (_, kind) in COLUMNS.items()]),
+)
+
+
+def held(name: str, driver: Driver) -> None:
+    assert driver.text == (EXPECTED / f"{name}.sql").read_text()
+
+
+def test_opening_makes_the_schema_and_the_ledger_and_tells_that_readers_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = Driver(
+        [("schema_id(", [(None,)]), ("is_read_committed_snapshot_on", [(False,)]), ("sp_getapplock", [(0,)])]
+    )
+    target = target_over(monkeypatch, driver)
+    held("prepare", driver)
+    assert "READ_COMMITTED_SNAPSHOT ON" in target.warnings[0]
+    assert target.warnings[0] in caplog.text
+
+
+def test_opening_a_database_that_is_prepared_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(ANSWERS, ["_qt_loads", "_qt_columns"])
+    assert target_over(monkeypatch, driver).warnings == ()
+    held("open", driver)
+
+
+def test_a_first_load_becomes_the_table(opened: Opened) -> None:
+    target, driver = opened(loaded=False)
+    load(target, FILE)
+    held("first_load", driver)
+
+
+def test_a_table_without_lineage_columns_is_made_and_filled_from_its_stage(opened: Opened) -> None:
+    target, driver = opened(loaded=False)
+    load(target, FILE, lineage_columns=False)
+    held("first_load_without_lineage", driver)
+
+
+def test_a_refresh_replaces_the_rows_in_one_transaction(opened: Opened) -> None:
+    target, driver = opened(loaded=True)
+    load(target, FILE)
+    held("refresh", driver)
+
+
+def test_a_refresh_adds_and_widens_columns_and_keeps_their_collation(opened: Opened) -> None:
+    sums = [(1, *map(Decimal, ("0", "1.12345678901234567", "5", "7")))]
+    target, driver = opened(loaded=True, answers=[("sum(", sums)])
+    long = b"x" * 60
+    load(target, b"Name,Paid,Seen,Day,Done,Blank,New ]\n" + long + b",1.12345678901234567,,,,5,7\n")
+    held("columns", driver)
+
+
+def test_an_upsert_looks_for_doubled_keys_and_deletes_what_comes_again(opened: Opened) -> None:
+    target, driver = opened(loaded=True)
+    load(target, FILE, mode=WriteMode.UPSERT, key=("Name", "Day"))
+    held("upsert", driver)
+
+
+def test_an_append_knows_when_its_rows_were_landed(opened: Opened) -> None:
+    target, driver = opened(loaded=True)
+    load(target, FILE, mode=WriteMode.APPEND)
+    held("append", driver)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_statement_after_the_publish_is_sent_as_it_is_written(opened: Opened, *, inside: bool) -> None:
+    target, driver = opened(loaded=True)
+    statement = "EXEC dbo.refresh @like = '100%', @at = ':now?', @x = '%(a)s'"
+    load(target, FILE, after_publish=statement, after_publish_in_transaction=inside)
+    held("after_publish_inside" if inside else "after_publish_outside", driver)
+
+
+def test_what_a_statement_says_after_its_first_result_undoes_the_publish(opened: Opened) -> None:
+    target, driver = opened(loaded=True)
+    driver.comes_later = Driver.Error("Could not find stored procedure 'dbo.nowhere'.")
+    with pytest.raises(TargetRefusedError, match=r"dbo\.nowhere"):
+        load(target, FILE, after_publish="SELECT 2; EXEC dbo.nowhere")
+    after = driver.lines[driver.lines.index("SELECT 2; EXEC dbo.nowhere;") :]
+    assert after[1] == "ROLLBACK;"
+
+
+def test_the_widest_decimals_are_added_up_in_halves(opened: Opened) -> None:
+    whole, fine = "1" * 36 + ".25", "0." + "1" * 30
+    sums = (1, whole[:19], "1" * 17 + ".25", fine[:13], "0." + "0" * 11 + "1" * 19, "1.5")
+    target, driver = opened(loaded=False, answers=[("sum(", [tuple(map(Decimal, sums))])])
+    load(target, f"Whole,Fine,Few\n{whole},{fine},1.5\n".encode())
+    held("wide_decimals", driver)
