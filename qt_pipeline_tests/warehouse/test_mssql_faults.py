@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import MetaData, Table, create_engine, make_url
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.warehouse import TableBusyError, TargetRefusedError, TargetUnavailableError, mssql_connect
+from qt_pipeline.warehouse import TableBusyError, TargetRefusedError, TargetUnavailableError
 from qt_pipeline.warehouse.mssql import MssqlTarget
-from qt_pipeline.warehouse.mssql_faults import fault_of
+from qt_pipeline.warehouse.mssql import connect as mssql_connect
+from qt_pipeline.warehouse.mssql.faults import fault_of
 from qt_pipeline_tests.warehouse import mssql_recorder
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
 

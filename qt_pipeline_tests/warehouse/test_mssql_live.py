@@ -25,11 +25,11 @@ from qt_pipeline.warehouse import (
     TargetRefusedError,
     TargetUnavailableError,
     Warehouse,
-    mssql,
-    mssql_fill,
     open_warehouse,
 )
 from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse.mssql import engine as mssql
+from qt_pipeline.warehouse.mssql import fill as mssql_fill
 from qt_pipeline_tests.tabular.files import csv_bytes, stream_of
 from qt_pipeline_tests.warehouse.engines import MSSQL_URL, OWN_TABLES, SqlServer
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken

@@ -1,6 +1,6 @@
 """How rows get into a staging table of SQL Server: by bulk copy, or by inserts with arrays of parameters.
 
-Here: these two ways. Not here: when which is taken, what a refusal means (see mssql).
+Here: these two ways. Not here: when which is taken, what a refusal means (see engine).
 """
 
 from collections.abc import Generator, Iterable, Iterator

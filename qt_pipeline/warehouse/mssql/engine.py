@@ -2,8 +2,8 @@
 
 Here: what differs from other engines. Rows go in by bulk copy, typed as Arrow has them, and lie in the order of the
 loads and lines they came with: without such an index, row versioning would keep the pages of deleted rows.
-Not here: the order of a publish (see load), how the server is reached (see mssql_connect), the ways in
-(see mssql_fill), what its refusals mean (see mssql_faults).
+Not here: the order of a publish (see load), how the server is reached (see connect), the ways in
+(see fill), what its refusals mean (see faults).
 """
 
 import hashlib
@@ -39,11 +39,11 @@ from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
-from qt_pipeline.warehouse import mssql_fill
 from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
 from qt_pipeline.warehouse.ledger import columns, metadata
-from qt_pipeline.warehouse.mssql_connect import engine_at
-from qt_pipeline.warehouse.mssql_faults import Fault, fault_of
+from qt_pipeline.warehouse.mssql import fill
+from qt_pipeline.warehouse.mssql.connect import engine_at
+from qt_pipeline.warehouse.mssql.faults import Fault, fault_of
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
@@ -187,10 +187,10 @@ class MssqlTarget:
             stage.create(connection)
         if not self._by_bulk_copy:
             with self.writing() as connection:
-                return mssql_fill.insert(connection, stage, batches)
+                return fill.insert(connection, stage, batches)
         # The bulk copy has a connection of its own, which sees what is committed.
         with self._explained(), self._engine.connect() as connection:
-            return mssql_fill.bulk_copy(connection, stage, batches)
+            return fill.bulk_copy(connection, stage, batches)
 
     def drop_stage(self, stage: Table) -> None:
         """See Target."""

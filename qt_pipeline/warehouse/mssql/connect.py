@@ -1,6 +1,6 @@
 """How a SQL Server or Azure SQL database is reached: which driver, which words the URL leaves open, how long one waits.
 
-Here: everything up to an open connection. Not here: what is done with it (see mssql).
+Here: everything up to an open connection. Not here: what is done with it (see engine).
 """
 
 import logging
@@ -13,7 +13,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect, 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.warehouse.mssql_faults import fault_of
+from qt_pipeline.warehouse.mssql.faults import fault_of
 
 _CONNECT_SECONDS = 30
 _WAKE_SECONDS = 120

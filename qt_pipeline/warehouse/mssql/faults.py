@@ -2,7 +2,7 @@
 
 Here: the messages that matter, as `sys.messages` has them in English. Microsoft's own driver gives no numbers
 (microsoft/mssql-python, issue 581), so that a message is known by its words there and by its number elsewhere.
-Not here: what is done about it (see mssql).
+Not here: what is done about it (see engine).
 """
 
 import re

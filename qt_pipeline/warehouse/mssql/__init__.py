@@ -1,0 +1,9 @@
+"""SQL Server and Azure SQL as a target.
+
+Here: what differs from other engines: the target itself (engine), how the server is reached (connect), the ways in
+(fill), what its refusals mean (faults). Not here: the order of a publish (see load).
+"""
+
+from qt_pipeline.warehouse.mssql.engine import MssqlTarget
+
+__all__ = ["MssqlTarget"]
