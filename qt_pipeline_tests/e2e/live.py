@@ -13,7 +13,7 @@ import requests
 
 from qt_pipeline.demo import Ports, Stack, free_ports
 from qt_pipeline.inbox import StoredEvent
-from qt_pipeline.warehouse import LoadRecord, LoadStatus
+from qt_pipeline.warehouse import LoadRecord
 from qt_pipeline_tests.compare import assert_table_equals_csv
 from qt_pipeline_tests.dagster_client import DagsterClient, Run
 
@@ -77,7 +77,7 @@ class LiveStack(Stack):
     def published(self, dataset_id: str) -> list[LoadRecord]:
         """The loads that readers have seen, oldest first."""
         newest_first = self.warehouse.loads(dataset_id=dataset_id)
-        return [load for load in reversed(newest_first) if load.status is LoadStatus.PUBLISHED]
+        return [load for load in reversed(newest_first) if load.shows]
 
     def event(self, seq: int) -> StoredEvent:
         return next(event for event in self.inbox.events(limit=10_000) if event.seq == seq)

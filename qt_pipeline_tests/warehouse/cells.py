@@ -1,5 +1,7 @@
-"""Whether a table holds what a CSV file says, cell by cell. The file is read by Python's own csv, which trusts no reader
-of the project; the table by a reader of its own."""
+"""Whether a table holds what a CSV file says, cell by cell.
+
+The file is read by Python's own csv, the table by a reader of its own: neither trusts a reader of the project.
+"""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The engines that the same rules are tested on: where a warehouse is opened, and how a reader of its own looks at it."""
+"""The engines that the same rules are tested on: where a warehouse is opened, and how a reader looks at its tables."""
 
 import os
 import uuid

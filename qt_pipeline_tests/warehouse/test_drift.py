@@ -143,7 +143,7 @@ def test_a_frozen_table_takes_no_difference_and_stays_whole(
 
 
 @pytest.mark.parametrize(
-    ("text", "type_", "value"),
+    "found",
     [
         ("7", "integer", 7),
         ("7.50", "decimal(15,2)", Decimal("7.50")),
@@ -151,11 +151,13 @@ def test_a_frozen_table_takes_no_difference_and_stays_whole(
         ("true", "boolean", True),
         ("seven", "text(50)", "seven"),
     ],
+    ids=lambda found: found[1],
 )
 @pytest.mark.parametrize("first", [b"Name,Later\nAnn,\n", b"Name,Later\n"], ids=["blank", "no rows"])
 def test_the_first_value_of_a_column_decides_its_type(
-    engine: Engine, warehouse: Warehouse, first: bytes, text: str, type_: str, value: object
+    engine: Engine, warehouse: Warehouse, first: bytes, found: tuple[str, str, object]
 ) -> None:
+    text, type_, value = found
     load(warehouse, first)
     assert types(warehouse)["Later"] == "open"
     load(warehouse, f"Name,Later\nBob,{text}\n".encode(), policy=FREEZE if first.endswith(b",\n") else ADDITIVE)

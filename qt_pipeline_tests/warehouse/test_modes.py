@@ -1,4 +1,4 @@
-"""What a load does to the rows that are there: replaces them, keeps them, or keeps those whose key does not come again."""
+"""What a load does to the rows that are there: replaces them, keeps all, or those whose key does not come again."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -203,7 +203,7 @@ def test_a_reader_that_keeps_its_transaction_open_is_not_waited_for(engine: Engi
     assert engine.query(look) == [("Cleo",)]
 
 
-def test_a_database_that_stops_taking_rows_stops_their_reading(engine: Engine, warehouse: Warehouse) -> None:
+def test_a_database_that_stops_taking_rows_stops_their_reading(engine: Engine) -> None:
     class Full:
         def stage(self: Any, stage: Table, batches: Iterable[Any], *, becomes_table: bool) -> int:
             super().stage(stage, islice(batches, 1), becomes_table=becomes_table)

@@ -30,14 +30,15 @@ GONE = TargetUnavailableError("The connection broke.")
 def unwell(*troubles: str) -> type:
     """A target whose transactions that publish meet these troubles in turn, and go well when there are no more."""
 
+    left = list(troubles)
+
     class Unwell:
-        left = list(troubles)
         tries = 0
 
         @contextmanager
         def publishing(self: Any, stage: Table) -> Iterator[Connection]:
             Unwell.tries += 1
-            trouble = Unwell.left.pop(0) if Unwell.left else ""
+            trouble = left.pop(0) if left else ""
             if trouble == "before":
                 raise GONE
             with super().publishing(stage) as connection:
@@ -147,7 +148,7 @@ def test_what_a_repeat_cannot_help_is_not_repeated(engine: Engine, warehouse: Wa
 
 def test_a_publish_stands_whatever_its_tidying_meets(engine: Engine, warehouse: Warehouse) -> None:
     class CannotDrop:
-        def drop_stage(self, stage: Table) -> None:
+        def drop_stage(self, _: Table) -> None:
             raise GONE
 
     load(warehouse, OLD)

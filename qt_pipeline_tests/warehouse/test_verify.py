@@ -25,7 +25,7 @@ DAMAGE = {
     'UPDATE {} SET "Paid" = "Incurred", "Incurred" = "Paid" WHERE "_qt_row" = 8': "'Paid' adds up to",
     'UPDATE {} SET "Count" = "Count" + 1 WHERE "_qt_row" = 8': "'Count' adds up to 1226 instead of 1225",
     'UPDATE {} SET "Paid" = NULL WHERE "_qt_row" = 8': "'Paid' adds up to",
-    'INSERT INTO {0} SELECT "Paid", "Incurred", "Count", "Wide", 0, 0 FROM {0} WHERE "_qt_row" = 8': "50 rows instead of",
+    'INSERT INTO {0} SELECT "Paid", "Incurred", "Count", "Wide", 0, 0 FROM {0} WHERE "_qt_row" = 8': "50 rows",
 }
 
 
