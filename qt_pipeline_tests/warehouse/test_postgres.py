@@ -22,7 +22,7 @@ from qt_pipeline.warehouse import (
     open_warehouse,
 )
 from qt_pipeline_tests.tabular.files import csv_bytes
-from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres
+from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres, watched_by
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
 
 OLD = b"Name,Paid\nAnn,1.50\nBob,2.25\n"
@@ -78,8 +78,7 @@ def test_staging_tables_may_live_in_a_schema_of_their_own(postgres: Postgres) ->
                 seen.append(str(stage.schema))
                 yield connection
 
-    target: Any = warehouse._target
-    target.__class__ = type("Watched", (Watched, type(target)), {})
+    watched_by(warehouse, Watched)
     try:
         load(warehouse, OLD)
         load(warehouse, NEW)
@@ -93,6 +92,21 @@ def test_staging_tables_may_live_in_a_schema_of_their_own(postgres: Postgres) ->
         assert postgres.query(f"SELECT * FROM pg_tables WHERE schemaname = '{staging}'") == []
     finally:
         postgres.execute(f"DROP SCHEMA {postgres.quote(staging)} CASCADE")
+
+
+def test_the_staging_table_of_a_first_load_becomes_the_table_where_it_has_its_columns(postgres: Postgres) -> None:
+    renamed: list[str] = []
+
+    class Watched:
+        def rename(self: Any, connection: Connection, stage: Table, table: Table) -> None:
+            renamed.append(table.name)
+            super().rename(connection, stage, table)
+
+    warehouse = postgres.open(Watched)
+    for _ in range(2):
+        load(warehouse, OLD)
+        load(warehouse, OLD, dataset_id="d-bare", name="bare", lineage_columns=False)
+    assert renamed == ["paid"]
 
 
 def test_a_staging_table_that_becomes_the_table_survives_a_crash_of_the_server(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -145,6 +146,19 @@ def test_staging_holds_no_lock_and_a_publish_waits_for_others_to_end(
         load(impatient, b"Name,Paid\nBob,2.00\n", through=take_the_lock)
     assert len(waits) == 1
     assert sqlite.column("Name") == ["Bob"]
+
+
+def test_a_publish_has_the_lock_from_its_first_statement_on(sqlite: Sqlite) -> None:
+    class Watched:
+        def totals(self: Any, *args: Any) -> Any:
+            # Whoever wrote now would make the publish begin anew.
+            other = sqlite3.connect(sqlite.file, isolation_level=None, timeout=0)
+            with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            return super().totals(*args)
+
+    load(sqlite.open(Watched), FILE)
+    assert sqlite.column("Name") == ["Ann"]
 
 
 def test_a_disk_that_is_full_while_staging_is_told_and_leaves_the_table(sqlite: Sqlite, warehouse: Warehouse) -> None:
