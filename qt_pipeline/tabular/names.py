@@ -39,6 +39,8 @@ _IDENTIFIER_WORDS = frozenset(
         "zipcode",
     }
 )
+# PostgreSQL has them in every table (its documentation, 5.6).
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _BMP = 0xFFFF
 # To hiragana: katakana stand in the same order, 96 further on.
 _KANA = {code: code - 96 for code in range(0x30A1, 0x30F7)}
@@ -67,7 +69,7 @@ def unique_names(
     ... appended. So does one that equals a name already `taken`.
     """
     named = _snake_case if naming is Naming.SNAKE_CASE else _printable
-    used = {LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN, *map(_folded, taken)}
+    used = {LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN, *_SYSTEM_COLUMNS, *map(_folded, taken)}
     names: list[str] = []
     for position, header in enumerate(headers, start=1):
         base = named(header) or f"column_{position}"

@@ -173,8 +173,8 @@ def close_load(connection: Connection, load_id: int, status: LoadStatus, **known
     return result.rowcount > 0
 
 
-def note_error(connection: Connection, load_id: int, error: str) -> None:
-    """Write what went wrong after a load was published."""
+def note_error(connection: Connection, load_id: int, error: str | None) -> None:
+    """Write what went wrong after a load was published, or that nothing did."""
     connection.execute(update_statement(loads).where(loads.c.load_id == load_id).values(error=error))
 
 

@@ -37,6 +37,7 @@ from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, su
 
 _RETRY_SECONDS = 60
 _KEYS_SHOWN = 10
+_NOT_RUN_YET = "The table is published; the statement after it has not been run yet."
 
 _log = logging.getLogger(__name__)
 
@@ -228,6 +229,8 @@ class Load:
                 table_rows=table_rows,
                 replaced_load_id=self.replaces,
                 changes="\n".join(map(str, changes)) or None,
+                # As long as it stands there, the same file is loaded again: should this process die now, too.
+                error=_NOT_RUN_YET if self._runs_after_publish else None,
             )
             if not first:
                 # An earlier attempt whose answer was lost has committed meanwhile: this one must not do it again.
@@ -312,11 +315,12 @@ class Load:
         return [names[header] for header in self.spec.key]
 
     def _run_after_publish(self) -> None:
-        if not self.spec.after_publish or self.spec.after_publish_in_transaction:
+        if not self._runs_after_publish or self.spec.after_publish is None:
             return
         try:
             with self.target.writing() as connection:
                 run_as_written(connection, self.spec.after_publish)
+                ledger.note_error(connection, self.load_id, None)
         except PipelineError as error:
             wrong = AfterPublishError(
                 f"The table is published; the statement after it failed: {error.what}",
@@ -326,6 +330,10 @@ class Load:
             with self.target.writing() as connection:
                 ledger.note_error(connection, self.load_id, str(wrong))
             raise wrong from None
+
+    @property
+    def _runs_after_publish(self) -> bool:
+        return self.spec.after_publish is not None and not self.spec.after_publish_in_transaction
 
     def _refuse_older(self, connection: Connection) -> None:
         last = ledger.newest(connection, dataset_id=self.job.dataset_id)

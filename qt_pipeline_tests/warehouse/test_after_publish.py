@@ -5,6 +5,7 @@ import pytest
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.warehouse import (
     AfterPublishError,
+    Load,
     LoadRecord,
     LoadStatus,
     PublishedLoad,
@@ -81,6 +82,19 @@ def test_a_statement_that_fails_right_after_leaves_the_publish_and_the_file_is_l
     assert isinstance(load_or_leave(warehouse, NEW, sha256="1" * 64, **after), PublishedLoad)
     assert engine.query(f"SELECT * FROM {log}") == [("x", 1)]
     assert isinstance(load_or_leave(warehouse, NEW, sha256="1" * 64, **after), LoadRecord)
+
+
+def test_a_process_that_dies_before_the_statement_leaves_word_that_it_has_not_run(
+    warehouse: Warehouse, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = {"after_publish": f"INSERT INTO {log} VALUES ('x', 1)", "after_publish_in_transaction": False}
+    monkeypatch.setattr(Load, "_run_after_publish", lambda _: None)
+    load(warehouse, OLD, **outside)
+    assert "has not been run" in (warehouse.loads()[0].error or "")
+    monkeypatch.undo()
+    assert isinstance(load_or_leave(warehouse, OLD, **outside), PublishedLoad)
+    assert warehouse.loads()[0].error is None
+    assert isinstance(load_or_leave(warehouse, OLD, **outside), LoadRecord)
 
 
 def test_what_the_statement_meets_is_told_without_values_of_rows(

@@ -3,6 +3,7 @@
 import itertools
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ EVERY_SHAPE = {
 }
 EVERY_ROW = [list(row) for row in zip(*(values for _, values in EVERY_SHAPE.values()), strict=True)]
 
-FILES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+DATA = Path(__file__).parents[1] / "data"
 _turns = itertools.count()
 
 
@@ -108,6 +110,10 @@ def test_values_in_a_declared_form_come_back_in_that_form(
 @pytest.mark.parametrize("dataset", SANDBOX_DATASETS, ids=lambda dataset: dataset.stem)
 def test_a_real_file_comes_back_cell_by_cell(engine: Engine, warehouse: Warehouse, dataset: SandboxDataset) -> None:
     load_apart(engine, warehouse, first_version(dataset).csv)
+
+
+def test_a_small_triangle_comes_back_cell_by_cell(engine: Engine, warehouse: Warehouse) -> None:
+    load_apart(engine, warehouse, (DATA / "ukmotor.csv").read_bytes())
 
 
 def test_the_example_of_every_shape_has_every_type(warehouse: Warehouse) -> None:

@@ -73,9 +73,9 @@ INSERT INTO qt._qt_columns (dataset_id, position, header, name, kind, [precision
 --   8, 8, 'd-one', 2, 'Seen', 'Seen', 'timestamp', 0, 0, 0, '%Y-%m-%d %H:%M:%S.%1f', 8, 8, 'd-one', 3, 'Day', 'Day',
 --   'date', 0, 0, 0, '%Y-%m-%d', 8, 8, 'd-one', 4, 'Done', 'Done', 'boolean', 0, 0, 0, '', 8, 8, 'd-one', 5, 'Blank',
 --   'Blank', 'open', 0, 0, 0, '', 8, 8
-UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=? WHERE
+UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=?, error=? WHERE
     qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
--- with 'published', 2, 2, <now>, None, None, 8, 'staging'
+-- with 'published', 2, 2, <now>, None, None, None, 8, 'staging'
 COMMIT;
 DROP TABLE IF EXISTS qt.[_qt_stage_8];
 COMMIT;

@@ -63,9 +63,9 @@ INSERT INTO qt._qt_columns (dataset_id, position, header, name, kind, [precision
     ?, ?, ?);
 -- with 'd-one', 0, 'Whole', 'Whole', 'decimal', 38, 2, 0, '', 8, 8, 'd-one', 1, 'Fine', 'Fine', 'decimal', 38, 30, 0,
 --   '', 8, 8, 'd-one', 2, 'Few', 'Few', 'decimal', 15, 1, 0, '', 8, 8
-UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=? WHERE
+UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=?, error=? WHERE
     qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
--- with 'published', 1, 1, <now>, None, None, 8, 'staging'
+-- with 'published', 1, 1, <now>, None, None, None, 8, 'staging'
 COMMIT;
 DROP TABLE IF EXISTS qt.[_qt_stage_8];
 COMMIT;
