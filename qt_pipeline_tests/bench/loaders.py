@@ -45,10 +45,6 @@ def dlt_fastest(file: Path, target: str) -> Callable[[], None]:
     return _dlt(file, target, loader_file_format="parquet")
 
 
-def dlt_csv(file: Path, target: str) -> Callable[[], None]:
-    return _dlt(file, target, loader_file_format="csv")
-
-
 def dlt_default(file: Path, target: str) -> Callable[[], None]:
     return _dlt(file, target, loader_file_format=None)
 
@@ -122,7 +118,7 @@ def fast_executemany(file: Path, target: str) -> Callable[[], None]:
     return work
 
 
-LOADERS = (ours, pandas, dlt_fastest, dlt_csv, dlt_default, bulkcopy, fast_executemany)
+LOADERS = (ours, pandas, dlt_fastest, dlt_default, bulkcopy, fast_executemany)
 
 
 def main(name: str, file: Path, target: str) -> None:

@@ -73,7 +73,6 @@ def _on_postgres(file: Path, rounds: int, console: Console) -> str:
             "`psql \\copy` into a bare typed table": lambda: _psql_copy(url, file),
             "qt_pipeline": lambda: _loader("ours", file, url),
             "dlt, Arrow by Parquet": lambda: _loader("dlt_fastest", file, url),
-            "dlt, Arrow by CSV": lambda: _loader("dlt_csv", file, url),
         }
         slow = {
             "dlt, default": lambda: _loader("dlt_default", file, url),
@@ -122,15 +121,16 @@ def _compare(
     *,
     before: Callable[[], None],
 ) -> str:
-    """Let each loader fill an empty target and then refresh it, `rounds` times; the slow ones once."""
+    """Let each loader fill an empty target and then refresh it, `rounds` times; the slow ones only fill it, once."""
     lines = {name: Line(name) for name in (*loaders, *slow)}
     for number in range(rounds):
         for name, load in {**loaders, **(slow if number == 0 else {})}.items():
             before()
             lines[name].first.append(load())
-            lines[name].refresh.append(load())
-            first, refresh = lines[name].first[-1], lines[name].refresh[-1]
-            console.print(f"{target}, round {number + 1}, {name}: {first.seconds:.1f} s, again {refresh.seconds:.1f} s")
+            console.print(f"{target}, round {number + 1}, {name}: {lines[name].first[-1].seconds:.1f} s")
+            if name in loaders:
+                lines[name].refresh.append(load())
+                console.print(f"{target}, round {number + 1}, {name}, again: {lines[name].refresh[-1].seconds:.1f} s")
     return _table(target, list(lines.values()), console)
 
 
@@ -142,10 +142,8 @@ def _table(target: str, lines: Sequence[Line], console: Console) -> str:
     for line in lines:
         cells = (
             line.name,
-            f"{median(figure.seconds for figure in line.first):.1f} s",
-            f"{_ratio(line.first, yardstick.first):.2f}",
-            f"{median(figure.seconds for figure in line.refresh):.1f} s",
-            f"{_ratio(line.refresh, yardstick.first):.2f}",
+            *_figures(line.first, yardstick.first),
+            *_figures(line.refresh, yardstick.first),
             _most_memory([*line.first, *line.refresh]),
         )
         shown.add_row(*cells)
@@ -159,8 +157,12 @@ def _most_memory(figures: Sequence[Figure]) -> str:
     return f"{max(known) / _MIB:.0f} MiB" if known else ""
 
 
-def _ratio(figures: Sequence[Figure], yardstick: Sequence[Figure]) -> float:
-    return median(one.seconds / other.seconds for one, other in zip(figures, yardstick, strict=False))
+def _figures(figures: Sequence[Figure], yardstick: Sequence[Figure]) -> tuple[str, str]:
+    """The median of the seconds, and of the ratios to the yardstick's within a round."""
+    if not figures:
+        return "", ""
+    ratios = [one.seconds / other.seconds for one, other in zip(figures, yardstick, strict=False)]
+    return f"{median(figure.seconds for figure in figures):.1f} s", f"{median(ratios):.2f}"
 
 
 def _memory(folder: Path, sizes: Sequence[int], console: Console) -> str:
