@@ -31,7 +31,7 @@ Expected = Sequence[ColumnType | None]
 Fits = Callable[[Column, Seen], bool]
 """Whether a column can hold what was seen."""
 
-_GLANCE_BATCHES = 8
+_GLANCE_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,14 @@ class Line:
 def run(*, rows: int, rounds: int, large_rows: int, console: Console) -> Section:
     """Measure on PostgreSQL and SQLite (and SQL Server when QT_TEST_MSSQL_URL is set), print, and tell."""
     with TemporaryDirectory(prefix="qt-bench-") as folder:
-        file = Path(folder) / "bordereau.csv"
+        file, tenth = Path(folder) / "bordereau.csv", Path(folder) / "tenth.csv"
         write_bordereau(file, rows)
+        write_bordereau(tenth, rows // 10)
         size = file.stat().st_size / 1e6
         console.print(f"{rows:,} rows, {size:.0f} MB, {rounds} rounds.")
-        parts = [_on_postgres(file, rounds, console), _on_sqlite(file, rounds, console)]
+        parts = [*_on_postgres(file, tenth, rounds, console), *_on_sqlite(file, tenth, rounds, console)]
         if url := os.environ.get("QT_TEST_MSSQL_URL"):
-            parts.append(_on_sql_server(file, url, rounds, console))
+            parts += _on_sql_server(file, tenth, url, rounds, console)
         if large_rows:
             parts.append(_memory(Path(folder), (rows, large_rows), console))
     head = f"""Generated bordereaux of {rows:,} rows and {len(HEADERS)} columns, {size:.0f} MB.
@@ -67,21 +68,32 @@ Ours counts everything: hashing, reading, typing over the whole file, staging, v
     return Section(name="loading", title="From file to table", text="\n\n".join([head, *parts]))
 
 
-def _on_postgres(file: Path, rounds: int, console: Console) -> str:
+Loaders = dict[str, Callable[[Path], Figure]]
+
+
+def _on_postgres(file: Path, tenth: Path, rounds: int, console: Console) -> list[str]:
     with TemporaryDirectory(prefix="qt-bench-pg-") as folder, running_postgres(Path(folder)) as url:
-        lines = {
-            "`psql \\copy` into a bare typed table": lambda: _psql_copy(url, file),
-            "qt_pipeline": lambda: _loader("ours", file, url),
-            "dlt, Arrow by Parquet": lambda: _loader("dlt_fastest", file, url),
+        fast: Loaders = {
+            "`psql \\copy` into a bare typed table": lambda file: _psql_copy(url, file),
+            "qt_pipeline": lambda file: _loader("ours", file, url),
+            "dlt, Arrow by Parquet (its fastest)": lambda file: _loader("dlt_fastest", file, url),
         }
-        slow = {
-            "dlt, default": lambda: _loader("dlt_default", file, url),
-            "`pandas.to_sql`": lambda: _loader("pandas", file, url),
+        slow: Loaders = {
+            "dlt, default": lambda file: _loader("dlt_default", file, url),
+            "`pandas.to_sql`": lambda file: _loader("pandas", file, url),
         }
-        return _compare("PostgreSQL", lines, slow, rounds, console, before=lambda: _empty(url, file.parent))
+        return _compare(
+            "PostgreSQL",
+            (file, tenth),
+            fast,
+            slow,
+            rounds=rounds,
+            console=console,
+            before=lambda: _empty(url, file.parent),
+        )
 
 
-def _on_sqlite(file: Path, rounds: int, console: Console) -> str:
+def _on_sqlite(file: Path, tenth: Path, rounds: int, console: Console) -> list[str]:
     database = file.with_name("bench.db")
     url = f"sqlite:///{database}"
 
@@ -89,49 +101,55 @@ def _on_sqlite(file: Path, rounds: int, console: Console) -> str:
         for left in database.parent.glob(f"{database.name}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
-    lines = {
-        "`sqlite3 .import` into a typed table": lambda: _sqlite_import(database, file),
-        "qt_pipeline": lambda: _loader("ours", file, url),
+    fast: Loaders = {
+        "`sqlite3 .import` into a typed table": lambda file: _sqlite_import(database, file),
+        "qt_pipeline": lambda file: _loader("ours", file, url),
     }
-    slow = {"`pandas.to_sql`": lambda: _loader("pandas", file, url)}
-    return _compare("SQLite", lines, slow, rounds, console, before=clear)
+    slow: Loaders = {"`pandas.to_sql`": lambda file: _loader("pandas", file, url)}
+    return _compare("SQLite", (file, tenth), fast, slow, rounds=rounds, console=console, before=clear)
 
 
-def _on_sql_server(file: Path, url: str, rounds: int, console: Console) -> str:
+def _on_sql_server(file: Path, tenth: Path, url: str, rounds: int, console: Console) -> list[str]:
     def clear() -> None:
         with create_engine(url).begin() as connection:
             for table in (TABLE, "_qt_loads", "_qt_columns"):
                 connection.execute(text(f"DROP TABLE IF EXISTS [{table}]"))
 
-    lines = {
-        "raw `bulkcopy_arrow` into a bare typed table": lambda: _loader("bulkcopy", file, url),
-        "qt_pipeline": lambda: _loader("ours", file, url),
-    }
     odbc = make_url(url).set(drivername="mssql+pyodbc").render_as_string(hide_password=False)
-    slow = {"`pandas.to_sql`, `fast_executemany`": lambda: _loader("fast_executemany", file, odbc)}
-    return _compare("SQL Server", lines, slow, rounds, console, before=clear)
+    fast: Loaders = {
+        "raw `bulkcopy_arrow` into a bare typed table": lambda file: _loader("bulkcopy", file, url),
+        "qt_pipeline": lambda file: _loader("ours", file, url),
+    }
+    slow: Loaders = {"`pandas.to_sql`, `fast_executemany`": lambda file: _loader("fast_executemany", file, odbc)}
+    return _compare("SQL Server", (file, tenth), fast, slow, rounds=rounds, console=console, before=clear)
 
 
 def _compare(
     target: str,
-    loaders: dict[str, Callable[[], Figure]],
-    slow: dict[str, Callable[[], Figure]],
+    files: tuple[Path, Path],
+    fast: Loaders,
+    slow: Loaders,
+    *,
     rounds: int,
     console: Console,
-    *,
     before: Callable[[], None],
-) -> str:
-    """Let each loader fill an empty target and then refresh it, `rounds` times; the slow ones only fill it, once."""
-    lines = {name: Line(name) for name in (*loaders, *slow)}
+) -> list[str]:
+    """Two tables: the fast loaders with the whole file, `rounds` times; all of them with a tenth of it, once."""
+    whole, tenth = files
+    lines = [Line(name) for name in fast]
     for number in range(rounds):
-        for name, load in {**loaders, **(slow if number == 0 else {})}.items():
+        for line in lines:
             before()
-            lines[name].first.append(load())
-            console.print(f"{target}, round {number + 1}, {name}: {lines[name].first[-1].seconds:.1f} s")
-            if name in loaders:
-                lines[name].refresh.append(load())
-                console.print(f"{target}, round {number + 1}, {name}, again: {lines[name].refresh[-1].seconds:.1f} s")
-    return _table(target, list(lines.values()), console)
+            line.first.append(fast[line.name](whole))
+            line.refresh.append(fast[line.name](whole))
+            first, refresh = line.first[-1].seconds, line.refresh[-1].seconds
+            console.print(f"{target}, round {number + 1}, {line.name}: {first:.1f} s, again {refresh:.1f} s")
+    small: list[Line] = []
+    for name, load in (fast | slow).items():
+        before()
+        small.append(Line(name, [load(tenth)]))
+        console.print(f"{target}, a tenth, {name}: {small[-1].first[0].seconds:.1f} s")
+    return [_table(target, lines, console), _table(f"{target}, a tenth of the file", small, console)]
 
 
 def _table(target: str, lines: Sequence[Line], console: Console) -> str:
