@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from qt_pipeline.ahead import ahead
 from qt_pipeline.errors import PipelineError, TransientError
-from qt_pipeline.tabular import ROW_COLUMN, Change, Contract, Rows
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Contract, Rows
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.adopt import SqlTypes
@@ -249,6 +249,8 @@ class Load:
             names = self._key_names(staged.contract)
             comes_again = select(stage.c[ROW_COLUMN]).where(*(stage.c[name] == table.c[name] for name in names))
             connection.execute(table.delete().where(comes_again.exists()))
+        if self.spec.mode is WriteMode.APPEND and self.table_columns is not None and self._repeats_last:
+            connection.execute(table.delete().where(table.c[LOAD_COLUMN] == self.replaces))
         names = [column.name for column in table.c]
         insert = table.insert().from_select(names, select(*(stage.c[name] for name in names)))
         result = connection.execute(insert, execution_options={"preserve_rowcount": True})
@@ -330,6 +332,11 @@ class Load:
             with self.target.writing() as connection:
                 ledger.note_error(connection, self.load_id, str(wrong))
             raise wrong from None
+
+    @property
+    def _repeats_last(self) -> bool:
+        """Whether this is the file of the newest load again, by other rules or by force: a snapshot is kept once."""
+        return self.last is not None and self.last.sha256 == self.job.sha256
 
     @property
     def _runs_after_publish(self) -> bool:

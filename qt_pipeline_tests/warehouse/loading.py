@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from qt_pipeline.tabular import Rows, Rules, inspect, known_as, parse_type, read_header, read_rows, settle
@@ -50,13 +51,13 @@ def load(
     **changes: Any,
 ) -> PublishedLoad:
     """Load a file under `JOB` and `TABLE` with `changes`; its rows pass `through` on their way."""
-    with warehouse.begin(*_with(changes)) as begun:
+    with warehouse.begin(*_with({"sha256": sha256(data).hexdigest(), **changes})) as begun:
         return publish(begun, data, through=through, policy=policy, declared=declared)
 
 
 def load_or_leave(warehouse: Warehouse, data: bytes, **changes: Any) -> LoadRecord | PublishedLoad:
     """Like `load`, unless the table shows the file already."""
-    with warehouse.begin(*_with(changes)) as begun:
+    with warehouse.begin(*_with({"sha256": sha256(data).hexdigest(), **changes})) as begun:
         return begun.leave() if begun.shows_already() else publish(begun, data)
 
 

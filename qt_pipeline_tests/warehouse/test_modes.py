@@ -53,6 +53,19 @@ def test_an_append_that_fails_adds_nothing(engine: Engine, warehouse: Warehouse)
     assert engine.tables() == OWN_TABLES | {"paid"}
 
 
+def test_the_file_of_the_newest_load_appended_again_takes_the_place_of_its_own_rows(
+    engine: Engine, warehouse: Warehouse
+) -> None:
+    january, february = b"Name,Paid\nAnn,1.50\n", b"Name,Paid\nBob,2.50\n"
+    load(warehouse, january, mode=APPEND)
+    load(warehouse, february, mode=APPEND)
+    again = load(warehouse, february, mode=APPEND, rules="other rules")
+    assert [row[:1] for row in ordered(engine, warehouse)] == [("Ann",), ("Bob",)]
+    assert again.table_rows == 2
+    # An older file is a snapshot of its own, also when its bytes are known.
+    assert load(warehouse, january, mode=APPEND).table_rows == 3
+
+
 def test_a_file_without_rows_appends_none(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, b"Name\nAnn\n", mode=APPEND)
     assert load(warehouse, b"Name\n", mode=APPEND).table_rows == 1

@@ -26,7 +26,7 @@ INSERT INTO qt._qt_loads (dataset_id, table_schema, table_name, mode, status, ru
     landed_at, sha256, bytes, inbox_id, through_seq, event_id, rules, started_at) OUTPUT inserted.load_id VALUES (?,
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- with 'd-one', 'qt', 'paid', 'replace', 'staging', 'run-1', 'run-1', 'file:///landing/d-one/run-1/data.csv.zst',
---   2026-01-31 10:00:00, '0000000000000000000000000000000000000000000000000000000000000000', 10, 'inbox-1', 0,
+--   2026-01-31 10:00:00, '2f7c43d38f498c75de96ad0372860ffd94706cb67ec305fc5f73a7fe5bf26070', 10, 'inbox-1', 0,
 --   'event-1', 'rules-1', <now>
 SELECT max(qt._qt_loads.load_id) AS max_1 FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status
     = ?;
