@@ -1,4 +1,4 @@
-"""Planning: pending events and known runs → which events are settled, and which runs are asked for.
+"""Planning: open events and known runs → which events are settled, and which runs are asked for.
 
 Here: rules as functions of values, so that a tick can be repeated, interrupted and tested.
 Not here: any I/O. The sensor brings the values and carries the plan out.
@@ -8,25 +8,28 @@ before the run is requested, and the run carries it: so a crash between any two 
 tick. A delivery whose run is unknown was never submitted, and is requested again under the same key.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from qt_pipeline.inbox import EventState, EventUpdate, PendingEvent
+from qt_pipeline.inbox import EventState, EventUpdate, OpenEvents
 from qt_pipeline.liveness import Process
 from qt_pipeline.quantemplate import DATASET_UPDATED
+from qt_pipeline.warehouse import Reached
 
 _LONGEST_DELAY = timedelta(hours=1)
-_NOT_LISTED = "The catalog refuses datasets that it does not list. List this one, then replay the event."
+_SHOWN = "The table shows data downloaded after this event."
+_SAME_FILE = "The file was the same at every look after this event, {looks} times; the table shows it."
 
 
 class RunState(StrEnum):
-    """What became of a run. `CANCELED`: a person stopped it."""
+    """What became of a run. `REFUSED`: it failed, and a repeat would too. `CANCELED`: a person stopped it."""
 
     IN_FLIGHT = "in flight"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REFUSED = "refused"
     CANCELED = "canceled"
 
 
@@ -42,21 +45,27 @@ class KnownRun:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often an event is tried, how long after a failure, and how many runs one tick may ask for."""
+    """How often an event is tried, how long after a failure, and how many runs one tick may ask for.
+
+    `looks` are the waits before one more look each, after a load found the file unchanged: nobody promises that the
+    new data is there when its event is.
+    """
 
     attempts: int = 5
     delay: timedelta = timedelta(seconds=30)
     requests: int = 50
+    looks: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A run to be asked for. `key` is unique for ever; `events` are the numbers of those it serves, in order."""
+    """A run to be asked for. `key` is unique for ever; the events it serves are numbered from `first` to `last`."""
 
     key: str
     dataset_id: str
     attempt: int
-    events: tuple[int, ...]
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +77,37 @@ class Plan:
 
 
 def plan(
-    events: Sequence[PendingEvent],
-    runs: Sequence[KnownRun],
-    published: Mapping[str, int] | None,
+    events: Iterable[OpenEvents],
+    runs: Iterable[KnownRun],
+    reached: Mapping[str, Reached] | None,
     *,
     now: datetime,
     policy: Policy,
-    refused: Collection[str] = (),
+    refused: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Decide about every pending event.
+    """Decide about every open event.
 
-    `events` come in the order of their numbers; `runs` are all runs in flight and all that carry the delivery of an
-    event, newest first. `published` says for each dataset up to which event a published load shows the data that its
-    own run downloaded; None when the target could not be asked. `refused` are datasets that the catalog keeps out.
+    `events` come in the order of their first numbers; `runs` are all runs in flight and all that carry the delivery of
+    a pending event, newest first. `reached` says for each dataset how far it was loaded; None when the target could
+    not be asked. `refused` are datasets that are kept out, and why.
     """
     updates: list[EventUpdate] = []
-    waiting: dict[str, list[PendingEvent]] = {}
-    for event in events:
-        if event.name != DATASET_UPDATED or event.dataset_id is None:
-            updates.append(_settled(event, EventState.IGNORED, f"Not supported event: {event.name}"))
-        elif event.dataset_id in refused:
-            updates.append(_settled(event, EventState.PARKED, _NOT_LISTED))
+    groups_of: dict[str, list[OpenEvents]] = {}
+    for group in events:
+        if group.name != DATASET_UPDATED or group.dataset_id is None:
+            updates.append(_settled(group, EventState.IGNORED, f"Not supported event: {group.name}"))
+        elif refused and group.dataset_id in refused and group.state is EventState.PENDING:
+            updates.append(_settled(group, EventState.PARKED, refused[group.dataset_id]))
         else:
-            waiting.setdefault(event.dataset_id, []).append(event)
+            groups_of.setdefault(group.dataset_id, []).append(group)
     runs_of: dict[str, list[KnownRun]] = {}
     for run in runs:
         runs_of.setdefault(run.dataset_id, []).append(run)
     deliveries: list[Delivery] = []
     # The dataset whose event has waited longest comes first, so that none is starved by the limit of a tick.
-    for dataset_id, its_events in waiting.items():
-        through = None if published is None else published.get(dataset_id, 0)
-        its_plan = _plan_dataset(its_events, runs_of.get(dataset_id, []), through, now=now, policy=policy)
+    for dataset_id, groups in groups_of.items():
+        through = None if reached is None else reached.get(dataset_id, Reached())
+        its_plan = _plan_dataset(groups, runs_of.get(dataset_id, []), through, now=now, policy=policy)
         if its_plan.deliveries and len(deliveries) == policy.requests:
             continue
         updates += its_plan.updates
@@ -107,91 +116,145 @@ def plan(
 
 
 def _plan_dataset(
-    events: Sequence[PendingEvent], runs: Sequence[KnownRun], through: int | None, *, now: datetime, policy: Policy
-) -> Plan:
-    newest_run: dict[str | None, KnownRun] = {}
-    for run in runs:
-        newest_run.setdefault(run.delivery, run)
-    done = [event for event in events if through is not None and _is_shown(event, through, newest_run)]
-    updates = [_settled(event, EventState.DONE, "The table shows data downloaded after this event.") for event in done]
-    waiting = [event for event in events if event not in done]
-    if not waiting or any(run.state is RunState.IN_FLIGHT for run in runs):
-        return Plan(tuple(updates))
-
-    key = next((event.delivery for event in reversed(waiting) if event.delivery is not None), None)
-    if key is None:
-        return _deliver(waiting, updates)
-    tried = [event for event in waiting if event.delivery is not None]
-    run = newest_run.get(key)
-    if run is None:
-        again = Delivery(key, tried[-1].dataset_id or "", tried[-1].attempts, tuple(event.seq for event in tried))
-        return Plan(tuple(updates), (again,))
-    if run.state is RunState.SUCCEEDED and through is None:
-        # Whether it was published cannot be told now.
-        return Plan(tuple(updates))
-    fresh = [event for event in waiting if event.delivery is None]
-    return _plan_after_failure(run, tried, fresh, updates, now=now, policy=policy)
-
-
-def _plan_after_failure(
-    run: KnownRun,
-    tried: Sequence[PendingEvent],
-    fresh: Sequence[PendingEvent],
-    updates: Sequence[EventUpdate],
+    groups: Sequence[OpenEvents],
+    runs: Sequence[KnownRun],
+    reached: Reached | None,
     *,
     now: datetime,
     policy: Policy,
 ) -> Plan:
-    if run.state is RunState.CANCELED:
-        spent = list(tried)
-        outcome = f"Run {run.run_id} was canceled. Replay the event to load the dataset."
-    else:
-        spent = [event for event in tried if _tries(event) >= policy.attempts]
-        outcome = f"Tried {policy.attempts} times; run {run.run_id} failed last. Mend the cause, then replay the event."
-    updates = [*updates, *(_settled(event, EventState.PARKED, outcome) for event in spent)]
-    left = [event for event in tried if event not in spent]
-    if not left:
-        return _deliver(fresh, updates)
-    tries = max(_tries(event) for event in left)
-    later = now + min(policy.delay * 2 ** (tries - 1), _LONGEST_DELAY)
-    not_before = max((event.not_before for event in left if event.not_before is not None), default=later)
-    if now >= not_before:
-        return _deliver([*left, *fresh], updates)
-    postponed = (
-        EventUpdate(event.seq, attempts=event.attempts, delivery=event.delivery, not_before=not_before)
-        for event in left
-        if event.not_before is None
-    )
-    return Plan((*updates, *postponed))
-
-
-def _is_shown(event: PendingEvent, through: int, newest_run: Mapping[str | None, KnownRun]) -> bool:
-    """Whether the table shows data whose download began after the event arrived."""
-    if event.attempts_before_replay:
-        # A replay asks for one more load, whatever was published before: only its own delivery settles it.
-        run = newest_run.get(event.delivery) if event.delivery is not None else None
-        return run is not None and run.state is RunState.SUCCEEDED and through >= event.seq
-    return through >= event.seq
-
-
-def _deliver(events: Sequence[PendingEvent], updates: Sequence[EventUpdate]) -> Plan:
-    """One delivery for all of these events, after what is to be written anyway."""
-    if not events:
+    newest_run: dict[str, KnownRun] = {}
+    for run in runs:
+        if run.delivery is not None:
+            newest_run.setdefault(run.delivery, run)
+    updates: list[EventUpdate] = []
+    waiting: list[OpenEvents] = []
+    for group in groups:
+        through = 0 if reached is None else _shown_through(group, reached, newest_run)
+        if through >= group.first_seq:
+            updates.append(_settled(group.up_to(through), EventState.DONE, _SHOWN))
+        if through < group.last_seq and group.state is EventState.PENDING:
+            waiting.append(group.beyond(through))
+    if any(run.state is RunState.IN_FLIGHT for run in runs):
         return Plan(tuple(updates))
-    newest = max(events, key=lambda event: event.seq)
+    unsubmitted = [group for group in waiting if group.delivery is not None and group.delivery not in newest_run]
+    if unsubmitted:
+        return Plan(tuple(updates), (_again(unsubmitted),))
+
+    due: list[OpenEvents] = []
+    held = False
+    for group in waiting:
+        run = newest_run.get(group.delivery) if group.delivery is not None else None
+        verdict = _judge(group, run, reached, now=now, policy=policy)
+        updates += verdict.updates
+        if verdict.is_due:
+            due.append(group)
+        held = held or verdict.holds
+    return Plan(tuple(updates)) if held or not due else _deliver(due, updates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What comes next for events whose delivery has ended. `holds`: newer events of their dataset wait with them."""
+
+    updates: tuple[EventUpdate, ...] = ()
+    is_due: bool = False
+    holds: bool = False
+
+
+def _judge(
+    group: OpenEvents, run: KnownRun | None, reached: Reached | None, *, now: datetime, policy: Policy
+) -> _Verdict:
+    if run is None:
+        return _Verdict(is_due=True)
+    match run.state:
+        case RunState.CANCELED:
+            return _parked(group, f"Run {run.run_id} was canceled. Replay the event to load the dataset.")
+        case RunState.REFUSED:
+            return _parked(
+                group, f"Run {run.run_id} failed, and a repeat would too. Mend the cause, then replay the event."
+            )
+        case RunState.SUCCEEDED if reached is None:
+            # Whether it was published cannot be told now.
+            return _Verdict(holds=True)
+        case RunState.SUCCEEDED if reached is not None and reached.looked >= group.last_seq:
+            return _look_again(group, now=now, policy=policy)
+        case _:
+            return _try_again(group, run, now=now, policy=policy)
+
+
+def _look_again(group: OpenEvents, *, now: datetime, policy: Policy) -> _Verdict:
+    """After a load that found the file unchanged."""
+    if group.not_before is not None:
+        return _Verdict(is_due=now >= group.not_before)
+    if group.looks < len(policy.looks):
+        later = now + policy.looks[group.looks]
+        return _Verdict((_postponed(group, later, looks=group.looks + 1),))
+    return _Verdict((_settled(group, EventState.DONE, _SAME_FILE.format(looks=group.looks + 1)),))
+
+
+def _try_again(group: OpenEvents, run: KnownRun, *, now: datetime, policy: Policy) -> _Verdict:
+    """After a failure that may pass."""
+    # Deliveries that were only to look once more are none of those that failed.
+    tries = max(1, group.attempts - group.attempts_before_replay - group.looks)
+    if tries >= policy.attempts:
+        words = f"Tried {tries} times; run {run.run_id} failed last. Mend the cause, then replay the event."
+        return _parked(group, words)
+    not_before = group.not_before or now + min(policy.delay * 2 ** (tries - 1), _LONGEST_DELAY)
+    if now >= not_before:
+        return _Verdict(is_due=True)
+    postponed = () if group.not_before else (_postponed(group, not_before, looks=group.looks),)
+    return _Verdict(postponed, holds=True)
+
+
+def _shown_through(group: OpenEvents, reached: Reached, newest_run: Mapping[str, KnownRun]) -> int:
+    """Up to which number the table shows data whose download began after the events of this group arrived."""
+    if not group.attempts_before_replay:
+        return reached.published
+    # A replay asks for one more load, whatever was loaded before: only its own delivery settles it.
+    run = newest_run.get(group.delivery) if group.delivery is not None else None
+    return reached.looked if run is not None and run.state is RunState.SUCCEEDED else 0
+
+
+def _again(groups: Sequence[OpenEvents]) -> Delivery:
+    """The newest delivery whose run is unknown."""
+    newest = max(groups, key=lambda group: group.last_seq)
+    its_events = [group for group in groups if group.delivery == newest.delivery]
+    first = min(group.first_seq for group in its_events)
+    return Delivery(newest.delivery or "", newest.dataset_id or "", newest.attempts, first, newest.last_seq)
+
+
+def _deliver(groups: Sequence[OpenEvents], updates: Sequence[EventUpdate]) -> Plan:
+    """One delivery for all of these events, after what is to be written anyway."""
+    newest = max(groups, key=lambda group: group.last_seq)
     attempt = newest.attempts + 1
-    key = f"{newest.dataset_id}:{newest.seq}:{attempt}"
-    seqs = tuple(sorted(event.seq for event in events))
-    counted = [EventUpdate(event.seq, attempts=event.attempts + 1, delivery=key) for event in events]
-    return Plan((*updates, *counted), (Delivery(key, newest.dataset_id or "", attempt, seqs),))
+    key = f"{newest.dataset_id}:{newest.last_seq}:{attempt}"
+    counted = (EventUpdate(group, attempts=group.attempts + 1, delivery=key, looks=group.looks) for group in groups)
+    first = min(group.first_seq for group in groups)
+    return Plan((*updates, *counted), (Delivery(key, newest.dataset_id or "", attempt, first, newest.last_seq),))
 
 
-def _tries(event: PendingEvent) -> int:
-    return event.attempts - event.attempts_before_replay
+def _postponed(group: OpenEvents, not_before: datetime, *, looks: int) -> EventUpdate:
+    return EventUpdate(group, attempts=group.attempts, delivery=group.delivery, looks=looks, not_before=not_before)
 
 
-def _settled(event: PendingEvent, state: EventState, outcome: str) -> EventUpdate:
-    return EventUpdate(event.seq, state=state, outcome=outcome, attempts=event.attempts, delivery=event.delivery)
+def _parked(group: OpenEvents, outcome: str) -> _Verdict:
+    return _Verdict((_settled(group, EventState.PARKED, outcome),))
+
+
+def _settled(group: OpenEvents, state: EventState, outcome: str) -> EventUpdate:
+    return EventUpdate(
+        group, state=state, outcome=outcome, attempts=group.attempts, delivery=group.delivery, looks=group.looks
+    )
+
+
+def surplus(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:
+    """Which of the datasets that events name would be too many, because `most` are the most there may be.
+
+    Events are unsigned: without a bound, anybody who can post them could add partitions without end.
+    """
+    new = [dataset_id for dataset_id in dict.fromkeys(wanted) if dataset_id not in known]
+    return set(new[max(0, most - len(known)) :])
 
 
 def is_lost(process: Process, unseen_for: timedelta, *, grace: timedelta = timedelta(seconds=60)) -> bool:

@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, is_lost, plan
-from qt_pipeline.inbox import EventState, EventUpdate, PendingEvent
+from qt_pipeline.inbox import EventState, EventUpdate, OpenEvents
 from qt_pipeline.liveness import Process
+from qt_pipeline.warehouse import Reached
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-POLICY = Policy(attempts=3, delay=timedelta(seconds=30), requests=50)
+POLICY = Policy(
+    attempts=3, delay=timedelta(seconds=30), requests=50, looks=(timedelta(minutes=1), timedelta(minutes=5))
+)
 FIRST = "d-one:1:1"
 
 
@@ -18,13 +21,16 @@ def waiting(
     seq: int,
     dataset_id: str | None = "d-one",
     *,
+    last: int | None = None,
+    state: EventState = EventState.PENDING,
     name: str = "DatasetUpdated",
     attempts: int = 0,
     replayed_at: int = 0,
     delivery: str | None = None,
+    looks: int = 0,
     not_before: datetime | None = None,
-) -> PendingEvent:
-    return PendingEvent(seq, name, dataset_id, attempts, replayed_at, delivery, not_before)
+) -> OpenEvents:
+    return OpenEvents(state, name, dataset_id, seq, last or seq, attempts, replayed_at, delivery, looks, not_before)
 
 
 def run(state: RunState, delivery: str | None = FIRST, dataset_id: str = "d-one", run_id: str = "run-1") -> KnownRun:
@@ -32,19 +38,24 @@ def run(state: RunState, delivery: str | None = FIRST, dataset_id: str = "d-one"
 
 
 def decide(
-    *events: PendingEvent,
+    *events: OpenEvents,
     runs: list[KnownRun] | None = None,
     published: dict[str, int] | None = None,
+    looked: dict[str, int] | None = None,
     target_is_known: bool = True,
     now: datetime = NOW,
     policy: Policy = POLICY,
 ) -> Plan:
-    known = (published or {}) if target_is_known else None
-    return plan(events, runs or [], known, now=now, policy=policy)
+    """`looked` are numbers that only a load of an unchanged file has reached."""
+    shown = published or {}
+    reached = {dataset: Reached(through, through) for dataset, through in shown.items()}
+    reached |= {dataset: Reached(shown.get(dataset, 0), through) for dataset, through in (looked or {}).items()}
+    return plan(events, runs or [], reached if target_is_known else None, now=now, policy=policy)
 
 
 def states(decided: Plan) -> dict[int, EventState]:
-    return {update.seq: update.state for update in decided.updates}
+    """By the first number of each group."""
+    return {update.events.first_seq: update.state for update in decided.updates}
 
 
 def test_nothing_waits_and_nothing_is_done() -> None:
@@ -53,31 +64,30 @@ def test_nothing_waits_and_nothing_is_done() -> None:
 
 def test_a_new_event_is_delivered_and_the_delivery_written_to_it_first() -> None:
     assert decide(waiting(1)) == Plan(
-        updates=(EventUpdate(1, attempts=1, delivery=FIRST),),
-        deliveries=(Delivery(FIRST, "d-one", attempt=1, events=(1,)),),
+        updates=(EventUpdate(waiting(1), attempts=1, delivery=FIRST),),
+        deliveries=(Delivery(FIRST, "d-one", attempt=1, first=1, last=1),),
     )
 
 
 def test_an_event_for_a_dataset_that_the_catalog_refuses_is_parked_and_says_what_to_do() -> None:
     events = [waiting(1), waiting(2, "d-two"), waiting(3, name="Other")]
-    decided = plan(events, [], {}, now=NOW, policy=POLICY, refused={"d-one"})
+    decided = plan(events, [], {}, now=NOW, policy=POLICY, refused={"d-one": "List this one."})
     assert states(decided) == {1: EventState.PARKED, 2: EventState.PENDING, 3: EventState.IGNORED}
-    assert "List this one" in next(update.outcome or "" for update in decided.updates if update.seq == 1)
+    assert decided.updates[0].outcome == "List this one."
     assert [delivery.dataset_id for delivery in decided.deliveries] == ["d-two"]
 
 
 def test_a_burst_for_one_dataset_is_one_delivery() -> None:
-    decided = decide(*(waiting(seq) for seq in range(1, 1001)))
-    [delivery] = decided.deliveries
-    assert delivery == Delivery("d-one:1000:1", "d-one", attempt=1, events=tuple(range(1, 1001)))
-    assert {(update.attempts, update.delivery) for update in decided.updates} == {(1, delivery.key)}
+    burst = waiting(1, last=1000)
+    key = "d-one:1000:1"
+    assert decide(burst) == Plan((EventUpdate(burst, attempts=1, delivery=key),), (Delivery(key, "d-one", 1, 1, 1000),))
 
 
 def test_each_dataset_has_a_delivery_of_its_own() -> None:
     decided = decide(waiting(1), waiting(2, "d-two"), waiting(3))
-    assert [(delivery.dataset_id, delivery.events) for delivery in decided.deliveries] == [
-        ("d-one", (1, 3)),
-        ("d-two", (2,)),
+    assert [(delivery.dataset_id, delivery.first, delivery.last) for delivery in decided.deliveries] == [
+        ("d-one", 1, 3),
+        ("d-two", 2, 2),
     ]
 
 
@@ -90,10 +100,11 @@ def test_while_any_run_of_its_dataset_is_in_flight_an_event_waits(delivery: str 
 
 
 def test_a_published_load_settles_every_event_it_reaches_and_no_other() -> None:
-    events = [waiting(seq, attempts=1, delivery=FIRST) for seq in (1, 2, 3)]
-    decided = decide(*events, runs=[run(RunState.IN_FLIGHT)], published={"d-one": 2, "d-two": 9})
-    assert states(decided) == {1: EventState.DONE, 2: EventState.DONE}
-    assert {(update.attempts, update.delivery) for update in decided.updates} == {(1, FIRST)}
+    events = waiting(1, last=3, attempts=1, delivery=FIRST)
+    decided = decide(events, runs=[run(RunState.IN_FLIGHT)], published={"d-one": 2, "d-two": 9})
+    [done] = decided.updates
+    assert (done.events, done.state) == (events.up_to(2), EventState.DONE)
+    assert (done.attempts, done.delivery) == (1, FIRST)
     assert decided.deliveries == ()
 
 
@@ -105,7 +116,7 @@ def test_what_was_not_reached_is_delivered_when_the_run_has_ended() -> None:
     done, fresh = waiting(1, attempts=1, delivery=FIRST), waiting(2)
     decided = decide(done, fresh, runs=[run(RunState.SUCCEEDED)], published={"d-one": 1})
     assert states(decided) == {1: EventState.DONE, 2: EventState.PENDING}
-    assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, (2,)),)
+    assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, 2, 2),)
 
 
 @pytest.mark.parametrize("state", list(RunState))
@@ -116,7 +127,7 @@ def test_no_run_settles_an_event_as_done_by_itself(state: RunState) -> None:
 
 def test_a_delivery_whose_run_is_unknown_is_asked_for_again_under_its_key() -> None:
     covered = [waiting(seq, attempts=2, delivery="d-one:2:2") for seq in (1, 2)]
-    again = Plan(deliveries=(Delivery("d-one:2:2", "d-one", 2, (1, 2)),))
+    again = Plan(deliveries=(Delivery("d-one:2:2", "d-one", 2, 1, 2),))
     assert decide(*covered, waiting(3)) == again
     assert decide(*covered, runs=[run(RunState.FAILED, "d-one:2:1")]) == again
     assert decide(*covered, target_is_known=False) == again
@@ -129,14 +140,14 @@ def test_a_failure_is_tried_again_after_a_delay_that_doubles() -> None:
         failed = waiting(1, attempts=attempts, delivery=key)
         not_before = NOW + timedelta(seconds=seconds)
         postponed = decide(failed, runs=[run(RunState.FAILED, key)], policy=policy)
-        assert postponed == Plan((EventUpdate(1, attempts=attempts, delivery=key, not_before=not_before),))
+        assert postponed == Plan((EventUpdate(failed, attempts=attempts, delivery=key, not_before=not_before),))
         again = replace(failed, not_before=not_before)
         early, due = not_before - timedelta(microseconds=1), not_before
         assert decide(again, runs=[run(RunState.FAILED, key)], policy=policy, now=early) == Plan()
         next_key = f"d-one:1:{attempts + 1}"
         assert decide(again, runs=[run(RunState.FAILED, key)], policy=policy, now=due) == Plan(
-            (EventUpdate(1, attempts=attempts + 1, delivery=next_key),),
-            (Delivery(next_key, "d-one", attempts + 1, (1,)),),
+            (EventUpdate(again, attempts=attempts + 1, delivery=next_key),),
+            (Delivery(next_key, "d-one", attempts + 1, 1, 1),),
         )
 
 
@@ -158,8 +169,8 @@ def test_new_events_wait_with_those_that_failed_and_are_delivered_with_them() ->
     assert decide(failed, fresh, runs=[run(RunState.FAILED)]) == Plan()
     decided = decide(failed, fresh, runs=[run(RunState.FAILED)], now=NOW + timedelta(seconds=30))
     assert decided == Plan(
-        (EventUpdate(1, attempts=2, delivery="d-one:2:1"), EventUpdate(2, attempts=1, delivery="d-one:2:1")),
-        (Delivery("d-one:2:1", "d-one", 1, (1, 2)),),
+        (EventUpdate(failed, attempts=2, delivery="d-one:2:1"), EventUpdate(fresh, attempts=1, delivery="d-one:2:1")),
+        (Delivery("d-one:2:1", "d-one", 1, 1, 2),),
     )
 
 
@@ -180,14 +191,14 @@ def test_a_younger_event_outlives_the_parking_of_an_older_one() -> None:
     assert decided.deliveries == ()
     all_spent = decide(old, replace(young, attempts=3), waiting(3), runs=[run(RunState.FAILED, key)])
     assert states(all_spent) == {1: EventState.PARKED, 2: EventState.PARKED, 3: EventState.PENDING}
-    assert all_spent.deliveries == (Delivery("d-one:3:1", "d-one", 1, (3,)),)
+    assert all_spent.deliveries == (Delivery("d-one:3:1", "d-one", 1, 3, 3),)
 
 
 def test_a_canceled_run_parks_what_it_served_and_new_events_go_on() -> None:
     decided = decide(waiting(1, attempts=1, delivery=FIRST), waiting(2), runs=[run(RunState.CANCELED)])
     assert states(decided) == {1: EventState.PARKED, 2: EventState.PENDING}
     assert "canceled" in str(decided.updates[0].outcome)
-    assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, (2,)),)
+    assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, 2, 2),)
 
 
 def test_of_two_runs_of_a_delivery_the_newest_counts() -> None:
@@ -199,7 +210,7 @@ def test_of_two_runs_of_a_delivery_the_newest_counts() -> None:
 
 def test_a_replayed_event_is_delivered_whatever_was_published_before() -> None:
     decided = decide(waiting(1, attempts=4, replayed_at=4), published={"d-one": 9})
-    assert decided.deliveries == (Delivery("d-one:1:5", "d-one", 5, (1,)),)
+    assert decided.deliveries == (Delivery("d-one:1:5", "d-one", 5, 1, 1),)
     assert states(decided) == {1: EventState.PENDING}
 
 
@@ -226,8 +237,9 @@ def test_a_replayed_event_has_all_its_tries_again() -> None:
     ("name", "dataset_id"), [("PipelineCompleted", None), ("PipelineCompleted", "d-one"), ("Other", "d-one")]
 )
 def test_a_type_that_is_not_handled_is_ignored_in_so_many_words(name: str, dataset_id: str | None) -> None:
-    decided = decide(waiting(1, dataset_id, name=name), published={"d-one": 9})
-    assert decided == Plan((EventUpdate(1, EventState.IGNORED, f"Not supported event: {name}"),))
+    event = waiting(1, dataset_id, name=name)
+    decided = decide(event, published={"d-one": 9})
+    assert decided == Plan((EventUpdate(event, EventState.IGNORED, f"Not supported event: {name}"),))
 
 
 def test_an_event_is_ignored_also_when_no_more_runs_may_be_asked_for() -> None:
@@ -248,15 +260,90 @@ def test_the_limit_does_not_hold_back_what_needs_no_run() -> None:
     assert states(decided) == {1: EventState.PENDING, 3: EventState.DONE}
 
 
+def test_a_failure_that_a_repeat_would_not_change_is_tried_once() -> None:
+    [parked] = decide(waiting(1, attempts=1, delivery=FIRST), runs=[run(RunState.REFUSED)]).updates
+    assert parked.state is EventState.PARKED
+    assert "run-1 failed, and a repeat would too" in str(parked.outcome)
+    assert "replay" in str(parked.outcome)
+
+
+def test_after_an_unchanged_file_the_dataset_is_looked_at_again_and_again_and_then_the_event_is_done() -> None:
+    moment, event = NOW, waiting(1, attempts=1, delivery=FIRST)
+    for look, minutes in enumerate((1, 5), start=1):
+        unchanged = {"runs": [run(RunState.SUCCEEDED, event.delivery)], "looked": {"d-one": 1}}
+        [postponed] = decide(event, now=moment, **unchanged).updates
+        due = moment + timedelta(minutes=minutes)
+        assert (postponed.state, postponed.looks, postponed.not_before) == (EventState.PENDING, look, due)
+        event = replace(event, looks=look, not_before=due)
+        assert decide(event, now=due - timedelta(microseconds=1), **unchanged) == Plan()
+        key = f"d-one:1:{look + 1}"
+        again = decide(event, now=due, **unchanged)
+        assert again == Plan(
+            (EventUpdate(event, attempts=look + 1, delivery=key, looks=look),),
+            (Delivery(key, "d-one", look + 1, 1, 1),),
+        )
+        moment, event = due, replace(event, attempts=look + 1, delivery=key, not_before=None)
+    [done] = decide(event, runs=[run(RunState.SUCCEEDED, event.delivery)], looked={"d-one": 1}).updates
+    assert done.state is EventState.DONE
+    assert "the same at every look after this event, 3 times" in str(done.outcome)
+
+
+def test_a_change_ends_the_looks() -> None:
+    event = waiting(1, attempts=2, delivery="d-one:1:2", looks=1, not_before=NOW + timedelta(minutes=5))
+    assert states(decide(event, runs=[run(RunState.SUCCEEDED, "d-one:1:2")], published={"d-one": 1})) == {
+        1: EventState.DONE
+    }
+
+
+def test_a_new_event_does_not_wait_for_the_next_look_at_an_older_one() -> None:
+    looked_at = waiting(1, attempts=1, delivery=FIRST, looks=1, not_before=NOW + timedelta(minutes=1))
+    decided = decide(looked_at, waiting(2), runs=[run(RunState.SUCCEEDED)], looked={"d-one": 1})
+    assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, 2, 2),)
+    assert states(decided) == {2: EventState.PENDING}
+
+
+def test_looks_are_none_of_the_tries_that_failed() -> None:
+    key = "d-one:1:4"
+    looked_twice = waiting(1, attempts=4, looks=2, delivery=key)
+    [again] = decide(looked_twice, runs=[run(RunState.FAILED, key)]).updates
+    assert (again.state, again.looks, again.not_before) == (EventState.PENDING, 2, NOW + timedelta(seconds=60))
+    [parked] = decide(replace(looked_twice, attempts=5), runs=[run(RunState.FAILED, key)]).updates
+    assert parked.state is EventState.PARKED
+
+
+def test_a_replayed_event_asks_for_one_look_only() -> None:
+    replayed = waiting(1, attempts=5, replayed_at=4, delivery="d-one:1:5")
+    assert states(decide(replayed, runs=[run(RunState.SUCCEEDED, "d-one:1:5")], looked={"d-one": 1})) == {
+        1: EventState.DONE
+    }
+
+
+def test_a_parked_event_is_done_when_a_later_load_shows_what_came_after_it() -> None:
+    parked = waiting(1, last=4, state=EventState.PARKED, attempts=3, delivery=FIRST)
+    assert decide(parked, looked={"d-one": 4}) == Plan()
+    [done] = decide(parked, published={"d-one": 3}).updates
+    assert (done.events, done.state) == (parked.up_to(3), EventState.DONE)
+
+
+def test_a_parked_replay_waits_for_a_person() -> None:
+    parked = waiting(1, state=EventState.PARKED, attempts=5, replayed_at=4, delivery="d-one:1:5")
+    assert decide(parked, published={"d-one": 9}) == Plan()
+
+
+def test_a_parked_event_of_a_refused_dataset_is_not_parked_again() -> None:
+    parked = waiting(1, state=EventState.PARKED)
+    assert plan([parked], [], {}, now=NOW, policy=POLICY, refused={"d-one": "Not listed."}) == Plan()
+
+
 DATASETS = ("d-1", "d-2", "d-3")
 KEYS = st.sampled_from([f"{dataset}:{seq}:{attempt}" for dataset in DATASETS for seq in (1, 4) for attempt in (1, 2)])
 MOMENTS = st.one_of(st.none(), st.integers(-100, 100).map(lambda seconds: NOW + timedelta(seconds=seconds)))
 
 
 @st.composite
-def any_events(draw: st.DrawFn) -> list[PendingEvent]:
+def any_events(draw: st.DrawFn) -> list[OpenEvents]:
     seqs = sorted(draw(st.sets(st.integers(1, 30), max_size=10)))
-    events: list[PendingEvent] = []
+    events: list[OpenEvents] = []
     for seq in seqs:
         replayed_at = draw(st.sampled_from([0, 0, 2]))
         tries = draw(st.integers(0, 3))
@@ -265,6 +352,9 @@ def any_events(draw: st.DrawFn) -> list[PendingEvent]:
                 seq,
                 draw(st.sampled_from([*DATASETS, None])),
                 name=draw(st.sampled_from(["DatasetUpdated", "DatasetUpdated", "PipelineCompleted"])),
+                last=draw(st.integers(seq, seq + 3)),
+                state=draw(st.sampled_from([EventState.PENDING, EventState.PENDING, EventState.PARKED])),
+                looks=draw(st.integers(0, tries)),
                 attempts=replayed_at + tries,
                 replayed_at=replayed_at,
                 delivery=draw(KEYS) if tries else None,
@@ -284,56 +374,71 @@ ANY_RUNS = st.lists(
     ),
     max_size=8,
 )
-ANY_PUBLISHED = st.one_of(st.none(), st.dictionaries(st.sampled_from(DATASETS), st.integers(0, 30)))
+HOW_FAR = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: Reached(min(pair), max(pair)))
+ANY_REACHED = st.one_of(st.none(), st.dictionaries(st.sampled_from(DATASETS), HOW_FAR))
 
 
-@given(any_events(), ANY_RUNS, ANY_PUBLISHED, st.integers(1, 3))
+@given(any_events(), ANY_RUNS, ANY_REACHED, st.integers(1, 3))
 def test_whatever_the_state_a_plan_keeps_the_rules(
-    events: list[PendingEvent], runs: list[KnownRun], published: dict[str, int] | None, requests: int
+    events: list[OpenEvents], runs: list[KnownRun], reached: dict[str, Reached] | None, requests: int
 ) -> None:
     policy = replace(POLICY, requests=requests)
-    decided = plan(events, runs, published, now=NOW, policy=policy)
+    decided = plan(events, runs, reached, now=NOW, policy=policy)
     # The same inputs give the same plan, and are left as they were.
-    assert decided == plan(tuple(events), tuple(runs), published, now=NOW, policy=policy)
+    assert decided == plan(tuple(events), tuple(runs), reached, now=NOW, policy=policy)
 
-    by_seq = {event.seq: event for event in events}
     assert len(decided.deliveries) <= requests
     assert len({delivery.dataset_id for delivery in decided.deliveries}) == len(decided.deliveries)
-    assert len({update.seq for update in decided.updates}) == len(decided.updates)
     in_flight = {known.dataset_id for known in runs if known.state is RunState.IN_FLIGHT}
     assert not in_flight & {delivery.dataset_id for delivery in decided.deliveries}
 
+    parts: dict[int, list[OpenEvents]] = {}
     for update in decided.updates:
-        event = by_seq[update.seq]
-        through = (published or {}).get(event.dataset_id or "", 0)
+        [group] = [event for event in events if _is_part(update.events, event)]
+        parts.setdefault(group.first_seq, []).append(update.events)
+        how_far = (reached or {}).get(group.dataset_id or "", Reached())
         match update.state:
             case EventState.DONE:
-                assert published is not None
-                assert through >= event.seq
+                assert reached is not None
+                assert how_far.looked >= update.events.last_seq
+                assert how_far.published >= update.events.last_seq or group.state is EventState.PENDING
             case EventState.IGNORED:
-                assert update.outcome == f"Not supported event: {event.name}"
+                assert update.outcome == f"Not supported event: {group.name}"
             case EventState.PARKED:
+                assert group.state is EventState.PENDING
                 assert any(known.state is not RunState.IN_FLIGHT for known in runs)
-                assert event.delivery is not None
+                assert group.delivery is not None
             case EventState.PENDING:
                 # Either delivered now, or told not to be before a moment that lies ahead.
-                assert (update.attempts == event.attempts) == (update.not_before is not None)
+                assert group.state is EventState.PENDING
+                assert (update.attempts == group.attempts) == (update.not_before is not None)
                 assert update.not_before is None or update.not_before > NOW
-        assert update.attempts - event.attempts in (0, 1)
+        assert update.attempts - group.attempts in (0, 1)
+        assert update.looks - group.looks in (0, 1) or update.state is EventState.IGNORED
+    for pieces in parts.values():
+        # No event is changed twice in one plan.
+        assert len(pieces) == 1 or pieces[0].last_seq < pieces[1].first_seq
+        assert len(pieces) <= 2
 
     for delivery in decided.deliveries:
-        assert {by_seq[seq].dataset_id for seq in delivery.events} == {delivery.dataset_id}
-        written = {
-            update.seq: update.attempts
+        written = [
+            update
             for update in decided.updates
-            if update.state is EventState.PENDING and update.delivery == delivery.key
-        }
+            if update.state is EventState.PENDING and update.delivery == delivery.key and update.not_before is None
+        ]
         if written:
-            assert written == {seq: by_seq[seq].attempts + 1 for seq in delivery.events}
+            assert {update.events.dataset_id for update in written} == {delivery.dataset_id}
+            assert min(update.events.first_seq for update in written) == delivery.first
+            assert max(update.events.last_seq for update in written) == delivery.last
         else:
             # It was written to its events by an earlier tick, and its run is not known.
-            assert delivery.key in {by_seq[seq].delivery for seq in delivery.events}
+            assert delivery.key in {event.delivery for event in events}
             assert delivery.key not in {known.delivery for known in runs if known.dataset_id == delivery.dataset_id}
+
+
+def _is_part(part: OpenEvents, whole: OpenEvents) -> bool:
+    within = whole.first_seq <= part.first_seq <= part.last_seq <= whole.last_seq
+    return within and replace(part, first_seq=whole.first_seq, last_seq=whole.last_seq) == whole
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from qt_pipeline.cli.ddl import ddl
+from qt_pipeline.cli.events import events, replay
 from qt_pipeline.cli.load import load
 from qt_pipeline.cli.serve import demo, dev, relay, sandbox
 from qt_pipeline.errors import PipelineError
@@ -20,7 +21,7 @@ app = typer.Typer(
     help="Quantemplate datasets as tables in your SQL database.",
     epilog="Exit codes: 0 done, 1 refused or failed (the last line says why and what to do), 2 a wrong option.",
 )
-for command in (demo, dev, relay, load, ddl, sandbox):
+for command in (demo, dev, relay, events, replay, load, ddl, sandbox):
     app.command()(command)
 
 

@@ -82,7 +82,8 @@ def failure(error: PipelineError) -> dg.Failure:
     metadata: Metadata = {k: dg.MetadataValue.text(v) for k, v in words.items() if v}
     if isinstance(error, DriftError) and error.misfits:
         metadata["misfits"] = dg.MetadataValue.md(_misfits(error.misfits))
-    return dg.Failure(str(error), metadata=metadata)
+    # Whatever may be tried again was, by those who know how.
+    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
 
 
 def _provenance(landed: Landed) -> Metadata:

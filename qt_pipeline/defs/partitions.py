@@ -3,3 +3,6 @@
 import dagster as dg
 
 datasets = dg.DynamicPartitionsDefinition(name="quantemplate_datasets")
+
+PARTITION_TAG = "dagster/partition"
+"""Set by Dagster on each run: the dataset that it is for."""

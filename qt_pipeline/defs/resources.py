@@ -11,7 +11,9 @@ from functools import cache, partial
 import dagster as dg
 
 from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.defs.runs import note_failure
 from qt_pipeline.dispatch import Policy
+from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import Inbox, open_inbox
 from qt_pipeline.ingest import Ingest, OpenWarehouse
 from qt_pipeline.landing import Landing
@@ -22,10 +24,23 @@ from qt_pipeline.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a run tries a load while its target is away. The wait in between doubles."""
+
+    attempts: int = 4
+    delay_seconds: float = 10
+
+    def wait_after(self, tries: int) -> float | None:
+        """The seconds to wait after so many tries; None when there were enough."""
+        return None if tries >= self.attempts else self.delay_seconds * 2 ** (tries - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Dispatcher:
     """What the sensor needs to plan deliveries and to carry a plan out.
 
-    `wait_seconds` is how long a tick that has nothing to ask for waits for the next event.
+    `max_datasets` bounds the partitions that events may add. `wait_seconds` is how long a tick that has nothing to ask
+    for waits for the next event.
     """
 
     inbox: Inbox
@@ -33,6 +48,7 @@ class Dispatcher:
     catalog: Catalog
     locks: RunLocks
     policy: Policy
+    max_datasets: int
     missing_credentials: Sequence[str]
     wait_seconds: float
 
@@ -49,9 +65,25 @@ _warehouse = cache(open_warehouse)
 @dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
 def ingest_resource(context: dg.InitResourceContext) -> Ingest:
     """The steps; in a run, also the sign that its process lives."""
+    try:
+        settings = load_settings()
+        if context.run is not None:
+            _locks(settings).hold(context.run.run_id)
+        return _ingest(settings)
+    except PipelineError as error:
+        if context.run is not None and context.instance is not None:
+            note_failure(context.instance, context.run.run_id, error)
+        raise
+
+
+@dg.resource(description="How often a run tries a load again.")
+def patience_resource() -> Patience:
+    """The patience that the settings ask for."""
     settings = load_settings()
-    if context.run is not None:
-        _locks(settings).hold(context.run.run_id)
+    return Patience(settings.load_attempts, settings.load_delay_seconds)
+
+
+def _ingest(settings: Settings) -> Ingest:
     return Ingest(
         client=_client(settings),
         missing_credentials=settings.missing_credentials,
@@ -59,6 +91,7 @@ def ingest_resource(context: dg.InitResourceContext) -> Ingest:
         landing=Landing(settings.landing_url),
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         catalog=load_catalog(settings.catalog),
+        max_rows=settings.max_rows,
     )
 
 
@@ -71,7 +104,12 @@ def dispatcher_resource() -> Dispatcher:
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         catalog=load_catalog(settings.catalog),
         locks=_locks(settings),
-        policy=Policy(attempts=settings.delivery_attempts, delay=timedelta(seconds=settings.delivery_delay_seconds)),
+        policy=Policy(
+            attempts=settings.delivery_attempts,
+            delay=timedelta(seconds=settings.delivery_delay_seconds),
+            looks=tuple(timedelta(minutes=minutes) for minutes in settings.look_again_minutes),
+        ),
+        max_datasets=settings.max_datasets,
         missing_credentials=settings.missing_credentials,
         wait_seconds=_WAIT_SECONDS,
     )
@@ -97,5 +135,7 @@ def _client(settings: Settings) -> QuantemplateClient | None:
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
             not_ready_seconds=settings.not_ready_seconds,
             allow_unproven_end=settings.allow_unproven_end,
+            max_download_bytes=settings.max_download_bytes,
+            max_download_seconds=settings.max_download_seconds,
         )
     )

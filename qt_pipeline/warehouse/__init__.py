@@ -18,7 +18,7 @@ from qt_pipeline.warehouse.errors import (
     TargetUnavailableError,
     VerificationError,
 )
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, PublishedLoad
 from qt_pipeline.warehouse.tables import TableSpec
 from qt_pipeline.warehouse.verify import Totals, Verification
@@ -33,6 +33,7 @@ __all__ = [
     "LoadRecord",
     "LoadStatus",
     "PublishedLoad",
+    "Reached",
     "StaleLoadError",
     "TableBusyError",
     "TableNotOursError",

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Unicode,
     UnicodeText,
     and_,
+    case,
     delete,
     func,
     insert,
@@ -96,6 +97,18 @@ class LoadRecord(LoadJob):
     def shows(self) -> bool:
         """Whether the table showed this load's file when it ended."""
         return self.status in _SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a dataset was loaded, as numbers of events; 0 for never.
+
+    Every event up to `published` came before the download of a file that was published since. Every one up to `looked`
+    came before a download that was published or that the table showed already.
+    """
+
+    published: int = 0
+    looked: int = 0
 
 
 def _words(statuses: type[LoadStatus]) -> list[str]:
@@ -233,13 +246,14 @@ def records(connection: Connection, *, dataset_id: str | None, limit: int) -> li
     return [LoadRecord(*row) for row in connection.execute(statement)]
 
 
-def published_through(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, int]:
-    """For each dataset, the highest `through_seq` of a load that shows and whose own run had downloaded the file."""
-    found: dict[str, int] = {}
+def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
+    """For each dataset that was loaded, how far. Only loads whose own run had downloaded the file count."""
+    found: dict[str, Reached] = {}
     waiting = iter(dataset_ids)
+    through_published = case((loads.c.status == LoadStatus.PUBLISHED, loads.c.through_seq), else_=0)
     while some := list(islice(waiting, _IDS_AT_ONCE)):
         statement = (
-            select(loads.c.dataset_id, func.max(loads.c.through_seq))
+            select(loads.c.dataset_id, func.max(through_published), func.max(loads.c.through_seq))
             .where(
                 loads.c.dataset_id.in_(some),
                 loads.c.status.in_(_SHOWN),
@@ -248,7 +262,8 @@ def published_through(connection: Connection, inbox_id: str, dataset_ids: Iterab
             )
             .group_by(loads.c.dataset_id)
         )
-        found.update((dataset_id, seq) for dataset_id, seq in connection.execute(statement))
+        for dataset_id, published, looked in connection.execute(statement):
+            found[dataset_id] = Reached(published=published, looked=looked)
     return found
 
 

@@ -17,7 +17,7 @@ from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import ddl, ledger
 from qt_pipeline.warehouse.adopt import SqlTypes, adopted
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, count_rows
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
@@ -89,10 +89,10 @@ class Warehouse:
         with self._target.reading() as connection:
             return ledger.records(connection, dataset_id=dataset_id, limit=limit)
 
-    def published_through(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, int]:
-        """For each dataset, up to which event of an inbox its table shows the data that a load's own run downloaded."""
+    def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
+        """For each dataset that was loaded, up to which event of an inbox."""
         with self._target.reading() as connection:
-            return ledger.published_through(connection, inbox_id, dataset_ids)
+            return ledger.reached(connection, inbox_id, dataset_ids)
 
     def preparation(
         self, table: TableSpec | None, contract: Contract | None, *, login: str

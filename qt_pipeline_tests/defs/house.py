@@ -14,7 +14,7 @@ from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
-from qt_pipeline.defs.resources import Dispatcher
+from qt_pipeline.defs.resources import Dispatcher, Patience
 from qt_pipeline.defs.sensors import quantemplate_events
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.inbox import Inbox, NewEvent, StoredEvent
@@ -22,7 +22,7 @@ from qt_pipeline.ingest import Ingest
 from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
 from qt_pipeline.quantemplate import DATASET_UPDATED, ClientConfig, QuantemplateClient
-from qt_pipeline.sandbox import SandboxServer
+from qt_pipeline.sandbox import Fault, SandboxServer
 from qt_pipeline.warehouse import Warehouse
 
 DATASET_ID = "d-claims-of-the-house-0001"
@@ -44,6 +44,10 @@ class House:
         self.sandbox.state.put(dataset_id, csv.encode() if isinstance(csv, str) else csv)
         self.sandbox.state.set_faults(dataset_id, [])
         self.instance.add_dynamic_partitions(str(datasets.name), [dataset_id])
+
+    def break_downloads(self, dataset_id: str = DATASET_ID) -> None:
+        """Let the sandbox answer that it is overloaded, until it serves something new."""
+        self.sandbox.state.set_faults(dataset_id, [Fault(kind="status", status=503, times=None)])
 
     def write_catalog(self, text: str) -> None:
         (self.folder / "datasets.yaml").write_text(text)
@@ -70,7 +74,12 @@ class House:
         )
 
     def dispatcher(
-        self, *, with_credentials: bool = True, policy: Policy | None = None, wait_seconds: float = 0
+        self,
+        *,
+        with_credentials: bool = True,
+        policy: Policy | None = None,
+        max_datasets: int = 100,
+        wait_seconds: float = 0,
     ) -> Dispatcher:
         return Dispatcher(
             inbox=self.inbox,
@@ -78,6 +87,7 @@ class House:
             catalog=self._catalog(),
             locks=self.locks,
             policy=policy or Policy(delay=timedelta(0)),
+            max_datasets=max_datasets,
             missing_credentials=() if with_credentials else CREDENTIALS,
             wait_seconds=wait_seconds,
         )
@@ -91,7 +101,9 @@ class House:
         tags: Mapping[str, str] | None = None,
     ) -> "Run":
         """Materialize assets of a dataset, as one run of the code location would."""
-        defs = build_defs(ingest=self.ingest(with_credentials=with_credentials))
+        defs = build_defs(
+            ingest=self.ingest(with_credentials=with_credentials), patience=Patience(attempts=2, delay_seconds=0.01)
+        )
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
             partition_key=dataset_id,
@@ -101,16 +113,18 @@ class House:
         )
         return Run(result, self.instance)
 
-    def tick(self, *, with_credentials: bool = True, policy: Policy | None = None, wait_seconds: float = 0) -> "Tick":
-        """One tick of the sensor."""
-        dispatcher = self.dispatcher(with_credentials=with_credentials, policy=policy, wait_seconds=wait_seconds)
-        answer = quantemplate_events(dg.build_sensor_context(instance=self.instance), dispatcher=dispatcher)
+    def tick(self, *, cursor: str | None = None, **options: Any) -> "Tick":
+        """One tick of the sensor; `options` as those of `dispatcher`."""
+        context = dg.build_sensor_context(instance=self.instance, cursor=cursor)
+        answer = quantemplate_events(context, dispatcher=self.dispatcher(**options))
         assert isinstance(answer, dg.SensorResult)
         added = [key for request in answer.dynamic_partitions_requests or () for key in request.partition_keys]
         return Tick(
             requests=list(answer.run_requests or ()),
             added_partitions=added,
             skip_message=answer.skip_reason.skip_message if answer.skip_reason else None,
+            observed=[plain(event.metadata) for event in answer.asset_events if isinstance(event, dg.AssetObservation)],
+            cursor=answer.cursor,
         )
 
     def sql(self, statement: str) -> list[tuple[object, ...]]:
@@ -147,6 +161,8 @@ class Tick:
     requests: list[dg.RunRequest]
     added_partitions: list[str]
     skip_message: str | None
+    observed: list[dict[str, Any]]
+    cursor: str | None
 
 
 @dataclass(frozen=True)

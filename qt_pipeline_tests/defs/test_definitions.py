@@ -13,7 +13,7 @@ import pytest
 import requests
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
-from qt_pipeline.definitions import build_defs, defs
+from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.demo import prepare_dagster_home
@@ -32,11 +32,12 @@ def watch(event, args):
 
 sys.addaudithook(watch)
 import dagster as dg
-from qt_pipeline.definitions import defs
+from qt_pipeline import definitions
 
+defs = definitions.defs()
 dg.Definitions.validate_loadable(defs)
 print(sorted(key.to_user_string() for key in defs.resolve_all_asset_keys()))
-print([sensor.name for sensor in defs.sensors])
+print([sensor.name for sensor in defs.sensors], [schedule.name for schedule in defs.schedules])
 """
 
 
@@ -56,7 +57,10 @@ def test_the_definitions_load_without_settings_or_network_from_any_folder(tmp_pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["['quantemplate/dataset', 'warehouse/table']", "['quantemplate_events']"]
+    assert done.stdout.splitlines() == [
+        "['quantemplate/dataset', 'quantemplate/events', 'warehouse/table']",
+        "['quantemplate_events'] ['quantemplate_refresh']",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,17 +79,18 @@ def test_a_network_access_while_loading_would_be_noticed(tmp_path: Path) -> None
 
 
 def test_both_assets_have_one_partition_for_each_dataset_and_the_table_comes_after_the_file() -> None:
-    graph = defs.resolve_asset_graph()
+    graph = build_defs().resolve_asset_graph()
     assert {graph.get(key).partitions_def for key in (DATASET, TABLE)} == {datasets}
     assert graph.get(TABLE).parent_keys == {DATASET}
     assert [key.to_user_string() for key in graph.asset_check_keys] == ["warehouse/table:complete"]
 
 
 def test_both_assets_of_a_run_share_one_process() -> None:
-    assert defs.executor is dg.in_process_executor
+    assert build_defs().executor is dg.in_process_executor
 
 
 def test_the_sensor_runs_from_the_start_and_asks_for_both_assets() -> None:
+    defs = build_defs()
     sensor = defs.resolve_sensor_def("quantemplate_events")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert sensor.job_name is not None

@@ -44,7 +44,8 @@ def status(house: House, run_id: str) -> dg.DagsterRunStatus:
 
 
 def test_without_events_the_sensor_says_that_none_waits(house: House) -> None:
-    assert house.tick() == Tick(requests=[], added_partitions=[], skip_message="No event waits.")
+    tick = house.tick()
+    assert (tick.requests, tick.added_partitions, tick.skip_message) == ([], [], "No event waits.")
 
 
 def test_the_datasets_of_the_catalog_become_partitions_before_any_event(house: House) -> None:
@@ -71,7 +72,7 @@ def test_events_lead_to_one_request_for_each_dataset_with_its_partition(house: H
         >= {
             "qt/delivery": f"{DATASET_ID}:3:1",
             "qt/dataset": "Claims",
-            "qt/events": "2, from 1 to 3",
+            "qt/events": "1 to 3",
             "qt/attempt": "1",
         }.items()
     )
@@ -133,7 +134,8 @@ def test_a_run_of_the_table_alone_settles_no_event(house: House) -> None:
 
 
 def test_a_run_that_failed_is_followed_by_another_under_a_new_key(house: House) -> None:
-    house.serve("Reference,Amount\n007\n")
+    house.serve(CSV)
+    house.break_downloads()
     house.announce(DATASET_ID)
     first = house.tick()
     assert not carry_out(house, first).success
@@ -142,8 +144,62 @@ def test_a_run_that_failed_is_followed_by_another_under_a_new_key(house: House) 
     assert second.tags["qt/attempt"] == "2"
 
 
-def test_between_two_tries_the_sensor_says_what_it_waits_for(house: House) -> None:
+def test_a_run_that_failed_for_a_reason_that_a_repeat_would_not_change_is_the_only_one(house: House) -> None:
     house.serve("Reference,Amount\n007\n")
+    [seq] = house.announce(DATASET_ID)
+    run = carry_out(house, house.tick())
+    assert run.tags["qt/failure"] == "permanent"
+    assert house.tick().requests == []
+    event = house.event(seq)
+    assert event.state is EventState.PARKED
+    assert f"Run {run.id} failed, and a repeat would too." in (event.outcome or "")
+
+
+def test_parked_events_are_told_and_counted_until_a_later_load_shows_what_came_after_them(house: House) -> None:
+    house.serve("Reference,Amount\n007\n")
+    [seq] = house.announce(DATASET_ID)
+    carry_out(house, house.tick())
+    parked = house.tick()
+    assert "1 are parked: see `qt-pipeline events --state parked`" in (parked.skip_message or "")
+    assert [counts["parked"] for counts in parked.observed] == [1]
+    assert house.tick(cursor=parked.cursor).observed == []
+    house.serve(CSV)
+    house.run()
+    settled = house.tick(cursor=parked.cursor)
+    assert house.event(seq).state is EventState.DONE
+    assert [(counts["parked"], counts["done"]) for counts in settled.observed] == [(0, 1)]
+
+
+def test_after_an_unchanged_file_an_event_waits_for_the_next_look(house: House) -> None:
+    house.serve(CSV)
+    house.run()
+    [seq] = house.announce(DATASET_ID)
+    policy = Policy(looks=(timedelta(0),))
+    carry_out(house, house.tick(policy=policy))
+    assert house.tick(policy=policy).requests == []
+    assert (house.event(seq).state, house.event(seq).looks) == (EventState.PENDING, 1)
+    house.serve(CSV + "009,3.75\n")
+    carry_out(house, house.tick(policy=policy))
+    house.tick(policy=policy)
+    assert house.event(seq).state is EventState.DONE
+    assert house.sql("SELECT count(*) FROM d_claims_of_the_house_0001") == [(3,)]
+
+
+def test_events_add_no_more_partitions_than_there_may_be(house: House) -> None:
+    house.write_catalog(f"datasets: {{{DATASET_ID}: {{}}}}")
+    unknown = [f"d-nobody-knows-this-{number}" for number in range(5)]
+    seqs = house.announce(*unknown, DATASET_ID)
+    tick = house.tick(max_datasets=3)
+    assert tick.added_partitions == sorted([DATASET_ID, *unknown[:2]])
+    assert [request.partition_key for request in tick.requests] == [*unknown[:2], DATASET_ID]
+    parked = house.event(seqs[4])
+    assert parked.state is EventState.PARKED
+    assert "QT_MAX_DATASETS" in (parked.outcome or "")
+
+
+def test_between_two_tries_the_sensor_says_what_it_waits_for(house: House) -> None:
+    house.serve(CSV)
+    house.break_downloads()
     [seq] = house.announce(DATASET_ID)
     policy = Policy(delay=LONG_AGO)
     carry_out(house, house.tick(policy=policy))
@@ -154,7 +210,8 @@ def test_between_two_tries_the_sensor_says_what_it_waits_for(house: House) -> No
 
 
 def test_an_event_is_parked_with_its_reason_after_the_last_try(house: House) -> None:
-    house.serve("Reference,Amount\n007\n")
+    house.serve(CSV)
+    house.break_downloads()
     [seq] = house.announce(DATASET_ID)
     policy = Policy(attempts=2, delay=timedelta(0))
     carry_out(house, house.tick(policy=policy))
@@ -177,7 +234,7 @@ def test_without_credentials_events_stay_as_they_are_and_the_sensor_names_the_va
     before = house.event(seq)
     tick = house.tick(with_credentials=False)
     assert tick.requests == []
-    assert (tick.skip_message or "").startswith("Nothing can be downloaded; 1 events wait. ")
+    assert (tick.skip_message or "").startswith("Nothing can be downloaded; events wait for 1 dataset. ")
     assert all(name in (tick.skip_message or "") for name in CREDENTIALS)
     assert house.event(seq) == before
     assert len(house.tick().requests) == 1
@@ -198,7 +255,7 @@ def test_with_all_datasets_busy_the_sensor_says_so(house: House) -> None:
     start_run(house, tags={"dagster/partition": DATASET_ID})
     house.announce(DATASET_ID)
     message = house.tick().skip_message or ""
-    assert message.startswith("1 events for 1 datasets: 1 datasets have a run in flight")
+    assert message.startswith("events wait for 1 dataset: 1 have a run in flight")
 
 
 def test_a_run_whose_process_has_died_is_failed_and_its_events_are_tried_again(house: House) -> None:

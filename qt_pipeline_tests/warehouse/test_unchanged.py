@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, PublishedLoad, StaleLoadError, Warehouse
+from qt_pipeline.warehouse import LoadRecord, LoadStatus, PublishedLoad, Reached, StaleLoadError, Warehouse
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
 from qt_pipeline_tests.warehouse.loading import JOB, TABLE, CableCutError, load, load_or_leave, publish, then_broken
 
@@ -101,7 +101,7 @@ def test_nothing_shows_a_file_before_the_first_load(warehouse: Warehouse) -> Non
 def test_a_file_left_counts_for_events_and_makes_older_data_stale(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, FILE, through_seq=3)
     load_or_leave(warehouse, FILE, through_seq=9)
-    assert warehouse.published_through("inbox-1", ["d-one"]) == {"d-one": 9}
+    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": Reached(published=3, looked=9)}
     with pytest.raises(StaleLoadError):
         load(warehouse, b"Name,Paid\nCleo,3.00\n", through_seq=5)
     with pytest.raises(StaleLoadError):
@@ -113,7 +113,7 @@ def test_a_file_left_counts_for_events_and_makes_older_data_stale(engine: Engine
 def test_an_earlier_download_that_is_left_settles_no_events(warehouse: Warehouse) -> None:
     load(warehouse, FILE, through_seq=3)
     load_or_leave(warehouse, FILE, through_seq=9, run_id="run-2")
-    assert warehouse.published_through("inbox-1", ["d-one"]) == {"d-one": 3}
+    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": Reached(published=3, looked=3)}
 
 
 def test_a_load_that_is_neither_published_nor_left_has_failed(engine: Engine, warehouse: Warehouse) -> None:

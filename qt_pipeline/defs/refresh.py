@@ -1,0 +1,72 @@
+"""Looks at every dataset without an event: by a schedule, and by polling for those with no public endpoint.
+
+Here: which datasets are asked for. Not here: what a run does when its file is unchanged (see warehouse).
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.defs.partitions import PARTITION_TAG, datasets
+from qt_pipeline.defs.resources import Dispatcher
+from qt_pipeline.defs.runs import IN_FLIGHT
+from qt_pipeline.ingest import missing
+
+_TARGET = dg.AssetSelection.assets(DATASET, TABLE)
+
+
+def refresh_schedule(cron: str) -> dg.ScheduleDefinition:
+    """Asks for a run for each known dataset at the times of `cron`, in UTC."""
+
+    @dg.schedule(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+        name="quantemplate_refresh",
+        cron_schedule=cron,
+        target=_TARGET,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Looks at every dataset, in case an event never came. A file that is unchanged is not loaded.",
+    )
+    def quantemplate_refresh(
+        context: dg.ScheduleEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
+    ) -> Sequence[dg.RunRequest] | dg.SkipReason:
+        return _requests(context.instance, dispatcher, "schedule")
+
+    return quantemplate_refresh
+
+
+def polling_sensor(minutes: float) -> dg.SensorDefinition:
+    """Asks for a run for each known dataset every so many minutes."""
+
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # as above
+        name="quantemplate_polling",
+        target=_TARGET,
+        minimum_interval_seconds=round(minutes * 60),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Looks at every dataset now and then, instead of events. A file that is unchanged is not loaded.",
+    )
+    def quantemplate_polling(
+        context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
+    ) -> Sequence[dg.RunRequest] | dg.SkipReason:
+        return _requests(context.instance, dispatcher, "polling")
+
+    return quantemplate_polling
+
+
+def _requests(
+    instance: dg.DagsterInstance, dispatcher: Dispatcher, reason: str
+) -> Sequence[dg.RunRequest] | dg.SkipReason:
+    if dispatcher.missing_credentials:
+        return dg.SkipReason(f"Nothing can be downloaded. {missing(dispatcher.missing_credentials)}")
+    known = [key for key in instance.get_dynamic_partitions(str(datasets.name)) if dispatcher.catalog.accepts(key)]
+    # One that is asked for already will be looked at; a second request would only make the queue longer.
+    going = {run.tags.get(PARTITION_TAG) for run in instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))}
+    due = [dataset_id for dataset_id in known if dataset_id not in going]
+    if not due:
+        return dg.SkipReason(f"{len(known)} datasets are known; each of them has a run in flight.")
+    return [
+        dg.RunRequest(
+            partition_key=dataset_id,
+            tags={"qt/dataset": dispatcher.catalog.dataset(dataset_id).label, "qt/reason": reason},
+        )
+        for dataset_id in due
+    ]

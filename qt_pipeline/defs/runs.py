@@ -1,0 +1,66 @@
+"""What Dagster knows of runs, as planning wants it.
+
+Here: which runs are looked up, what their status and tags mean, and the mark of a failure that a repeat will not mend.
+Not here: what is decided about them (see dispatch).
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from qt_pipeline.defs.partitions import PARTITION_TAG
+from qt_pipeline.dispatch import KnownRun, RunState, is_lost
+from qt_pipeline.errors import PermanentError, PipelineError
+from qt_pipeline.liveness import RunLocks
+from qt_pipeline.values import utc_now
+
+DELIVERY_TAG = "qt/delivery"
+_FAILURE_TAG = "qt/failure"
+_PERMANENT = "permanent"
+# Set by the launcher that starts runs as processes beside this one; others have monitoring of their own.
+_LOCAL_TAG = ".dagster/grpc_info"
+_KEYS_AT_ONCE = 500
+
+_STARTED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+_STATES = {
+    dg.DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,
+    dg.DagsterRunStatus.FAILURE: RunState.FAILED,
+    dg.DagsterRunStatus.CANCELED: RunState.CANCELED,
+}
+IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
+
+
+def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
+    """Mark a run that fails for a reason which a repeat will not change, so that none is asked for."""
+    if isinstance(error, PermanentError):
+        instance.add_run_tags(run_id, {_FAILURE_TAG: _PERMANENT})
+
+
+def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collection[str]) -> list[KnownRun]:
+    """All runs in flight, and all that carry one of these deliveries, newest first. Those that are dead are failed."""
+    keys = sorted(deliveries)
+    filters = [dg.RunsFilter(statuses=IN_FLIGHT)]
+    filters += [
+        dg.RunsFilter(tags={DELIVERY_TAG: keys[start : start + _KEYS_AT_ONCE]})
+        for start in range(0, len(keys), _KEYS_AT_ONCE)
+    ]
+    records = {record.dagster_run.run_id: record for found in filters for record in instance.get_run_records(found)}
+    newest_first = sorted(records.values(), key=lambda record: record.storage_id, reverse=True)
+    return [_known_run(instance, locks, record) for record in newest_first if PARTITION_TAG in record.dagster_run.tags]
+
+
+def _known_run(instance: dg.DagsterInstance, locks: RunLocks, record: dg.RunRecord) -> KnownRun:
+    run = record.dagster_run
+    state = _STATES.get(run.status, RunState.IN_FLIGHT)
+    if state is RunState.FAILED and run.tags.get(_FAILURE_TAG) == _PERMANENT:
+        state = RunState.REFUSED
+    if run.status in _STARTED and _LOCAL_TAG in run.tags:
+        started = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.update_timestamp
+        unseen_for: timedelta = utc_now() - started.astimezone(UTC)
+        if is_lost(locks.look(run.run_id), unseen_for):
+            instance.report_run_failed(
+                run, "The process of this run is gone, and so is the code server that watched it. It is tried again."
+            )
+            state = RunState.FAILED
+    return KnownRun(run.run_id, run.tags[PARTITION_TAG], state, run.tags.get(DELIVERY_TAG))

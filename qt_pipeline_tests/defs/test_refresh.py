@@ -1,0 +1,105 @@
+"""Datasets that are looked at without an event."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from qt_pipeline.definitions import build_defs
+from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
+from qt_pipeline.inbox import EventState
+from qt_pipeline.warehouse import LoadStatus
+from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House
+
+OTHER_ID = "d-another-of-the-house-002"
+CSV = "Reference,Amount\n007,1.25\n"
+
+
+@pytest.fixture
+def house(house: House, tmp_path: Path) -> Iterator[House]:
+    """With an instance on disk: a schedule's context cannot hold one that lives in memory."""
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield replace(house, instance=instance)
+
+
+def refresh(house: House, *, with_credentials: bool = True) -> list[dg.RunRequest] | dg.SkipReason:
+    """What one tick of the schedule asks for."""
+    context = dg.build_schedule_context(house.instance)
+    return refresh_schedule("0 5 * * *")(context, dispatcher=house.dispatcher(with_credentials=with_credentials))
+
+
+def poll(house: House) -> list[dg.RunRequest] | dg.SkipReason:
+    """What one tick of the polling sensor asks for."""
+    return polling_sensor(5)(dg.build_sensor_context(house.instance), dispatcher=house.dispatcher())
+
+
+def test_the_schedule_asks_for_each_known_dataset_and_only_a_change_is_loaded(house: House) -> None:
+    house.serve(CSV)
+    house.serve(CSV, OTHER_ID)
+    house.run()
+    requests = refresh(house)
+    assert {request.partition_key for request in requests} == {DATASET_ID, OTHER_ID}
+    assert {request.tags["qt/reason"] for request in requests} == {"schedule"}
+    for request in requests:
+        assert house.run(dataset_id=str(request.partition_key), tags=request.tags).success
+    assert [load.status for load in house.warehouse.loads(dataset_id=DATASET_ID)] == [
+        LoadStatus.UNCHANGED,
+        LoadStatus.PUBLISHED,
+    ]
+    assert [load.status for load in house.warehouse.loads(dataset_id=OTHER_ID)] == [LoadStatus.PUBLISHED]
+
+
+def test_polling_asks_for_the_same_at_its_own_interval(house: House) -> None:
+    house.serve(CSV)
+    [request] = poll(house)
+    assert (request.partition_key, request.tags["qt/reason"]) == (DATASET_ID, "polling")
+    sensor = build_defs(poll_minutes=2.5).get_repository_def().get_sensor_def("quantemplate_polling")
+    assert sensor.minimum_interval_seconds == 150
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_a_look_without_an_event_settles_the_events_that_came_before_it(house: House) -> None:
+    house.serve(CSV)
+    [seq] = house.announce(DATASET_ID)
+    [request] = refresh(house)
+    house.run(tags=request.tags)
+    house.tick()
+    assert house.event(seq).state is EventState.DONE
+
+
+def test_a_dataset_with_a_run_in_flight_is_not_asked_for_again(house: House) -> None:
+    house.serve(CSV)
+    create_run_for_test(house.instance, "__ASSET_JOB", tags={"dagster/partition": DATASET_ID})
+    assert refresh(house).skip_message == "1 datasets are known; each of them has a run in flight."
+
+
+def test_a_dataset_that_the_catalog_does_not_list_is_left_out_where_it_refuses_such(house: House) -> None:
+    house.serve(CSV)
+    house.serve(CSV, OTHER_ID)
+    house.write_catalog(f"unlisted: refuse\ndatasets: {{{OTHER_ID}: {{}}}}")
+    assert [request.partition_key for request in refresh(house)] == [OTHER_ID]
+
+
+def test_without_credentials_the_variables_are_named(house: House) -> None:
+    message = refresh(house, with_credentials=False).skip_message
+    assert all(name in message for name in CREDENTIALS)
+
+
+def test_nothing_is_looked_at_without_an_event_unless_it_is_wanted() -> None:
+    repository = build_defs().get_repository_def()
+    assert [sensor.name for sensor in repository.sensor_defs] == ["quantemplate_events"]
+    assert repository.schedule_defs == []
+
+
+def test_the_schedule_runs_from_the_start() -> None:
+    schedule = build_defs(refresh_cron="0 5 * * *").get_repository_def().get_schedule_def("quantemplate_refresh")
+    assert (schedule.cron_schedule, schedule.default_status) == ("0 5 * * *", dg.DefaultScheduleStatus.RUNNING)
+
+
+def test_a_cron_that_is_none_is_refused() -> None:
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="cron"):
+        build_defs(refresh_cron="61 5 * * *")
