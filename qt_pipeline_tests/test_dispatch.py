@@ -254,6 +254,21 @@ def test_a_tick_asks_for_no_more_runs_than_it_may_and_the_longest_waiting_come_f
     assert set(states(decided)) == {1, 2, 3}
 
 
+def test_datasets_that_fail_again_and_again_do_not_starve_the_others() -> None:
+    failing = [
+        waiting(seq, f"d-{seq}", attempts=1, delivery=f"d-{seq}:{seq}:1", not_before=NOW) for seq in range(1, 61)
+    ]
+    failed = [run(RunState.FAILED, group.delivery, str(group.dataset_id)) for group in failing]
+    fresh = waiting(61, "d-fresh")
+    first = decide(*failing, fresh, runs=failed)
+    assert [delivery.dataset_id for delivery in first.deliveries] == [f"d-{seq}" for seq in range(1, 51)]
+    going = [run(RunState.IN_FLIGHT, delivery.key, delivery.dataset_id) for delivery in first.deliveries]
+    second = decide(*failing, fresh, runs=[*going, *failed])
+    assert [delivery.dataset_id for delivery in second.deliveries] == [f"d-{seq}" for seq in range(51, 61)] + [
+        "d-fresh"
+    ]
+
+
 def test_the_limit_does_not_hold_back_what_needs_no_run() -> None:
     events = [waiting(1, "d-1"), waiting(2, "d-2"), waiting(3, "d-3")]
     decided = decide(*events, published={"d-3": 3}, policy=replace(POLICY, requests=1))

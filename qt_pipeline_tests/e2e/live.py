@@ -38,7 +38,11 @@ class LiveStack(Stack):
     """Sandbox, relay and Dagster on free ports, with all their state in one folder."""
 
     def __init__(self, state_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(state_dir, free_ports(Ports(0, 0, 0), lambda _: None), settings=settings)
+        # No test may be met by what happens once a day.
+        never_daily = {"QT_REFRESH_CRON": "never"}
+        super().__init__(
+            state_dir, free_ports(Ports(0, 0, 0), lambda _: None), settings=never_daily | dict(settings or {})
+        )
         self.warehouse_file = state_dir / "warehouse.db"
         self.inbox = self.open_inbox()
         self.warehouse = self.open_warehouse()

@@ -1,18 +1,14 @@
 """Events that come while a run for the same dataset is going."""
 
-import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
 
 from qt_pipeline.inbox import EventState
-from qt_pipeline.sandbox.webhook import dataset_updated, post_event
+from qt_pipeline_tests.chaos.bursts import burst
 from qt_pipeline_tests.e2e.live import SMALL_CSV, LiveStack, assert_table_is_as_served
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-BURST = 1000
 
 
 def assert_second_event_got_a_run_of_its_own(stack: LiveStack, dataset_id: str, first: int, second: int) -> None:
@@ -55,22 +51,10 @@ def test_an_event_during_a_load_leads_to_exactly_one_more_run(stack: LiveStack) 
     assert_second_event_got_a_run_of_its_own(stack, dataset_id, first, second)
 
 
-def test_a_burst_of_1000_events_leads_to_at_most_two_runs(stack: LiveStack) -> None:
-    dataset_id = "d-burst"
-    stack.serve(dataset_id, SMALL_CSV)
+def test_a_burst_for_one_dataset_leads_to_at_most_two_runs(stack: LiveStack) -> None:
+    print(burst(stack, ["d-burst"], events=10_000, patience_seconds=120))  # noqa: T201  # figures
 
-    def post(_number: int) -> tuple[int, int]:
-        delivery = post_event(stack.webhook_url, json.dumps(dataset_updated(dataset_id)).encode())
-        assert isinstance(delivery.body, dict)
-        return delivery.status, delivery.body["sequence"]
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(post, range(BURST)))
-    assert {status for status, _ in answers} == {202}
-    seqs = {seq for _, seq in answers}
-    assert len(seqs) == BURST
-    events = stack.await_settled(seqs)
-    stack.await_tick()
-    assert {event.state for event in events} == {EventState.DONE}
-    assert len(stack.runs_of(dataset_id)) <= 2
-    assert stack.published(dataset_id)[-1].through_seq == max(seqs)
+def test_a_burst_for_many_datasets_loads_each_at_most_twice(stack: LiveStack) -> None:
+    names = [f"d-burst-of-many-{number}" for number in range(8)]
+    print(burst(stack, names, events=2_000, patience_seconds=300))  # noqa: T201  # figures
