@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help compiled demo dev test lint format bench schemas screenshots clean
+.PHONY: help compiled demo dev test lint format bench chaos schemas screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 UV := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+AZURITE := qt_pipeline_tests/azurite
 
 help:  ## show these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +36,12 @@ demo: compiled  ## run the whole path on this machine; ONCE=1 does one round and
 dev: compiled  ## run Dagster's UI and daemon on your settings
 	@$(BIN)/qt-pipeline dev
 
-test: $(DEV_STAMP)  ## run every test
+$(AZURITE)/node_modules/.installed: $(AZURITE)/package.json $(AZURITE)/package-lock.json
+	@if command -v npm > /dev/null; \
+	then npm ci --prefix $(AZURITE) --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not installed: what needs an Azure queue is not tested."; fi
+
+test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(DEV_STAMP)  ## check style and types
@@ -50,6 +56,11 @@ format: $(DEV_STAMP)  ## repair style
 bench: $(DEV_STAMP) compiled  ## measure on this machine, beside other loaders, and write docs/benchmarks.md
 	$(UV) sync --locked --quiet --inexact --group bench
 	$(BIN)/python -m qt_pipeline_tests.bench
+
+chaos: $(DEV_STAMP) compiled  ## break things on purpose, at length, and print what became of every event
+	$(BIN)/python -m qt_pipeline_tests.chaos relay
+	$(BIN)/python -m qt_pipeline_tests.chaos lives
+	$(BIN)/python -m qt_pipeline_tests.chaos bursts
 
 schemas: $(DEV_STAMP)  ## write docs/datasets.schema.json anew
 	$(BIN)/python -m qt_pipeline_tests.schema

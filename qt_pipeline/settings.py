@@ -31,6 +31,9 @@ PROJECT_ROOT = _project_root()
 ENV_FILE_VARIABLE = "QT_ENV_FILE"
 """Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
 
+_NEVER = "never"
+_LONGEST_LOOK_MINUTES = 1440
+_CRON = re.compile(r"\S+(\s+\S+){4}")
 _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 
 
@@ -64,6 +67,9 @@ class Settings(BaseSettings):
     inbox_url: str = Field(
         "", repr=False, description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder."
     )
+    inbox_retention_days: int = Field(
+        90, ge=0, le=36_500, description="Days after which events that are done or ignored are deleted; 0 keeps them."
+    )
     landing_url: str = Field(
         "", repr=False, description="Folder or URL of the landed files. Default: a folder in the state folder."
     )
@@ -73,6 +79,16 @@ class Settings(BaseSettings):
 
     relay_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Secret tokens of the webhook, separated by commas; all are valid at once, for rotation."
+    )
+
+    relay_queue_url: str | None = Field(
+        None, repr=False, description="Azure Storage queue that the relay puts events into, in place of the inbox."
+    )
+    relay_events_per_second: float = Field(
+        0, ge=0, le=100_000, description="Most requests a second from one address to the webhook; 0 for no limit."
+    )
+    relay_metrics_port: int = Field(
+        8643, ge=0, le=65535, description="Port of the relay's metrics, on 127.0.0.1; 0 takes a free one."
     )
 
     connect_timeout_seconds: float = Field(10, gt=0, le=120, description="Longest wait for a connection to the vendor.")
@@ -85,10 +101,36 @@ class Settings(BaseSettings):
     allow_unproven_end: bool = Field(
         False, description="Accept a download whose end cannot be proven (closed without length or chunking)."
     )
+    max_download_bytes: int = Field(
+        50_000_000_000, ge=1, description="Most bytes of a download, on the wire and unpacked."
+    )
+    max_download_seconds: float = Field(
+        10_800, gt=0, le=86_400, description="Longest time of a download, with all its tries."
+    )
+    max_rows: int = Field(1_000_000_000, ge=1, description="Most rows of a dataset.")
 
+    load_attempts: int = Field(4, ge=1, le=20, description="Tries of a load within one run while the target is away.")
+    load_delay_seconds: float = Field(
+        10, ge=0, le=3600, description="Delay before the second try of a load; doubles with each further one."
+    )
     delivery_attempts: int = Field(5, ge=1, le=100, description="Runs tried for an event before it is parked.")
     delivery_delay_seconds: float = Field(
         30, ge=0, le=86400, description="Delay before the second run for an event; doubles with each further one."
+    )
+
+    look_again_minutes: Annotated[tuple[float, ...], NoDecode] = Field(
+        (1, 5, 15),
+        description="Waits, separated by commas, before another look each, after an event's load found the file "
+        "unchanged; 'never' for none.",
+    )
+    refresh_cron: str | None = Field(
+        "0 5 * * *", description="When every dataset is looked at without an event, as cron in UTC; 'never' for never."
+    )
+    poll_minutes: float | None = Field(
+        None, ge=1, le=1440, description="How often every dataset is looked at, for those with no public endpoint."
+    )
+    max_datasets: int = Field(
+        2000, ge=1, le=100_000, description="Datasets there may be before events for unlisted new ones are parked."
     )
 
     @field_validator("relay_tokens", mode="before")
@@ -105,6 +147,29 @@ class Settings(BaseSettings):
             if not _RELAY_TOKEN.fullmatch(token.get_secret_value()):
                 # The value itself is a secret: say what is wrong without showing it.
                 raise ValueError("each token needs 16 to 256 characters of A-Z a-z 0-9 - _ . ~")
+        return value
+
+    @field_validator("look_again_minutes", mode="before")
+    @classmethod
+    def _split_minutes(cls, value: object) -> object:
+        if isinstance(value, str):
+            return () if value == _NEVER else tuple(part.strip() for part in value.split(","))
+        return value
+
+    @field_validator("look_again_minutes")
+    @classmethod
+    def _minutes_ahead(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < minutes <= _LONGEST_LOOK_MINUTES for minutes in value):
+            raise ValueError(f"each wait is above 0 and at most {_LONGEST_LOOK_MINUTES} minutes")
+        return value
+
+    @field_validator("refresh_cron")
+    @classmethod
+    def _cron_or_never(cls, value: str | None) -> str | None:
+        if value is None or value == _NEVER:
+            return None
+        if not _CRON.fullmatch(value):
+            raise ValueError("has not the five fields of cron, such as 0 5 * * *")
         return value
 
     @field_validator("api_url", "token_url")

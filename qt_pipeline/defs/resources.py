@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
+from typing import Protocol
 
 import dagster as dg
 
@@ -14,7 +15,7 @@ from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.defs.runs import note_failure
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import Inbox, open_inbox
+from qt_pipeline.inbox import Inbox, Moved, open_inbox
 from qt_pipeline.ingest import Ingest, OpenWarehouse
 from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
@@ -35,20 +36,31 @@ class Patience:
         return None if tries >= self.attempts else self.delay_seconds * 2 ** (tries - 1)
 
 
+class Queue(Protocol):
+    """What stands in front of the inbox where the relay cannot reach it."""
+
+    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> Moved:
+        """See `qt_pipeline.inbox.azure_queue`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
     """What the sensor needs to plan deliveries and to carry a plan out.
 
-    `max_datasets` bounds the partitions that events may add. `wait_seconds` is how long a tick that has nothing to ask
-    for waits for the next event.
+    `queue` is what stands in front of the inbox, if anything does. `max_datasets` bounds the partitions that events may
+    add. `retention` is how long settled events are kept; None for ever. `wait_seconds` is how long a tick that has
+    nothing to ask for waits for the next event.
     """
 
     inbox: Inbox
+    queue: Queue | None
     open_warehouse: OpenWarehouse
     catalog: Catalog
     locks: RunLocks
     policy: Policy
     max_datasets: int
+    retention: timedelta | None
     missing_credentials: Sequence[str]
     wait_seconds: float
 
@@ -57,9 +69,18 @@ class Dispatcher:
 # itself: one that is still going when the next is due makes the daemon leave that one out.
 _WAIT_SECONDS = 4.0
 
+
+def _open_queue(url: str) -> Queue:
+    # Azure's libraries are imported for those alone who need them.
+    from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
+
+    return open_queue(url)
+
+
 # A code server evaluates the sensor every few seconds: databases are opened once, settings and catalog read each time.
 _inbox = cache(open_inbox)
 _warehouse = cache(open_warehouse)
+_queue = cache(_open_queue)
 
 
 @dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
@@ -101,6 +122,7 @@ def dispatcher_resource() -> Dispatcher:
     settings = load_settings()
     return Dispatcher(
         inbox=_inbox(settings.inbox_url),
+        queue=_queue(settings.relay_queue_url) if settings.relay_queue_url else None,
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         catalog=load_catalog(settings.catalog),
         locks=_locks(settings),
@@ -110,6 +132,7 @@ def dispatcher_resource() -> Dispatcher:
             looks=tuple(timedelta(minutes=minutes) for minutes in settings.look_again_minutes),
         ),
         max_datasets=settings.max_datasets,
+        retention=timedelta(days=settings.inbox_retention_days) if settings.inbox_retention_days else None,
         missing_credentials=settings.missing_credentials,
         wait_seconds=_WAIT_SECONDS,
     )

@@ -4,7 +4,10 @@ Here: what a tick reads, writes, asks for and says. Not here: what is decided (s
 (see runs).
 """
 
+import json
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import dagster as dg
 
@@ -14,11 +17,17 @@ from qt_pipeline.defs.resources import Dispatcher
 from qt_pipeline.defs.runs import DELIVERY_TAG, known_runs
 from qt_pipeline.dispatch import Delivery, KnownRun, RunState, plan, surplus
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import EventState, OpenEvents
+from qt_pipeline.inbox import EventState, InboxUnavailableError, OpenEvents
 from qt_pipeline.ingest import missing
 from qt_pipeline.quantemplate import DATASET_UPDATED
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Reached
+
+# Bounds of the work that a tick does before it plans.
+_MESSAGES_AT_ONCE = 2000
+_INTAKE_SECONDS = 10
+_QUEUE_LOOK_SECONDS = 1
+_PURGED_AT_ONCE = 100_000
 
 _NOT_LISTED = "The catalog refuses datasets that it does not list. List this one, then replay the event."
 _TOO_MANY = (
@@ -39,12 +48,40 @@ def quantemplate_events(
     context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
 ) -> dg.SensorResult:
     """One tick. What it writes into the inbox is committed before Dagster sees a request."""
+    _take_in(context, dispatcher)
     newest = dispatcher.inbox.newest_seq()
     result = _look(context, dispatcher)
     # The daemon looks every 5 seconds; a tick that stays a while spares most events that wait.
-    if not result.run_requests and dispatcher.inbox.wait_for_newer(newest, seconds=dispatcher.wait_seconds):
+    if not result.run_requests and _waited_for_newer(context, dispatcher, newest):
         result = _look(context, dispatcher)
     return result
+
+
+def _take_in(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int:
+    """Move what waits in the queue in front of the inbox, if there is one, and return how many events that were."""
+    if dispatcher.queue is None:
+        return 0
+    try:
+        taken = dispatcher.queue.move_into(dispatcher.inbox, limit=_MESSAGES_AT_ONCE, seconds=_INTAKE_SECONDS)
+    except InboxUnavailableError as error:
+        context.log.warning("Events of the queue stay there for now. %s", error)
+        return 0
+    if taken.poisoned:
+        context.log.warning(
+            "%d messages of the queue are no events and were moved to the poison queue.", taken.poisoned
+        )
+    return taken.moved
+
+
+def _waited_for_newer(context: dg.SensorEvaluationContext, dispatcher: Dispatcher, newest: int) -> bool:
+    if dispatcher.queue is None:
+        return dispatcher.inbox.wait_for_newer(newest, seconds=dispatcher.wait_seconds)
+    deadline = time.monotonic() + dispatcher.wait_seconds
+    while time.monotonic() < deadline:
+        time.sleep(min(_QUEUE_LOOK_SECONDS, dispatcher.wait_seconds))
+        if _take_in(context, dispatcher):
+            return True
+    return False
 
 
 def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.SensorResult:
@@ -66,15 +103,45 @@ def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.Sen
         refused=_refused(pending, partitions, dispatcher),
     )
     inbox.update(decided.updates)
-    counts = {state.value: count for state, count in inbox.counts().items()}
+    before = _Memory.of(context.cursor)
+    after = _Memory(
+        purged=_purge(dispatcher, before.purged), counts={str(state): n for state, n in inbox.counts().items()}
+    )
     return dg.SensorResult(
         run_requests=[_run_request(delivery, dispatcher) for delivery in decided.deliveries],
         dynamic_partitions_requests=_additions(partitions, dispatcher, decided.deliveries),
-        skip_reason=None if decided.deliveries else _skip_reason(pending, runs, counts),
-        # The cursor only says what was observed last, so that each change is one observation.
-        asset_events=[] if str(counts) == context.cursor else [_observation(counts)],
-        cursor=str(counts),
+        skip_reason=None if decided.deliveries else _skip_reason(pending, runs, after.counts),
+        asset_events=[] if after.counts == before.counts else [_observation(after.counts)],
+        cursor=after.as_cursor(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What one tick tells the next, as Dagster's cursor: no event depends on it.
+
+    `counts` of events were observed last, so that each change is one observation. `purged` is when events were purged
+    last, to the hour.
+    """
+
+    purged: str = ""
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def of(cls, cursor: str | None) -> "_Memory":
+        return cls(**json.loads(cursor)) if cursor else cls()
+
+    def as_cursor(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def _purge(dispatcher: Dispatcher, purged: str) -> str:
+    """Delete old events once an hour, which is often enough for what is kept for days; the hour of the last time."""
+    now = utc_now()
+    hour = f"{now:%Y-%m-%d %H}"
+    if dispatcher.retention is not None and hour != purged:
+        dispatcher.inbox.purge(now - dispatcher.retention, limit=_PURGED_AT_ONCE)
+    return hour
 
 
 def _refused(pending: Sequence[OpenEvents], partitions: Collection[str], dispatcher: Dispatcher) -> Mapping[str, str]:

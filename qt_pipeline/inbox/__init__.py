@@ -1,20 +1,30 @@
-"""Events at rest: a durable, numbered inbox in a SQL database.
+"""Events at rest: a durable, numbered inbox in a SQL database, and the queue on the way to it (see azure_queue).
 
 Here: append, what is pending, what became of an event, replay.
 Not here: HTTP (see relay), the meaning of an event, what a run is and when one is due (see dispatch).
 """
 
 from qt_pipeline.inbox.database import InboxUnavailableError
-from qt_pipeline.inbox.events import EventState, EventUpdate, NewEvent, PendingEvent, StoredEvent
+from qt_pipeline.inbox.events import (
+    EventState,
+    EventTooLargeError,
+    EventUpdate,
+    Moved,
+    NewEvent,
+    OpenEvents,
+    StoredEvent,
+)
 from qt_pipeline.inbox.store import Inbox, open_inbox
 
 __all__ = [
     "EventState",
+    "EventTooLargeError",
     "EventUpdate",
     "Inbox",
     "InboxUnavailableError",
+    "Moved",
     "NewEvent",
-    "PendingEvent",
+    "OpenEvents",
     "StoredEvent",
     "open_inbox",
 ]

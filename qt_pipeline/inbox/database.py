@@ -1,21 +1,28 @@
 """The connection to the inbox's database.
 
-Here: which databases can hold an inbox, what makes a commit durable, and the error when it cannot be reached.
-Not here: tables and statements (see schema, store).
+Here: which databases can hold an inbox, how long one waits for them, and the error when they cannot be reached.
+Not here: tables and statements (see schema, store), what all our databases have in common (see the room database).
 """
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy import URL, Connection, Engine, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from qt_pipeline import database
 from qt_pipeline.errors import ConfigurationError, TransientError
 
-# How long a statement waits for another process's lock, and a caller for the connection.
+_SETTING = "QT_INBOX_URL"
+# How long a statement waits for another process's lock, and a caller for a connection.
 _WAIT_SECONDS = 5
+_CONNECT_SECONDS = 10
+_STATEMENT_SECONDS = 10
+# What is read is what was last committed, whatever the server's own default is.
+_ISOLATION = "READ COMMITTED"
+_CREATION = "the inbox"
 
 
 class InboxUnavailableError(TransientError):
@@ -25,24 +32,50 @@ class InboxUnavailableError(TransientError):
 def connect_database(url: str) -> Engine:
     """The engine for the inbox at `url`, a SQLAlchemy URL. Nothing is opened yet.
 
+    A commit is on disk when it returns. On SQL Server that takes a database without `DELAYED_DURABILITY = FORCED`,
+    which none is unless somebody made it so.
+
     Raises:
         ConfigurationError: no inbox can live at this URL.
     """
-    # One connection: SQLite has one writer anyway, and waiting in the pool's queue is fairer than SQLite's own wait,
-    # which polls.
-    return database.sqlite_engine(
-        _sqlite_url(url), wait_seconds=_WAIT_SECONDS, pool_size=1, max_overflow=0, pool_timeout=_WAIT_SECONDS
-    )
+    parsed = _checked(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            # One connection: SQLite has one writer anyway, and waiting in the pool's queue is fairer than SQLite's own
+            # wait, which polls.
+            return database.sqlite_engine(
+                parsed, wait_seconds=_WAIT_SECONDS, pool_size=1, max_overflow=0, pool_timeout=_WAIT_SECONDS
+            )
+        case "postgresql":
+            return database.postgres_engine(
+                parsed,
+                wait_seconds=_WAIT_SECONDS,
+                connect_seconds=_CONNECT_SECONDS,
+                # A server, a database or a login may have another default for commits, and for time none.
+                settings={"synchronous_commit": "on", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
+                isolation_level=_ISOLATION,
+                pool_timeout=_WAIT_SECONDS,
+            )
+        case _:
+            return database.mssql_engine(
+                parsed,
+                setting=_SETTING,
+                wait_seconds=math.ceil(_WAIT_SECONDS),
+                connect_seconds=_CONNECT_SECONDS,
+                statement_seconds=_STATEMENT_SECONDS,
+                isolation_level=_ISOLATION,
+                pool_timeout=_WAIT_SECONDS,
+            )
 
 
 @contextmanager
 def creating(engine: Engine) -> Generator[Connection]:
-    """The first transaction, which may find neither folder nor file nor tables, and writes.
+    """The first transaction, which may find neither folder nor file nor tables, and is alone with what it makes.
 
     Raises:
-        InboxUnavailableError: the file cannot be created or opened.
+        InboxUnavailableError: the database cannot be opened, or what is missing not be made.
     """
-    with _explained(engine), database.creating_sqlite(engine, wait_seconds=_WAIT_SECONDS) as connection:
+    with _explained(engine), _alone(engine) as connection:
         yield connection
 
 
@@ -59,7 +92,7 @@ def reading(engine: Engine) -> Generator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
-    """A transaction that writes: it holds the lock from its beginning, and is on disk when the block has ended.
+    """A transaction that writes, and is on disk when the block has ended. On SQLite it has its lock from the beginning.
 
     Raises:
         InboxUnavailableError: the database refuses, or cannot commit.
@@ -69,35 +102,84 @@ def writing(engine: Engine) -> Generator[Connection]:
 
 
 @contextmanager
+def _alone(engine: Engine) -> Generator[Connection]:
+    """A transaction in which tables can be made: two processes that make the same ones at once refuse each other."""
+    match engine.dialect.name:
+        case "sqlite":
+            with database.creating_sqlite(engine, wait_seconds=_WAIT_SECONDS) as connection:
+                yield connection
+        case "postgresql":
+            with engine.begin() as connection:
+                connection.execute(select(func.pg_advisory_xact_lock(database.advisory_key(_CREATION))))
+                # An index on many events takes its time.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                yield connection
+        case _:
+            with engine.connect() as holder:
+                holder.execution_options(isolation_level="AUTOCOMMIT")
+                taken = database.take_mssql_lock(holder, _CREATION, wait_seconds=math.ceil(_WAIT_SECONDS))
+                if taken is None or taken < 0:
+                    raise _unavailable(engine.url, "another process prepares it")
+                try:
+                    with engine.begin() as connection:
+                        yield connection
+                finally:
+                    # Closed for good: that gives the lock back, whatever state the connection is in.
+                    holder.invalidate()
+
+
+@contextmanager
 def _explained(engine: Engine) -> Generator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if isinstance(error, PoolTimeoutError):
-            cause = "other callers hold it"
-        raise _unavailable(engine.url, cause) from error
+        # Without the cause: a server's may repeat a row.
+        raise _unavailable(engine.url, _words(engine, error)) from None
 
 
-def _sqlite_url(url: str) -> URL:
+def _words(engine: Engine, error: Exception) -> str:
+    if isinstance(error, PoolTimeoutError):
+        return "other callers hold it"
+    if not isinstance(error, DBAPIError):
+        return str(error)
+    match engine.dialect.name:
+        case "sqlite":
+            return str(error.orig)
+        case "postgresql":
+            return database.postgres_fault(error.orig).words
+        case _:
+            return database.mssql_fault(error.orig, of_connection=error.statement is None).words
+
+
+def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
         # Without the cause: what cannot be parsed may hold a password anywhere.
         raise _refusal("The address of the event inbox is not a SQLAlchemy URL.") from None
-    if parsed.get_backend_name() != "sqlite":
-        raise _refusal(f"The event inbox cannot be kept in {parsed.get_backend_name()} yet.")
-    if parsed.database in {None, "", ":memory:"} or str(parsed.database).startswith("file:"):
+    if parsed.get_backend_name() not in {"sqlite", "postgresql", "mssql"}:
+        raise _refusal(f"The event inbox cannot be kept in {parsed.get_backend_name()}.")
+    if parsed.get_backend_name() == "sqlite" and (
+        parsed.database in {None, "", ":memory:"} or str(parsed.database).startswith("file:")
+    ):
         raise _refusal("The event inbox must be a plain file: events in memory are lost with the process.")
     return parsed
 
 
 def _refusal(what: str) -> ConfigurationError:
-    return ConfigurationError(what, todo="Set QT_INBOX_URL to a SQLite file, such as sqlite:////var/lib/qt/inbox.db.")
+    return ConfigurationError(
+        what,
+        todo=f"Set {_SETTING} to a SQLite file, such as sqlite:////var/lib/qt/inbox.db, or to a postgresql:// or "
+        "mssql:// URL.",
+    )
 
 
-def _unavailable(url: URL, cause: object) -> InboxUnavailableError:
+def _unavailable(url: URL, cause: str) -> InboxUnavailableError:
+    # The query of a server's URL may hold a whole connection string.
+    address = url.set(query={}).render_as_string(hide_password=True)
     return InboxUnavailableError(
-        f"The event inbox {url.render_as_string(hide_password=True)} is not available: {cause}.",
-        todo="Check that its disk has space, that this user may write there and that no other program holds it.",
+        f"The event inbox {address} is not available: {cause}.",
+        todo="Check that its disk has space, that this user may write there and that no other program holds it."
+        if url.get_backend_name() == "sqlite"
+        else "Check that the server runs and has space, and that this login may read and write the inbox's tables.",
     )

@@ -1,12 +1,15 @@
 """The tables of the inbox.
 
-Here: `_qt_events` and `_qt_inbox`.
+Here: `_qt_events` and `_qt_inbox`, and how they are made or brought up to date.
 Not here: statements on them (see store).
 """
+
+from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Connection,
     Enum,
     Index,
     Integer,
@@ -15,7 +18,11 @@ from sqlalchemy import (
     Table,
     Unicode,
     UnicodeText,
+    inspect,
 )
+from sqlalchemy.dialects.mssql import NVARCHAR
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.database import Number, UtcDateTime
 from qt_pipeline.inbox.events import EventState
@@ -23,6 +30,11 @@ from qt_pipeline.inbox.events import EventState
 
 def _stored_words(states: type[EventState]) -> list[str]:
     return [state.value for state in states]
+
+
+def _compared(type_: TypeEngine[Any], length: int | None = None) -> TypeEngine[Any]:
+    """A text that is equal to the same characters alone: SQL Server takes those that differ in case for equal."""
+    return type_.with_variant(NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
 
 
 metadata = MetaData()
@@ -35,8 +47,8 @@ events = Table(
     metadata,
     Column("seq", Number, primary_key=True, autoincrement=True),
     Column("event_id", UnicodeText, nullable=False),
-    Column("name", UnicodeText, nullable=False),
-    Column("dataset_id", Unicode(100)),
+    Column("name", _compared(UnicodeText()), nullable=False),
+    Column("dataset_id", _compared(Unicode(100), 100)),
     Column("created", UnicodeText),
     Column("received_at", UtcDateTime, nullable=False),
     Column("source_address", UnicodeText),
@@ -45,11 +57,13 @@ events = Table(
     Column("outcome", UnicodeText),
     Column("attempts", Integer, nullable=False, default=0),
     Column("attempts_before_replay", Integer, nullable=False, default=0),
-    Column("delivery", UnicodeText),
+    Column("delivery", _compared(UnicodeText())),
+    Column("looks", Integer, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("settled_at", UtcDateTime),
     Index("_qt_events_state", "state", "seq"),
     Index("_qt_events_dataset", "dataset_id", "seq"),
+    Index("_qt_events_settled", "state", "settled_at"),
     # Without it SQLite gives the number of a deleted last row to the next event.
     sqlite_autoincrement=True,
 )
@@ -61,3 +75,18 @@ inbox = Table(
     Column("inbox_id", Unicode(36), nullable=False),
     Column("checked_at", UtcDateTime),
 )
+
+
+def prepare(connection: Connection) -> None:
+    """Make what is missing: the tables, or the columns and indexes that an inbox of an older version lacks."""
+    there, preparer = inspect(connection), connection.dialect.identifier_preparer
+    older = [table for table in metadata.sorted_tables if there.has_table(table.name)]
+    metadata.create_all(connection)
+    for table in older:
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {added}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)

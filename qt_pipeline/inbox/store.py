@@ -1,30 +1,56 @@
 """The inbox itself: every statement on its tables.
 
-Here: append, pending, update, replay, and what people ask about events.
+Here: append, what is open, update, replay, purge, and what people ask about events.
 Not here: connections and durability (see database), tables (see schema).
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Column, Engine, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from qt_pipeline.inbox import schema
 from qt_pipeline.inbox.database import connect_database, creating, reading, writing
-from qt_pipeline.inbox.events import EventState, EventUpdate, NewEvent, PendingEvent, StoredEvent
+from qt_pipeline.inbox.events import EventState, EventUpdate, NewEvent, OpenEvents, StoredEvent
 from qt_pipeline.values import utc_now
 
 _events = schema.events
 
-# A look costs some tenths of a millisecond.
+# What events of one group have in common.
+_ALIKE = ("state", "name", "dataset_id", "attempts", "attempts_before_replay", "delivery", "looks")
+_GROUP = (*_ALIKE, "first_seq", "last_seq")
+
+# A look into a file costs some tenths of a millisecond; a server has others to serve.
 _LOOK_SECONDS = 0.1
+_LOOK_AT_SERVER_SECONDS = 0.5
+
+_PURGED_AT_ONCE = 1000
+
+# Numbers are drawn by one transaction at a time, from here to its commit. SQLite has one writer anyway.
+_take_turn = select(schema.inbox.c.id).with_for_update().with_hint(schema.inbox, "WITH (UPDLOCK)", "mssql")
 
 
 def open_inbox(url: str) -> "Inbox":
-    """Open the inbox at `url`, a SQLAlchemy URL of a SQLite file; folder, file and tables are created when missing.
+    """Open the inbox at `url`, a SQLAlchemy URL: a SQLite file, PostgreSQL, SQL Server or Azure SQL.
+
+    Folder, file and tables are created when missing, and so is what the tables of an older version lack.
 
     Several processes may open the same inbox, also at the same moment.
 
@@ -34,7 +60,7 @@ def open_inbox(url: str) -> "Inbox":
     """
     engine = connect_database(url)
     with creating(engine) as connection:
-        schema.metadata.create_all(connection)
+        schema.prepare(connection)
         inbox_id = connection.scalar(select(schema.inbox.c.inbox_id))
         if inbox_id is None:
             inbox_id = str(uuid4())
@@ -51,6 +77,7 @@ class Inbox:
     def __init__(self, engine: Engine, inbox_id: str) -> None:
         self._engine = engine
         self._inbox_id = inbox_id
+        self._look_seconds = _LOOK_SECONDS if engine.dialect.name == "sqlite" else _LOOK_AT_SERVER_SECONDS
 
     @property
     def inbox_id(self) -> str:
@@ -65,22 +92,37 @@ class Inbox:
         """
         if not new_events:
             return []
-        received_at = utc_now()
         statement = insert(_events).returning(_events.c.seq, sort_by_parameter_order=True)
+        rows = [asdict(event) for event in new_events]
         with writing(self._engine) as connection:
-            rows = [asdict(event) | {"received_at": received_at} for event in new_events]
+            connection.execute(_take_turn)
             return list(connection.scalars(statement, rows))
 
-    def pending(self, limit: int = 20_000) -> list[PendingEvent]:
-        """The events that wait, oldest first, at most `limit`."""
+    def open_events(self, state: EventState = EventState.PENDING, limit: int = 20_000) -> list[OpenEvents]:
+        """The events in a state, pending or parked, in groups of those that have come equally far.
+
+        Those with the oldest first event come first, at most `limit` groups.
+        """
+        first, last = func.min(_events.c.seq).label("first_seq"), func.max(_events.c.seq).label("last_seq")
+        latest = func.max(_events.c.not_before).label("not_before")
+        alike = [_events.c[name] for name in _ALIKE]
         statement = (
-            select(*_columns(PendingEvent))
-            .where(_events.c.state == EventState.PENDING)
-            .order_by(_events.c.seq)
+            select(*alike, first, last, latest)
+            .where(_events.c.state == state)
+            .group_by(*alike)
+            .order_by(first)
             .limit(limit)
         )
         with reading(self._engine) as connection:
-            return [PendingEvent(*row) for row in connection.execute(statement)]
+            return [OpenEvents(**row) for row in connection.execute(statement).mappings()]
+
+    def oldest_pending_at(self) -> datetime | None:
+        """When the oldest event was received that still waits; None if none does."""
+        statement = (
+            select(_events.c.received_at).where(_events.c.state == EventState.PENDING).order_by(_events.c.seq).limit(1)
+        )
+        with reading(self._engine) as connection:
+            return connection.scalar(statement)
 
     def highest_seq(self, dataset_id: str) -> int:
         """The number of the newest event for a dataset, whatever its state; 0 if there is none."""
@@ -99,18 +141,18 @@ class Inbox:
         while self.newest_seq() <= seq:
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._look_seconds)
         return True
 
     def update(self, updates: Sequence[EventUpdate]) -> None:
-        """Change events in one transaction. One that is no longer pending stays as it is."""
+        """Change events in one transaction. Those that have gone on since they were read stay as they are."""
         if not updates:
             return
-        statement = update(_events).where(
-            _events.c.seq == bindparam("event_seq"), _events.c.state == EventState.PENDING
-        )
         with writing(self._engine) as connection:
-            connection.execute(statement, [_new_state(change) for change in updates])
+            for change in updates:
+                group = {f"its_{name}": getattr(change.events, name) for name in _GROUP}
+                unknown = frozenset(name for name in _ALIKE if group[f"its_{name}"] is None)
+                connection.execute(_update_among(unknown), group | _new_state(change))
 
     def replay(self, seqs: Sequence[int]) -> int:
         """Make settled events pending again, in one transaction, and return how many there were.
@@ -127,12 +169,37 @@ class Inbox:
                 attempts=_events.c.attempts + 1,
                 attempts_before_replay=_events.c.attempts + 1,
                 delivery=None,
+                looks=0,
                 not_before=None,
                 settled_at=None,
             )
         )
         with writing(self._engine) as connection:
             return sum(connection.execute(statement, {"event_seq": seq}).rowcount for seq in seqs)
+
+    def purge(self, settled_before: datetime, *, limit: int) -> int:
+        """Delete events that were done or ignored before a moment, at most `limit`, and return how many there were.
+
+        The newest event of a dataset stays: what `highest_seq` says must never run backwards, or later loads would
+        count as older. Each transaction is small, so that nobody waits for long.
+        """
+        old, later = _events.alias("old"), _events.alias("later")
+        is_followed = exists().where(later.c.dataset_id == old.c.dataset_id, later.c.seq > old.c.seq)
+        deletable = select(old.c.seq).where(
+            old.c.state.in_([EventState.DONE, EventState.IGNORED]),
+            old.c.settled_at < settled_before,
+            or_(old.c.dataset_id.is_(None), is_followed),
+        )
+        purged = 0
+        while purged < limit:
+            at_once = min(_PURGED_AT_ONCE, limit - purged)
+            with writing(self._engine) as connection:
+                some = delete(_events).where(_events.c.seq.in_(deletable.limit(at_once)))
+                deleted = connection.execute(some).rowcount
+            purged += deleted
+            if deleted < at_once:
+                break
+        return purged
 
     def events(
         self, *, state: EventState | None = None, dataset_id: str | None = None, limit: int = 100
@@ -166,13 +233,24 @@ class Inbox:
         self._engine.dispose()
 
 
-def _columns(value: type[PendingEvent | StoredEvent]) -> list[Column[Any]]:
+def _columns(value: type[StoredEvent]) -> list[Column[Any]]:
     return [_events.c[field.name] for field in fields(value)]
 
 
+@cache
+def _update_among(unknown: frozenset[str]) -> Update:
+    """Change the events that a group stands for. Those that came later are not among them: their numbers are higher.
+
+    `unknown` are the columns that are NULL in all of them. Made once: hundreds of groups are changed in one tick.
+    """
+    alike = (
+        _events.c[name].is_(None) if name in unknown else _events.c[name] == bindparam(f"its_{name}") for name in _ALIKE
+    )
+    between = _events.c.seq.between(bindparam("its_first_seq"), bindparam("its_last_seq"))
+    return update(_events).where(between, *alike)
+
+
 def _new_state(change: EventUpdate) -> dict[str, object]:
-    new_state: dict[str, object] = asdict(change)
-    # SQLAlchemy keeps the name of a column for the value to be set.
-    new_state["event_seq"] = new_state.pop("seq")
-    new_state["settled_at"] = None if change.state is EventState.PENDING else utc_now()
-    return new_state
+    values: dict[str, object] = {field.name: getattr(change, field.name) for field in fields(change)}
+    del values["events"]
+    return values | {"settled_at": None if change.state is EventState.PENDING else utc_now()}

@@ -2,13 +2,13 @@
 
 Here: what differs from other engines. Rows go in by COPY as the text they are in the file: PostgreSQL reads numbers
 and ISO days itself. Decimals are `NUMERIC` without a width: exact whatever comes, so that a column seldom has to be
-rewritten, which the views on it would forbid. Not here: the order of a publish (see load).
+rewritten, which the views on it would forbid.
+Not here: the order of a publish (see load), what refusals mean (see database).
 """
 
-import hashlib
 import logging
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, cast
 
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Engine,
     Numeric,
     Table,
-    create_engine,
     func,
     inspect,
     select,
@@ -31,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
+from qt_pipeline.database import advisory_key, postgres_engine, postgres_fault
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
@@ -39,12 +39,8 @@ from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
-_CONNECT_SECONDS = 30
+_CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
-# Classes of SQLSTATE whose messages speak of servers, users and resources; those of others may repeat a row.
-_WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "3F", "40", "42", "53", "55", "57")
-# Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
-_PASSING = ("08", "40", "53", "55", "57", "58")
 # PostgreSQL answers with 1664 columns at most.
 _SUMS_AT_ONCE = 1000
 
@@ -71,24 +67,13 @@ class PostgresTarget:
         self.schema = schema
         self.staging_schema = staging_schema
         self._address = url.render_as_string(hide_password=True)
-        engine = create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            # Parameters stay out of error messages: they hold rows.
-            hide_parameters=True,
-            # A server that was restarted, or a firewall, ends idle connections without a word.
-            pool_pre_ping=True,
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                "options": f"-c lock_timeout={_WAIT_SECONDS}s -c timezone=UTC",
-                "application_name": "qt_pipeline",
-            },
-        )
+        engine = postgres_engine(url, wait_seconds=_WAIT_SECONDS)
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
         if not prepare:
             return
         with self.writing() as connection:
             # Two processes that make the same tables at once would refuse each other.
-            connection.execute(select(func.pg_advisory_xact_lock(_lock_key("the ledger", schema))))
+            connection.execute(select(func.pg_advisory_xact_lock(advisory_key(schema or "", "the ledger"))))
             for name in {schema, staging_schema} - {None}:
                 if not inspect(connection).has_schema(str(name)):
                     connection.execute(CreateSchema(str(name)))
@@ -120,7 +105,7 @@ class PostgresTarget:
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the server's, which ends with its connection."""
-        key = _lock_key(table, self.schema)
+        key = advisory_key(self.schema or "", table)
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             try:
@@ -151,10 +136,17 @@ class PostgresTarget:
         copy_into = SQL("COPY {} FROM STDIN (FORMAT csv)").format(_identifier(stage))
         with self.writing() as connection:
             stage.create(connection)
-            with _driver(connection).cursor() as cursor:
+            driver = _driver(connection)
+            with driver.cursor() as cursor:
                 with cursor.copy(copy_into) as copy:
-                    for batch in batches:
-                        copy.write(_as_csv(batch))
+                    try:
+                        for batch in batches:
+                            copy.write(_as_csv(batch))
+                    except BaseException:
+                        # A slow server would first work off all that it has been sent, and a cancel wait for it.
+                        with suppress(psycopg.Error):
+                            driver.cancel_safe(timeout=_CANCEL_SECONDS)
+                        raise
                 return cursor.rowcount
 
     def drop_stage(self, stage: Table) -> None:
@@ -208,10 +200,10 @@ class PostgresTarget:
             raise self._refusal(error) from None
 
     def _refusal(self, cause: BaseException | None) -> PipelineError:
-        state: str | None = getattr(cause, "sqlstate", None)
-        kind = TargetUnavailableError if state is None or state.startswith(_PASSING) else TargetRefusedError
+        fault = postgres_fault(cause)
+        kind = TargetUnavailableError if fault.passing else TargetRefusedError
         return kind(
-            f"The target {self._address} refuses: {_words(cause)}.",
+            f"The target {self._address} refuses: {fault.words}.",
             todo="Check that the server runs and that this login may create and write tables there.",
         )
 
@@ -233,24 +225,5 @@ def _driver(connection: Connection) -> "psycopg.Connection[Any]":
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _words(cause: BaseException | None) -> str:
-    state = getattr(cause, "sqlstate", None)
-    if state is None or state.startswith(_WORDS_WITHOUT_ROWS):
-        return " ".join(_message(cause).split())
-    return f"{type(cause).__name__} (SQLSTATE {state})"
-
-
-def _message(cause: BaseException | None) -> str:
-    # Without the context, which shows the line that COPY was at.
-    told = [cause.diag.message_primary, cause.diag.message_detail] if isinstance(cause, psycopg.Error) else []
-    return ": ".join(part for part in told if part) or str(cause)
-
-
 def _sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
-
-
-def _lock_key(name: str, schema: str | None) -> int:
-    """A number for PostgreSQL's advisory locks, which know no names."""
-    digest = hashlib.sha256(f"qt_pipeline/{schema or ''}/{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

@@ -8,6 +8,7 @@ Not here: the order of a publish (see load).
 
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from decimal import Context, Decimal
 from pathlib import Path
@@ -171,12 +172,18 @@ class SqliteTarget:
         copied = 0
         # Its annotations are half done.
         connecting: Any = cast("Any", adbc).connect(str(file), autocommit=True)
-        with self._explained(), connecting as connection, connection.cursor() as cursor:
+        # In a thread: in the main one this driver takes the signal of a cancel for itself, and drops it.
+        with (
+            self._explained(),
+            connecting as connection,
+            connection.cursor() as cursor,
+            ThreadPoolExecutor(1) as thread,
+        ):
             # A staging file that a crash tears is thrown away: nothing of it needs to reach the disk.
             cursor.execute("PRAGMA journal_mode = OFF")
             cursor.execute("PRAGMA synchronous = OFF")
             for batch in batches:
-                copied += cursor.adbc_ingest(stage.name, _stored(batch, names), mode="append")
+                copied += thread.submit(cursor.adbc_ingest, stage.name, _stored(batch, names), mode="append").result()
         return copied
 
     def drop_stage(self, stage: Table) -> None:

@@ -14,7 +14,7 @@ from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
-from qt_pipeline.defs.resources import Dispatcher, Patience
+from qt_pipeline.defs.resources import Dispatcher, Patience, Queue
 from qt_pipeline.defs.sensors import quantemplate_events
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.inbox import Inbox, NewEvent, StoredEvent
@@ -79,15 +79,19 @@ class House:
         with_credentials: bool = True,
         policy: Policy | None = None,
         max_datasets: int = 100,
+        queue: Queue | None = None,
+        retention: timedelta | None = None,
         wait_seconds: float = 0,
     ) -> Dispatcher:
         return Dispatcher(
             inbox=self.inbox,
+            queue=queue,
             open_warehouse=lambda: self.warehouse,
             catalog=self._catalog(),
             locks=self.locks,
             policy=policy or Policy(delay=timedelta(0)),
             max_datasets=max_datasets,
+            retention=retention,
             missing_credentials=() if with_credentials else CREDENTIALS,
             wait_seconds=wait_seconds,
         )

@@ -1,11 +1,16 @@
+from contextlib import AbstractContextManager
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.defs.resources import Patience
 from qt_pipeline.sandbox import Fault
-from qt_pipeline.warehouse import LoadStatus
+from qt_pipeline.settings import ENV_FILE_VARIABLE
+from qt_pipeline.warehouse import Load, LoadStatus, TargetUnavailableError
 from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House, plain
 
 NAMES = ("Wilhelmina Featherstonehaugh", "Bartholomew Ravenscroft", "Ottoline Throckmorton")
@@ -440,3 +445,67 @@ def test_a_dataset_that_the_catalog_does_not_list_goes_to_a_table_of_its_own_nam
     run = house.run()
     assert run.metadata(TABLE)["dagster/table_name"] == DATASET_ID.replace("-", "_")
     assert house.sql('SELECT "Day" FROM d_claims_of_the_house_0001') == [(date(2024, 5, 1).isoformat(),)]
+
+
+def down_for(house: House, monkeypatch: pytest.MonkeyPatch, tries: int) -> list[int]:
+    """Let the target be away for so many loads; the list grows by one for each that finds it so."""
+    found: list[int] = []
+    begin = house.warehouse.begin
+
+    def away(*arguments: Any) -> AbstractContextManager[Load]:
+        if len(found) < tries:
+            found.append(1)
+            raise TargetUnavailableError("The target is away.", todo="Wait.")
+        return begin(*arguments)
+
+    monkeypatch.setattr(house.warehouse, "begin", away)
+    return found
+
+
+def test_a_load_is_tried_again_within_its_run_when_the_target_was_away(
+    claims: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = down_for(claims, monkeypatch, 1)
+    run = claims.run()
+    assert run.success
+    assert len(found) == 1
+    assert "is tried again in" in run.everything_recorded
+    assert [download.trace_id for download in claims.sandbox.state.downloads()].count(run.id) == 1
+
+
+def test_a_target_that_stays_away_fails_the_run_and_a_repeat_may_help(
+    claims: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = down_for(claims, monkeypatch, 99)
+    run = claims.run()
+    assert not run.success
+    assert len(found) == 2
+    assert run.failure.metadata["what happened"].value == "The target is away."
+    assert "qt/failure" not in run.tags
+
+
+def test_what_a_repeat_would_not_change_is_tried_once_and_the_run_says_so(claims: House) -> None:
+    claims.serve("Policy Number\n007\n008,\n")
+    run = claims.run()
+    assert not run.success
+    assert run.tags["qt/failure"] == "permanent"
+    assert "is tried again" not in run.everything_recorded
+
+
+def test_settings_that_are_wrong_fail_a_run_for_good(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENV_FILE_VARIABLE, "")
+    monkeypatch.setenv("QT_READ_TIMEOUT_SECONDS", "soon")
+    house.serve("A\n1\n")
+    result = (
+        build_defs()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(instance=house.instance, partition_key=DATASET_ID, raise_on_error=False)
+    )
+    run = house.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert (run.status, run.tags["qt/failure"]) == (dg.DagsterRunStatus.FAILURE, "permanent")
+
+
+@pytest.mark.parametrize(("tries", "wait"), [(1, 10), (2, 20), (3, 40), (4, None)])
+def test_the_wait_between_two_tries_of_a_load_doubles(tries: int, wait: float | None) -> None:
+    assert Patience(attempts=4, delay_seconds=10).wait_after(tries) == wait

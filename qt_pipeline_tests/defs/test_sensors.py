@@ -10,7 +10,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from qt_pipeline.defs.assets import TABLE
 from qt_pipeline.dispatch import Policy
-from qt_pipeline.inbox import EventState, InboxUnavailableError
+from qt_pipeline.inbox import EventState, Inbox, InboxUnavailableError, Moved, NewEvent
 from qt_pipeline.quantemplate import PIPELINE_COMPLETED
 from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House, Run, Tick
 
@@ -85,6 +85,50 @@ def test_a_tick_that_has_nothing_to_ask_for_waits_for_the_next_event(house: Hous
         house.announce(DATASET_ID)
         [request] = waiting.result(timeout=90).requests
     assert request.partition_key == DATASET_ID
+
+
+class Waiting:
+    """What a tick needs of a queue; the queue itself is tested where it is at home."""
+
+    def __init__(self, *found: Moved | InboxUnavailableError) -> None:
+        self.found = list(found)
+
+    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> Moved:
+        assert limit * seconds > 0
+        found = self.found.pop(0) if self.found else Moved(0, 0)
+        if isinstance(found, InboxUnavailableError):
+            raise found
+        inbox.append([NewEvent("e", "DatasetUpdated", DATASET_ID, None, b"{}")] * found.moved)
+        return found
+
+
+def test_a_tick_takes_in_what_waits_in_the_queue_before_it_plans(house: House) -> None:
+    [request] = house.tick(queue=Waiting(Moved(moved=2, poisoned=1))).requests
+    assert request.tags["qt/events"] == "1 to 2"
+
+
+def test_a_tick_that_waits_looks_into_the_queue_too(house: House) -> None:
+    queue = Waiting(Moved(0, 0), Moved(moved=1, poisoned=0))
+    [request] = house.tick(queue=queue, wait_seconds=60).requests
+    assert request.partition_key == DATASET_ID
+
+
+def test_a_queue_out_of_reach_does_not_hold_up_what_is_in_the_inbox(house: House) -> None:
+    house.announce(DATASET_ID)
+    assert len(house.tick(queue=Waiting(InboxUnavailableError("The queue is away."))).requests) == 1
+
+
+def test_settled_events_are_purged_when_they_are_old_and_not_at_every_tick(house: House) -> None:
+    at_once = timedelta(seconds=-60)
+    house.announce(*[DATASET_ID] * 3, name=PIPELINE_COMPLETED)
+    tick = house.tick(retention=timedelta(days=1))
+    assert house.inbox.counts()[EventState.IGNORED] == 3
+    this_hour = str(tick.cursor)
+    house.tick(retention=at_once, cursor=this_hour)
+    if this_hour[:30] == str(house.tick().cursor)[:30]:
+        assert house.inbox.counts()[EventState.IGNORED] == 3
+    house.tick(retention=at_once)
+    assert house.inbox.counts()[EventState.IGNORED] == 1
 
 
 def test_a_delivery_is_in_the_inbox_before_its_run_is_requested(house: House) -> None:

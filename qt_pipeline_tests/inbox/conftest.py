@@ -1,9 +1,24 @@
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from qt_pipeline.inbox import Inbox, database, open_inbox
+from qt_pipeline_tests.azurite import running_azurite
+from qt_pipeline_tests.inbox.places import MSSQL_URL, Place, Postgres, Sqlite, SqlServer
+from qt_pipeline_tests.postgres import running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Tests kill processes, not the machine: no commit needs to wait for the disk.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
 
 
 @pytest.fixture
@@ -12,15 +27,54 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def inbox(file: Path) -> Iterator[Inbox]:
-    opened = open_inbox(f"sqlite:///{file}")
+def sqlite(file: Path) -> Sqlite:
+    return Sqlite(file)
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[Postgres]:
+    place = Postgres(postgres_server)
+    yield place
+    place.drop()
+
+
+@pytest.fixture
+def sqlserver() -> Iterator[SqlServer]:
+    if not MSSQL_URL:
+        pytest.skip("QT_TEST_MSSQL_URL is not set: nothing is tested on SQL Server")
+    place = SqlServer(MSSQL_URL)
+    yield place
+    place.drop()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "sqlserver"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each engine in turn, with no inbox in it yet."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def inbox(place: Place) -> Iterator[Inbox]:
+    opened = open_inbox(place.url)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def impatient_inbox(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+def impatient_inbox(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     monkeypatch.setattr(database, "_WAIT_SECONDS", 0.1)
-    opened = open_inbox(f"sqlite:///{file}")
+    opened = open_inbox(place.url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    with running_azurite() as address:
+        yield address
+
+
+@pytest.fixture
+def queue_url(azurite: str) -> str:
+    """A queue that is not there yet."""
+    return f"{azurite}/devstoreaccount1/q-{uuid4().hex}"

@@ -3,10 +3,9 @@
 Here: what differs from other engines. Rows go in by bulk copy, typed as Arrow has them, and lie in the order of the
 loads and lines they came with: without such an index, row versioning would keep the pages of deleted rows.
 Not here: the order of a publish (see load), how the server is reached (see connect), the ways in
-(see fill), what its refusals mean (see faults).
+(see fill), what its refusals mean (see database).
 """
 
-import hashlib
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -37,13 +36,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropTable
 from sqlalchemy.types import TypeEngine
 
+from qt_pipeline.database import Fault, mssql_fault, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
 from qt_pipeline.warehouse.ledger import columns, metadata
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at
-from qt_pipeline.warehouse.mssql.faults import Fault, fault_of
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
@@ -57,12 +56,6 @@ _SURELY_SUMMED = 28
 _HALF = _DIGITS // 2
 _EXACT = Context(prec=100)
 _BUSY = -1
-# In a batch of its own, NOCOUNT ends with it.
-_TAKE_LOCK = text(
-    "SET NOCOUNT ON; DECLARE @taken INT; "
-    "EXEC @taken = sp_getapplock @Resource = :name, @LockMode = 'Exclusive', @LockOwner = 'Session', "
-    "@LockTimeout = :milliseconds; SELECT @taken"
-)
 _RENAME = text("EXEC sp_rename :old, :new, 'OBJECT'")
 _HAS_VERSIONING = text("SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()")
 _COLLATIONS = text("SELECT name, collation_name FROM sys.columns WHERE object_id = OBJECT_ID(:name)")
@@ -265,9 +258,7 @@ class MssqlTarget:
             return made and _has_schema(connection, self.staging_schema)
 
     def _take_lock(self, connection: Connection, name: str) -> None:
-        whole = hashlib.sha256(f"{self.schema or ''}/{name}".casefold().encode()).hexdigest()
-        asked = {"name": f"qt_pipeline/{whole}", "milliseconds": _WAIT_SECONDS * 1000}
-        taken = connection.scalar(_TAKE_LOCK, asked)
+        taken = take_mssql_lock(connection, f"{self.schema or ''}/{name}", wait_seconds=_WAIT_SECONDS)
         if taken == _BUSY:
             raise TableBusyError(
                 f"Another process has been loading the table {name!r} for over {_WAIT_SECONDS} seconds.",
@@ -282,13 +273,13 @@ class MssqlTarget:
             yield
         except DBAPIError as error:
             of_connection = error.statement is None
-            fault = fault_of(error.orig, of_connection=of_connection)
+            fault = mssql_fault(error.orig, of_connection=of_connection)
             raise self._refusal(fault, broken=error.connection_invalidated) from None
         except Exception as error:
             # The driver's own, from where SQLAlchemy does not look.
             if not _is_the_drivers(error):
                 raise
-            raise self._refusal(fault_of(error)) from None
+            raise self._refusal(mssql_fault(error)) from None
 
     def _refusal(self, fault: Fault, *, broken: bool = False) -> PipelineError:
         kind = TargetUnavailableError if fault.passing or broken else TargetRefusedError

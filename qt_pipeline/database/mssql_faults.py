@@ -2,20 +2,13 @@
 
 Here: the messages that matter, as `sys.messages` has them in English. Microsoft's own driver gives no numbers
 (microsoft/mssql-python, issue 581), so that a message is known by its words there and by its number elsewhere.
-Not here: what is done about it (see engine).
+Not here: what is done about it (see warehouse, inbox).
 """
 
 import re
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help."""
-
-    number: int | None
-    words: str
-    passing: bool
+from qt_pipeline.database.fault import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ _CONNECTION = re.compile(
 )
 
 
-def fault_of(error: BaseException | None, *, of_connection: bool = False) -> Fault:
+def mssql_fault(error: BaseException | None, *, of_connection: bool = False) -> Fault:
     """What the server, or a driver on its way to it, has said.
 
     `of_connection` says that no statement had been sent yet, so that any words may be told.

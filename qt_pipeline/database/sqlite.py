@@ -1,57 +1,15 @@
-"""What every database of ours has in common: the engine for SQLite, the transactions, the types of our own tables.
+"""SQLite files of ours: how they are opened, and when a transaction takes its lock.
 
-Here: how a commit is made durable, when a transaction takes its lock, how a moment is stored.
-Not here: any table or statement (see inbox, warehouse).
+Here: how a commit is made durable. Not here: any table or statement (see inbox, warehouse).
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
-from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    Connection,
-    DateTime,
-    Dialect,
-    Engine,
-    Integer,
-    TypeDecorator,
-    create_engine,
-    event,
-)
-from sqlalchemy.dialects.mssql import DATETIME2
-from sqlalchemy.types import TypeEngine
-
-Number = BigInteger().with_variant(Integer(), "sqlite")
-"""A row number that the database gives out: SQLite does so only under the type INTEGER."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment, stored as UTC without an offset: SQLite would drop the offset and keep the local hour."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """To the microsecond: what SQL Server calls DATETIME is rounded to 3 ms."""
-        return dialect.type_descriptor(DATETIME2(6) if dialect.name == "mssql" else DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # inherited
-        """The moment in UTC; a naive one is refused."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("A moment without a time zone cannot be stored.")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # inherited
-        """The stored moment, aware."""
-        return None if value is None else value.replace(tzinfo=UTC)
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 
 def sqlite_engine(url: URL, *, wait_seconds: float, **options: object) -> Engine:

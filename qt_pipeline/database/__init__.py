@@ -1,0 +1,27 @@
+"""What every database of ours has in common, whatever is kept in it.
+
+Here: how each engine is reached, how long one waits for it, what makes a commit durable, what its refusals mean, how a
+moment is stored. Not here: any table of ours or statement on one (see inbox, warehouse).
+"""
+
+from qt_pipeline.database.fault import Fault
+from qt_pipeline.database.mssql import mssql_engine, take_mssql_lock
+from qt_pipeline.database.mssql_faults import mssql_fault
+from qt_pipeline.database.postgres import advisory_key, postgres_engine, postgres_fault
+from qt_pipeline.database.sqlite import creating_sqlite, sqlite_engine, writing
+from qt_pipeline.database.types import Number, UtcDateTime
+
+__all__ = [
+    "Fault",
+    "Number",
+    "UtcDateTime",
+    "advisory_key",
+    "creating_sqlite",
+    "mssql_engine",
+    "mssql_fault",
+    "postgres_engine",
+    "postgres_fault",
+    "sqlite_engine",
+    "take_mssql_lock",
+    "writing",
+]

@@ -1,0 +1,15 @@
+"""What a server has said when it refused, in words that may be told.
+
+Here: the value. Not here: how it is read from what a driver raises (see postgres, mssql_faults).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help."""
+
+    number: int | None
+    words: str
+    passing: bool

@@ -1,0 +1,58 @@
+"""What PostgreSQL's refusals mean, and which bounds a connection has. See the rooms' own tests for a real server."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import event, make_url
+
+from qt_pipeline.database import advisory_key, postgres_engine, postgres_fault
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "passing"),
+    [
+        (errors.UniqueViolation("Key (name)=(canary) already exists."), "UniqueViolation (SQLSTATE 23505)", False),
+        (errors.InvalidTextRepresentation("canary"), "InvalidTextRepresentation (SQLSTATE 22P02)", False),
+        (errors.UndefinedTable('relation "nowhere"  does\nnot exist'), 'relation "nowhere" does not exist', False),
+        (errors.DeadlockDetected("deadlock detected"), "deadlock detected", True),
+        (errors.LockNotAvailable("canceling due to lock timeout"), "canceling due to lock timeout", True),
+        (errors.DiskFull("could not extend file"), "could not extend file", True),
+        (psycopg.OperationalError("connection refused"), "connection refused", True),
+        (None, "None", True),
+    ],
+)
+def test_a_refusal_is_known_by_its_state_and_no_row_is_told(
+    error: Exception | None, words: str, *, passing: bool
+) -> None:
+    fault = postgres_fault(error)
+    assert (fault.words, fault.passing) == (words, passing)
+
+
+def test_each_connection_has_bounds_and_what_the_url_sets_stays() -> None:
+    engine = postgres_engine(
+        make_url("postgresql://h/d?options=-csearch_path%3Dx"), wait_seconds=0.5, settings={"statement_timeout": "9s"}
+    )
+    given: dict[str, Any] = {}
+
+    class NotDialledError(Exception):
+        pass
+
+    @event.listens_for(engine, "do_connect")
+    def _note(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+        given.update(options)
+        raise NotDialledError
+
+    with pytest.raises(NotDialledError):
+        engine.connect()
+    assert given["options"] == "-csearch_path=x -c lock_timeout=500ms -c timezone=UTC -c statement_timeout=9s"
+    assert 0 < given["connect_timeout"] <= 30
+    assert 0 < given["tcp_user_timeout"] <= 60_000
+    assert given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"] <= 60
+
+
+def test_the_number_of_a_lock_is_the_same_in_every_process_and_another_for_another_name() -> None:
+    assert advisory_key("", "the ledger") == advisory_key("", "the ledger")
+    assert len({advisory_key(*names) for names in (("", "a"), ("", "b"), ("s", "a"), ("a",))}) == 4
+    assert advisory_key("", "a") == 7388730699893795624

@@ -1,0 +1,36 @@
+-- connection 2
+SELECT TOP 20000 _qt_events.state, _qt_events.name, _qt_events.dataset_id, _qt_events.attempts,
+    _qt_events.attempts_before_replay, _qt_events.delivery, _qt_events.looks, min(_qt_events.seq) AS first_seq,
+    max(_qt_events.seq) AS last_seq, max(_qt_events.not_before) AS not_before FROM _qt_events WHERE _qt_events.state =
+    ? GROUP BY _qt_events.state, _qt_events.name, _qt_events.dataset_id, _qt_events.attempts,
+    _qt_events.attempts_before_replay, _qt_events.delivery, _qt_events.looks ORDER BY first_seq;
+-- with 'pending'
+COMMIT;
+
+-- connection 3
+SET XACT_ABORT ON; SET LOCK_TIMEOUT 5000;
+SELECT TOP 1 _qt_events.received_at FROM _qt_events WHERE _qt_events.state = ? ORDER BY _qt_events.seq;
+-- with 'pending'
+COMMIT;
+
+-- connection 2
+SELECT max(_qt_events.seq) AS max_1 FROM _qt_events;
+COMMIT;
+
+-- connection 3
+SELECT max(_qt_events.seq) AS max_1 FROM _qt_events WHERE _qt_events.dataset_id = ?;
+-- with 'd-one'
+COMMIT;
+
+-- connection 2
+UPDATE _qt_events SET state=?, outcome=?, attempts=?, delivery=?, looks=?, not_before=?, settled_at=? WHERE
+    _qt_events.seq BETWEEN ? AND ? AND _qt_events.state = ? AND _qt_events.name = ? AND _qt_events.dataset_id = ? AND
+    _qt_events.attempts = ? AND _qt_events.attempts_before_replay = ? AND _qt_events.delivery IS NULL AND
+    _qt_events.looks = ?;
+-- with 'pending', None, 2, 'd-one:9:2', 0, None, None, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
+UPDATE _qt_events SET state=?, outcome=?, attempts=?, delivery=?, looks=?, not_before=?, settled_at=? WHERE
+    _qt_events.seq BETWEEN ? AND ? AND _qt_events.state = ? AND _qt_events.name = ? AND _qt_events.dataset_id = ? AND
+    _qt_events.attempts = ? AND _qt_events.attempts_before_replay = ? AND _qt_events.delivery IS NULL AND
+    _qt_events.looks = ?;
+-- with 'done', None, 0, None, 0, None, <now>, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
+COMMIT;
