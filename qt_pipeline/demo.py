@@ -92,6 +92,8 @@ class Stack:
             "QT_CLIENT_SECRET": self._client_secret,
             "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
             "QT_LANDING_URL": str(state / "landing"),
+            # The stand-in has its new data ready when it posts an event.
+            "QT_LOOK_AGAIN_MINUTES": "never",
             "QT_ORGANISATION_ID": ORGANISATION_ID,
             "QT_RELAY_TOKENS": self._relay_token,
             "QT_STATE_DIR": str(state),
@@ -116,7 +118,8 @@ class Stack:
 
     def start_relay(self) -> None:
         """Start the relay and wait until it can accept events."""
-        self._start("relay", [sys.executable, "-m", "qt_pipeline", "relay", "--port", str(self.ports.relay)])
+        ports = ["--port", str(self.ports.relay), "--metrics-port", "0"]
+        self._start("relay", [sys.executable, "-m", "qt_pipeline", "relay", *ports])
         self._wait("relay", f"http://127.0.0.1:{self.ports.relay}/readyz")
 
     def start_dagster(self) -> None:

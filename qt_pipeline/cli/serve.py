@@ -13,7 +13,7 @@ from qt_pipeline import relay as event_relay
 from qt_pipeline import sandbox as stand_in
 from qt_pipeline.inbox import open_inbox
 from qt_pipeline.ingest import missing
-from qt_pipeline.settings import PROJECT_ROOT, load_settings
+from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
 
@@ -39,10 +39,36 @@ def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] 
     os.execve(command[0], command, {"DAGSTER_HOME": str(home), **os.environ})  # noqa: S606  # our own command
 
 
-def relay(*, host: str = "127.0.0.1", port: Port = 8642) -> None:
+def relay(
+    *,
+    host: str = "127.0.0.1",
+    port: Port = 8642,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port of /metrics on 127.0.0.1; 0 takes a free one.")
+    ] = None,
+) -> None:
     """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended."""
     settings = load_settings()
-    event_relay.serve(open_inbox(settings.inbox_url), settings.relay_tokens, host=host, port=port)
+    metrics = event_relay.Metrics()
+    event_relay.serve(
+        _intake(settings, metrics),
+        settings.relay_tokens,
+        metrics,
+        host=host,
+        port=port,
+        metrics_port=settings.relay_metrics_port if metrics_port is None else metrics_port,
+        events_per_second=settings.relay_events_per_second,
+    )
+
+
+def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.Intake:
+    if settings.relay_queue_url is not None:
+        # Azure's library takes its time to import, and most relays never need it.
+        from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
+
+        return event_relay.QueueIntake(open_queue(settings.relay_queue_url), metrics)
+    metrics.watch(open_inbox(settings.inbox_url))
+    return event_relay.GroupWriter(open_inbox(settings.inbox_url), metrics)
 
 
 def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds: int = 60) -> None:

@@ -4,7 +4,9 @@ Here: who may post, what is accepted, and an answer only when the event is on di
 Not here: what happens to an event afterwards (see dispatch); how it is stored (see inbox).
 """
 
-from qt_pipeline.relay.app import create_app
+from qt_pipeline.relay.intake import Intake, QueueIntake
+from qt_pipeline.relay.metrics import Metrics
 from qt_pipeline.relay.server import serve
+from qt_pipeline.relay.writer import GroupWriter
 
-__all__ = ["create_app", "serve"]
+__all__ = ["GroupWriter", "Intake", "Metrics", "QueueIntake", "serve"]

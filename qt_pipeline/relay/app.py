@@ -1,87 +1,134 @@
 """The routes of the relay.
 
-Here: the check of the caller, the limit of the body, and each answer.
-Not here: the process and its port (see server), the log of requests (see request_log), what an event is (see
-quantemplate).
+Here: the check of the caller, the limits of the body, and each answer. Plain ASGI: a router and the layers that a
+framework puts around each request would cost more than all else that is done for an event.
+Not here: connections (see protocol), where events go (see intake), the words of the log (see refusals).
 """
 
+import asyncio
 import hmac
-import logging
-from collections.abc import Mapping, Sequence
+import math
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Final
 
 from pydantic import SecretStr
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from qt_pipeline.inbox import Inbox, InboxUnavailableError, NewEvent
+from qt_pipeline.inbox import EventTooLargeError, InboxUnavailableError, NewEvent
 from qt_pipeline.quantemplate import NotAnEventError, parse_event
-from qt_pipeline.relay.request_log import RequestLog
+from qt_pipeline.relay.intake import Intake, RelayFullError
+from qt_pipeline.relay.rate import RateLimit
+from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals, RefusedError
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
+BODY_SECONDS: Final = 15
 
-_RETRY_AFTER_SECONDS = 10
+_WEBHOOK: Final = "/webhooks/quantemplate"
+_WEBHOOK_WITH_TOKEN: Final = f"{_WEBHOOK}/{{token}}"
+_HEALTH: Final = "/healthz"
+_READY: Final = "/readyz"
+_NO_ROUTE: Final = "-"
+_METHODS: Final = {
+    _WEBHOOK: ("POST",),
+    _WEBHOOK_WITH_TOKEN: ("POST",),
+    _HEALTH: ("GET", "HEAD"),
+    _READY: ("GET", "HEAD"),
+}
+_GOOD_SECONDS: Final = 1
 
-_log = logging.getLogger("qt_pipeline.relay")
+# Where a body may still come, the connection is closed: the server would go on reading what is of no use.
+_CLOSE: Final = {"Connection": "close"}
+_AGAIN: Final = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+_PATH = Refusal(Reason.PATH, HTTPStatus.NOT_FOUND, "There is nothing here.", _CLOSE)
+_TOKEN = Refusal(
+    Reason.TOKEN,
+    HTTPStatus.UNAUTHORIZED,
+    "The token is missing or wrong.",
+    {"WWW-Authenticate": "Bearer", **_CLOSE},
+)
+_TOO_LARGE = Refusal(
+    Reason.TOO_LARGE,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    f"An event has at most {MAX_BODY_BYTES} bytes.",
+    _CLOSE,
+)
+_SLOW = Refusal(
+    Reason.SLOW, HTTPStatus.REQUEST_TIMEOUT, f"The body must be there within {BODY_SECONDS} seconds.", _CLOSE
+)
+_ENDED_EARLY = Refusal(Reason.ENDED_EARLY, HTTPStatus.BAD_REQUEST, "The body ended early.", _CLOSE)
+_FULL = Refusal(
+    Reason.FULL, HTTPStatus.SERVICE_UNAVAILABLE, "Too many events wait to be stored. Send the event again.", _AGAIN
+)
+_INBOX = Refusal(
+    Reason.INBOX, HTTPStatus.SERVICE_UNAVAILABLE, "The inbox cannot commit now. Send the event again.", _AGAIN
+)
+_FAILURE = Refusal(Reason.FAILURE, HTTPStatus.INTERNAL_SERVER_ERROR, "The relay failed.", _CLOSE)
 
 
-def create_app(inbox: Inbox, tokens: Sequence[SecretStr]) -> Starlette:
+class RelayApp:
     """The relay as an ASGI application. Any of `tokens` opens it; without tokens it is open to every caller.
 
     Routes: `POST /webhooks/quantemplate/{token}`, or without the token in the path and with it as a bearer;
-    `GET /healthz` (the process is up) and `GET /readyz` (the inbox can commit).
+    `GET /healthz` (the process is up) and `GET /readyz` (an event could be stored).
     """
-    relay = _Relay(inbox, tokens)
-    app = Starlette(
-        routes=[
-            Route("/webhooks/quantemplate", relay.receive, methods=["POST"]),
-            Route("/webhooks/quantemplate/{token}", relay.receive, methods=["POST"]),
-            Route("/healthz", _alive),
-            Route("/readyz", relay.ready),
-        ],
-        middleware=[Middleware(RequestLog)],
-        exception_handlers=dict.fromkeys((HTTPException, NotAnEventError, InboxUnavailableError), _explain),
-    )
-    # A redirect would repeat the token in its Location.
-    app.router.redirect_slashes = False
-    return app
 
-
-class _Relay:
-    def __init__(self, inbox: Inbox, tokens: Sequence[SecretStr]) -> None:
-        self._inbox = inbox
+    def __init__(
+        self, intake: Intake, tokens: Sequence[SecretStr], refusals: Refusals, *, events_per_second: float = 0
+    ) -> None:
+        self.refusals = refusals
+        self._intake = intake
         self._tokens = [token.get_secret_value().encode() for token in tokens]
+        self._rate = RateLimit(events_per_second)
+        self._check_ready = _SharedCheck(intake.check)
 
-    async def receive(self, request: Request) -> JSONResponse:
-        """Accept one event: 202 with its sequence number, after the commit."""
-        if not self._knows(_offered_token(request)):
-            raise HTTPException(401, "The token is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-        body = await _read_body(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        route = _route_of(scope["path"])
+        try:
+            response = await self._answer(route, scope, receive)
+        except Exception as error:  # noqa: BLE001  # the server would log its words, which may repeat the path
+            refusal, cause = _refusal_of(error)
+            self.refusals.note(refusal, route=f"{scope['method']} {route}", client=_client_of(scope), cause=cause)
+            response = refusal.response
+        await response(scope, receive, send)
+
+    async def _answer(self, route: str, scope: Scope, receive: Receive) -> JSONResponse:
+        methods = _METHODS.get(route)
+        if methods is None:
+            raise RefusedError(_PATH)
+        if scope["method"] not in methods:
+            raise RefusedError(_not_allowed(methods))
+        if route == _HEALTH:
+            return JSONResponse({"status": "alive"})
+        if route == _READY:
+            await self._check_ready()
+            return JSONResponse({"status": "ready"})
+        return await self._accept(route, scope, receive)
+
+    async def _accept(self, route: str, scope: Scope, receive: Receive) -> JSONResponse:
+        """Accept one event: 202 with its sequence number, where it has one already, when it is at rest."""
+        client, headers = _client_of(scope), Headers(scope=scope)
+        if wait := self._rate.take(client):
+            raise RefusedError(_too_often(wait))
+        if not self._knows(_token_in_path(scope) if route == _WEBHOOK_WITH_TOKEN else _bearer(headers)):
+            raise RefusedError(_TOKEN)
+        body = await _read_body(headers, receive)
         event = parse_event(body)
-        [sequence] = await run_in_threadpool(
-            self._inbox.append,
-            [
-                NewEvent(
-                    event_id=event.event_id,
-                    name=event.name,
-                    dataset_id=event.dataset_id,
-                    created=event.created,
-                    body=body,
-                    source_address=request.client.host if request.client else None,
-                )
-            ],
+        sequence = await self._intake.accept(
+            NewEvent(
+                event_id=event.event_id,
+                name=event.name,
+                dataset_id=event.dataset_id,
+                created=event.created,
+                body=body,
+                source_address=client,
+            )
         )
-        request.state.sequence = sequence
-        return JSONResponse({"sequence": sequence}, 202)
-
-    async def ready(self, _request: Request) -> JSONResponse:
-        """Whether an event sent now could be accepted."""
-        await run_in_threadpool(self._inbox.check)
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({} if sequence is None else {"sequence": sequence}, HTTPStatus.ACCEPTED)
 
     def _knows(self, offered: str) -> bool:
         # Every token is compared, and each in constant time: the time of the answer tells nothing.
@@ -89,46 +136,93 @@ class _Relay:
         return matches > 0 or not self._tokens
 
 
-async def _alive(_request: Request) -> JSONResponse:
-    return JSONResponse({"status": "alive"})
+class _SharedCheck:
+    """One check at a time, for all who ask meanwhile; good news hold for a moment. It writes, and anybody may ask."""
+
+    def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
+        self._check = check
+        self._checking: asyncio.Task[None] | None = None
+        self._good_until = 0.0
+
+    async def __call__(self) -> None:
+        if asyncio.get_running_loop().time() < self._good_until:
+            return
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._look())
+        await asyncio.shield(self._checking)
+
+    async def _look(self) -> None:
+        try:
+            await self._check()
+            self._good_until = asyncio.get_running_loop().time() + _GOOD_SECONDS
+        finally:
+            self._checking = None
 
 
-def _offered_token(request: Request) -> str:
-    in_path: str | None = request.path_params.get("token")
-    if in_path is not None:
-        return in_path
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+def _route_of(path: str) -> str:
+    """The pattern that a path matches. One that matches none may still hold a token, and is not shown."""
+    if path in _METHODS and path != _WEBHOOK_WITH_TOKEN:
+        return path
+    folder, _, token = path.rpartition("/")
+    return _WEBHOOK_WITH_TOKEN if folder == _WEBHOOK and token else _NO_ROUTE
+
+
+def _client_of(scope: Scope) -> str:
+    return scope["client"][0] if scope["client"] else "-"
+
+
+def _token_in_path(scope: Scope) -> str:
+    return scope["path"].rpartition("/")[2]
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
-async def _read_body(request: Request) -> bytes:
-    # Closed afterwards, or the server would go on reading what is of no use.
-    too_large = HTTPException(413, f"An event has at most {MAX_BODY_BYTES} bytes.", {"Connection": "close"})
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        raise too_large
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        raise RefusedError(_TOO_LARGE)
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise too_large
-    except ClientDisconnect:
-        raise HTTPException(400, "The body ended early.") from None
-    return bytes(body)
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(_ENDED_EARLY)
+                body += message["body"]
+                if len(body) > MAX_BODY_BYTES:
+                    raise RefusedError(_TOO_LARGE)
+                if not message["more_body"]:
+                    return bytes(body)
+    except TimeoutError:
+        raise RefusedError(_SLOW) from None
 
 
-async def _explain(_request: Request, error: Exception) -> JSONResponse:
+def _not_allowed(methods: Sequence[str]) -> Refusal:
+    words = f"Only {' and '.join(methods)} can be used here."
+    return Refusal(Reason.METHOD, HTTPStatus.METHOD_NOT_ALLOWED, words, {"Allow": ", ".join(methods), **_CLOSE})
+
+
+def _too_often(wait: float) -> Refusal:
+    headers = {"Retry-After": str(math.ceil(wait)), **_CLOSE}
+    return Refusal(Reason.RATE, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests. Send the event again.", headers)
+
+
+def _refusal_of(error: Exception) -> tuple[Refusal, str]:
+    """The answer to an error, and what the log is told beside it."""
     match error:
-        case HTTPException():
-            return _refusal(error.status_code, error.detail, error.headers)
+        case RefusedError():
+            return error.refusal, ""
+        case NotAnEventError():
+            return Refusal(Reason.NOT_AN_EVENT, HTTPStatus.BAD_REQUEST, str(error)), ""
+        case EventTooLargeError():
+            return Refusal(Reason.TOO_LARGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), ""
+        case RelayFullError():
+            return _FULL, ""
         case InboxUnavailableError():
             # Its words name the inbox's address: they are for the log alone.
-            _log.error("%s", error)
-            again = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
-            return _refusal(503, "The inbox cannot commit now. Send the event again.", again)
+            return _INBOX, str(error)
         case _:
-            return _refusal(400, str(error))
-
-
-def _refusal(status: int, words: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": words}, status, headers)
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            return _FAILURE, f"Unexpected {type(error).__name__} in the relay, its words withheld:\n{frames}"

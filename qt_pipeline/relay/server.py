@@ -1,36 +1,49 @@
 """The relay's process.
 
-Here: the port, the server's limits, and a graceful end.
-Not here: routes and answers (see app).
+Here: the ports, how the server is set up, and a graceful end.
+Not here: routes and answers (see app), the limits of a connection (see protocol).
 """
 
 import contextlib
 import logging
 import socket
 from collections.abc import Sequence
+from typing import Final
 
 import uvicorn
 from pydantic import SecretStr
-from starlette.types import ASGIApp
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.inbox import Inbox
-from qt_pipeline.relay.app import create_app
+from qt_pipeline.relay.app import RelayApp
+from qt_pipeline.relay.intake import Intake
+from qt_pipeline.relay.metrics import Metrics
+from qt_pipeline.relay.protocol import bounded
+from qt_pipeline.relay.refusals import Refusals
 from qt_pipeline.values import is_loopback_host
 
-_MAX_CONNECTIONS = 512
-_GRACEFUL_SECONDS = 5
+_IDLE_SECONDS: Final = 10
+_GRACEFUL_SECONDS: Final = 5
 
 _log = logging.getLogger("qt_pipeline.relay")
 
 
-def serve(inbox: Inbox, tokens: Sequence[SecretStr], *, host: str = "127.0.0.1", port: int = 8642) -> None:
+def serve(
+    intake: Intake,
+    tokens: Sequence[SecretStr],
+    metrics: Metrics,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8642,
+    metrics_port: int = 8643,
+    events_per_second: float = 0,
+) -> None:
     """Run the relay until SIGTERM or SIGINT; requests in progress are then answered, within seconds.
 
-    Port 0 takes a free one; the log names it.
+    Port 0 takes a free one; the log names it. `metrics` are served on 127.0.0.1 alone. `events_per_second` is the most
+    that one address may send, 0 for no limit.
 
     Raises:
-        ConfigurationError: the port cannot be had, or `host` is beyond this machine and there are no tokens.
+        ConfigurationError: a port cannot be had, or `host` is beyond this machine and there are no tokens.
     """
     if not tokens:
         if not is_loopback_host(host):
@@ -39,19 +52,23 @@ def serve(inbox: Inbox, tokens: Sequence[SecretStr], *, host: str = "127.0.0.1",
                 todo="Set QT_RELAY_TOKENS, or listen on 127.0.0.1.",
             )
         _log.warning("No token is set: every program on this machine can post events. See QT_RELAY_TOKENS.")
-    server = build_server(create_app(inbox, tokens))
-    with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+    server = build_server(RelayApp(intake, tokens, Refusals(metrics), events_per_second=events_per_second))
+    with (
+        _listen(host, port) as listener,
+        metrics.listening(metrics_port) as its_port,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        _log.info("Metrics are at http://127.0.0.1:%d/metrics.", its_port)
         _log.info("The relay listens on %s port %d.", *listener.getsockname()[:2])
         server.run([listener])
 
 
-def build_server(app: ASGIApp) -> uvicorn.Server:
+def build_server(app: RelayApp) -> uvicorn.Server:
     """The server with the relay's limits, which never writes a path, and so no token, to a log."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            # Unlike the other parser, it bounds the size of a request's head.
-            http="h11",
+            http=bounded(app.refusals),
             # The path of an upgrade request would be logged.
             ws="none",
             lifespan="off",
@@ -62,7 +79,7 @@ def build_server(app: ASGIApp) -> uvicorn.Server:
             server_header=False,
             # No proxy is trusted to name the caller.
             proxy_headers=False,
-            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
     )

@@ -9,9 +9,20 @@ import pytest
 from pydantic import SecretStr
 
 from qt_pipeline.inbox import Inbox, database, open_inbox
-from qt_pipeline.relay import create_app
+from qt_pipeline.relay import GroupWriter, Metrics
+from qt_pipeline.relay.app import RelayApp
+from qt_pipeline.relay.intake import Intake
+from qt_pipeline.relay.refusals import Refusals
 from qt_pipeline.relay.server import build_server
-from qt_pipeline_tests.relay.running import OTHER_TOKEN, TOKEN, Relay, RelayProcess, port_in
+from qt_pipeline_tests.relay.running import (
+    OTHER_TOKEN,
+    TOKEN,
+    RelayProcess,
+    RelayThread,
+    SpawnRelay,
+    StartRelay,
+    port_in,
+)
 
 
 @pytest.fixture
@@ -24,12 +35,19 @@ def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[Callable[[Sequence[str]], Relay]]:
+def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[StartRelay]:
     """Start a relay with some tokens, in a thread, with the limits of the real process."""
     stops: list[Callable[[], None]] = []
 
-    def start(tokens: Sequence[str]) -> Relay:
-        server = build_server(create_app(inbox, [SecretStr(token) for token in tokens]))
+    def start(tokens: Sequence[str], *, intake: Intake | None = None, events_per_second: float = 0) -> RelayThread:
+        metrics = Metrics()
+        app = RelayApp(
+            intake or GroupWriter(inbox, metrics),
+            [SecretStr(token) for token in tokens],
+            Refusals(metrics),
+            events_per_second=events_per_second,
+        )
+        server = build_server(app)
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -39,7 +57,7 @@ def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[Callable[[Sequence[str
             thread.join(20)
 
         stops.append(stop)
-        return Relay(listener.getsockname()[1], tmp_path / "inbox.db")
+        return RelayThread(listener.getsockname()[1], tmp_path / "inbox.db", metrics)
 
     yield start
     for stop in stops:
@@ -47,12 +65,12 @@ def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[Callable[[Sequence[str
 
 
 @pytest.fixture
-def relay(start_relay: Callable[[Sequence[str]], Relay]) -> Relay:
+def relay(start_relay: StartRelay) -> RelayThread:
     return start_relay([TOKEN, OTHER_TOKEN])
 
 
 @pytest.fixture
-def spawn_relay(tmp_path: Path) -> Iterator[Callable[[str], RelayProcess]]:
+def spawn_relay(tmp_path: Path) -> Iterator[SpawnRelay]:
     """Start a script that serves on port 0; its argument is the URL of the inbox."""
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -61,7 +79,7 @@ def spawn_relay(tmp_path: Path) -> Iterator[Callable[[str], RelayProcess]]:
         inbox_file = tmp_path / "inbox.db"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-X", "dev", "-c", script, f"sqlite:///{inbox_file}"],
+                [sys.executable, "-X", "dev", "-c", script, f"sqlite:///{inbox_file}", "0"],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -3,7 +3,7 @@ import logging
 import re
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from queue import Queue
@@ -11,7 +11,7 @@ from queue import Queue
 import pytest
 
 from qt_pipeline.inbox import Inbox
-from qt_pipeline_tests.relay.running import OTHER_TOKEN, TOKEN, Relay
+from qt_pipeline_tests.relay.running import OTHER_TOKEN, TOKEN, Relay, StartRelay
 
 EVENT = json.dumps(
     {"id": "e-1", "name": "DatasetUpdated", "created": "now", "payload": {"datasetId": "d-one"}}
@@ -88,7 +88,7 @@ def test_a_wrong_token_in_the_path_is_not_saved_by_the_header(relay: Relay) -> N
     assert relay.call("POST", f"{ROUTE}/wrong", EVENT, Authorization=f"Bearer {TOKEN}").status_code == 401
 
 
-def test_without_tokens_any_caller_may_post(start_relay: Callable[[Sequence[str]], Relay]) -> None:
+def test_without_tokens_any_caller_may_post(start_relay: StartRelay) -> None:
     relay = start_relay([])
     assert relay.call("POST", ROUTE, EVENT).status_code == 202
     assert relay.post(EVENT, "anything").status_code == 202
@@ -145,7 +145,7 @@ def test_a_body_that_ends_early_is_not_stored(relay: Relay, inbox: Inbox, log_li
     with relay.connect(head) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(EVENT)
-    assert " 400 sequence=- " in log_lines.get(timeout=20)
+    assert " 400 ended_early " in log_lines.get(timeout=20)
     assert inbox.events() == []
 
 
@@ -182,10 +182,9 @@ def test_no_answer_names_the_server(relay: Relay) -> None:
     assert all("server" not in answer.headers for answer in (relay.post(EVENT), relay.call("GET", "/healthz")))
 
 
-def test_a_request_leaves_one_line_without_the_token(relay: Relay, log_lines: Queue[str]) -> None:
+def test_an_event_and_a_refusal_leave_a_line_each_without_the_token(relay: Relay, log_lines: Queue[str]) -> None:
     relay.post(EVENT)
     relay.call("POST", f"/{TOKEN}")
-    pattern = r"POST {} {} sequence={} from=127\.0\.0\.1 ms=\d+\.\d"
-    assert re.fullmatch(pattern.format(r"/webhooks/quantemplate/\{token\}", 202, 1), log_lines.get(timeout=20))
-    assert re.fullmatch(pattern.format("-", 404, "-"), log_lines.get(timeout=20))
+    assert re.fullmatch(r"Stored 1 events, numbers 1 to 1, in \d+\.\d ms\.", log_lines.get(timeout=20))
+    assert log_lines.get(timeout=20) == "POST - 404 path from=127.0.0.1 "
     assert log_lines.empty()

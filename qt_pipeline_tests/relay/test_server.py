@@ -2,8 +2,8 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -11,39 +11,34 @@ from pydantic import SecretStr
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox import Inbox, open_inbox
-from qt_pipeline.relay import serve
-from qt_pipeline_tests.relay.running import TOKEN, RelayProcess
+from qt_pipeline.relay import GroupWriter, Metrics, serve
+from qt_pipeline_tests.relay.running import SERVE, TOKEN, SpawnRelay, scraped
 
 ROUTE = "/webhooks/quantemplate"
-
-SERVE = f"""
-import logging, sys
-from pydantic import SecretStr
-from qt_pipeline.inbox import open_inbox
-from qt_pipeline.relay import serve
-
-logging.basicConfig(level=logging.INFO)
-serve(open_inbox(sys.argv[1]), [SecretStr({TOKEN!r})], port=0)
-"""
 
 
 def event(event_id: str, name: str = "DatasetUpdated") -> bytes:
     return json.dumps({"id": event_id, "name": name, "payload": {"datasetId": "d-one"}}).encode()
 
 
+def serve_inbox(inbox: Inbox, tokens: list[SecretStr], **where: Any) -> None:
+    metrics = Metrics()
+    serve(GroupWriter(inbox, metrics), tokens, metrics, **{"metrics_port": 0, **where})
+
+
 def test_beyond_this_machine_a_token_is_needed(inbox: Inbox) -> None:
     with pytest.raises(ConfigurationError, match="QT_RELAY_TOKENS"):
-        serve(inbox, [], host="0.0.0.0", port=0)
+        serve_inbox(inbox, [], host="0.0.0.0", port=0)
 
 
 def test_a_taken_port_is_said(inbox: Inbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port}: Address already in use"):
-            serve(inbox, [SecretStr(TOKEN)], port=port)
+            serve_inbox(inbox, [SecretStr(TOKEN)], port=port)
 
 
-def test_a_relay_without_tokens_says_so(spawn_relay: Callable[[str], RelayProcess]) -> None:
+def test_a_relay_without_tokens_says_so(spawn_relay: SpawnRelay) -> None:
     relay = spawn_relay(SERVE.replace(f"SecretStr({TOKEN!r})", ""))
     assert relay.call("POST", ROUTE, event("e-1")).status_code == 202
     assert "No token is set" in relay.log.read_text()
@@ -51,7 +46,7 @@ def test_a_relay_without_tokens_says_so(spawn_relay: Callable[[str], RelayProces
 
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
 def test_a_request_in_progress_is_answered_before_the_end(
-    spawn_relay: Callable[[str], RelayProcess], stop: signal.Signals, code: int
+    spawn_relay: SpawnRelay, stop: signal.Signals, code: int
 ) -> None:
     relay = spawn_relay(SERVE)
     body = event("e-1").decode()
@@ -66,7 +61,7 @@ def test_a_request_in_progress_is_answered_before_the_end(
     assert [stored.event_id for stored in open_inbox(f"sqlite:///{relay.inbox_file}").events()] == ["e-1"]
 
 
-def test_a_sender_that_stalls_does_not_hold_up_the_end(spawn_relay: Callable[[str], RelayProcess]) -> None:
+def test_a_sender_that_stalls_does_not_hold_up_the_end(spawn_relay: SpawnRelay) -> None:
     relay = spawn_relay(SERVE)
     head = f"POST {ROUTE}/{TOKEN} HTTP/1.1\nHost: x\nContent-Length: 10\nExpect: 100-continue\n\n"
     with relay.connect(head) as connection:
@@ -77,7 +72,38 @@ def test_a_sender_that_stalls_does_not_hold_up_the_end(spawn_relay: Callable[[st
     assert TOKEN not in relay.log.read_text()
 
 
-def test_every_acknowledged_event_outlives_kill_9(spawn_relay: Callable[[str], RelayProcess]) -> None:
+# Nothing is committed until a file is there.
+SERVE_HELD = SERVE.replace(
+    "metrics = Metrics()",
+    """metrics = Metrics()
+import os, time
+from qt_pipeline.inbox import Inbox
+append = Inbox.append
+
+def wait_and_append(inbox, events):
+    while not os.path.exists(url.removeprefix("sqlite:///") + ".go"):
+        time.sleep(0.01)
+    return append(inbox, events)
+
+Inbox.append = wait_and_append""",
+)
+
+
+def test_what_waits_to_be_stored_is_stored_and_answered_before_the_end(spawn_relay: SpawnRelay) -> None:
+    relay = spawn_relay(SERVE_HELD)
+    with ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(relay.post, event(str(number))) for number in range(20)]
+        while scraped(relay.log)["qt_relay_events_waiting"] < 19:
+            assert not any(answer.done() for answer in answers)
+        relay.process.send_signal(signal.SIGTERM)
+        relay.inbox_file.with_name("inbox.db.go").touch()
+        assert relay.process.wait(20) == -signal.SIGTERM
+        sequences = {answer.result().json()["sequence"] for answer in answers}
+    assert {stored.seq for stored in open_inbox(f"sqlite:///{relay.inbox_file}").events()} == sequences
+    assert len(sequences) == 20
+
+
+def test_every_acknowledged_event_outlives_kill_9(spawn_relay: SpawnRelay) -> None:
     relay = spawn_relay(SERVE)
     acknowledged: dict[int, str] = {}
     enough = threading.Event()
@@ -112,7 +138,7 @@ SERVE_CARELESSLY = f"""
 import asyncio, logging, sys
 from pydantic import SecretStr
 from qt_pipeline.inbox import open_inbox
-from qt_pipeline.relay import serve
+from qt_pipeline.relay import GroupWriter, Metrics, serve
 
 logging.basicConfig(level=1)
 for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "sqlalchemy", "qt_pipeline"):
@@ -127,11 +153,12 @@ def fail_sometimes(events):
     return append(events)
 
 inbox.append = fail_sometimes
-serve(inbox, [SecretStr("{CANARY}")], port=0)
+metrics = Metrics()
+serve(GroupWriter(inbox, metrics), [SecretStr("{CANARY}")], metrics, port=0, metrics_port=0)
 """
 
 
-def test_the_token_never_reaches_a_log(spawn_relay: Callable[[str], RelayProcess]) -> None:
+def test_the_token_never_reaches_a_log(spawn_relay: SpawnRelay) -> None:
     relay = spawn_relay(SERVE_CARELESSLY)
     bearer = f"Bearer {CANARY}"
 
@@ -157,7 +184,7 @@ def test_the_token_never_reaches_a_log(spawn_relay: Callable[[str], RelayProcess
     assert status_of_raw(f"POST {ROUTE}/{CANARY} HTTP/9.9\nno header {CANARY}\n\n") == b"HTTP/1.1 400"
     relay.end(signal.SIGTERM)
     log = relay.log.read_text()
-    assert "POST /webhooks/quantemplate/{token} 202" in log
+    assert "POST /webhooks/quantemplate/{token} 401 token" in log
     assert log.count("Unexpected RuntimeError") == 2
-    assert "Invalid HTTP request received" in log
+    assert "- 400 not_http" in log
     assert CANARY not in log

@@ -1,0 +1,86 @@
+"""Where the relay puts events, and the way through a queue.
+
+Here: what every intake promises, and the intake that hands events on to a queue. The other one is the writer.
+Not here: HTTP (see app), how events are kept (see inbox).
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from qt_pipeline.errors import TransientError
+from qt_pipeline.inbox import NewEvent
+from qt_pipeline.relay.metrics import Metrics
+
+MOST_WAITING: Final = 500
+"""Events that may wait to be stored. More than this is more than a slow disk will catch up with in time."""
+
+_THREADS: Final = 16
+
+
+class RelayFullError(TransientError):
+    """As many events wait to be stored as may."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{MOST_WAITING} events wait to be stored.", todo="Send the event again.")
+
+
+class Intake(Protocol):
+    """Where an accepted event goes. All of it happens on one event loop."""
+
+    async def accept(self, event: NewEvent) -> int | None:
+        """Return when the event is at rest: its sequence number, or None where it gets one only later.
+
+        Raises:
+            RelayFullError: too many events wait.
+            InboxUnavailableError: the event could not be stored.
+            EventTooLargeError: it can never be stored there.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Return if an event could be stored right now.
+
+        Raises:
+            InboxUnavailableError: it could not.
+        """
+        ...
+
+
+class EventQueue(Protocol):
+    """A queue whose methods wait until it has answered, and may be called from several threads."""
+
+    def put(self, event: NewEvent) -> None:
+        """Return when the queue keeps the event."""
+        ...
+
+    def check(self) -> None:
+        """Return if the queue takes events right now."""
+        ...
+
+
+class QueueIntake:
+    """Puts each event into a queue, several at once; they get their sequence numbers in the inbox, later."""
+
+    def __init__(self, queue: EventQueue, metrics: Metrics) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(_THREADS, "relay-queue")
+        self._waiting = 0
+        metrics.waiting.set_function(lambda: self._waiting)
+
+    async def accept(self, event: NewEvent) -> None:
+        """Return when the queue keeps the event."""
+        if self._waiting >= MOST_WAITING:
+            raise RelayFullError
+        self._waiting += 1
+        try:
+            with self._metrics.commit_seconds.time():
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._queue.put, event)
+        finally:
+            self._waiting -= 1
+        self._metrics.stored(1)
+
+    async def check(self) -> None:
+        """Return if the queue takes events right now."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._queue.check)

@@ -1,0 +1,165 @@
+"""One connection, and what it may cost: how many there are, how long and how large the head of a request is.
+
+Here: the limits that hold before a request reaches the application.
+Not here: limits of a body (see app); parsing and writing HTTP, which are uvicorn's with the parser httptools. That one
+does not bound a head, so it is done here; the other parser does, and takes twice the time for each request.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals
+
+# Below the 1,024 files that a process may have open by default.
+MAX_CONNECTIONS: Final = 900
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+HEAD_SECONDS: Final = 10
+# The body's limit counts what a body says; this counts what is sent for it, such as the lines between tiny chunks.
+_MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+_CLOSE: Final = {"Connection": "close"}
+_NOT_HTTP: Final = Refusal(Reason.NOT_HTTP, HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.", _CLOSE)
+_HEAD_TOO_LARGE: Final = Refusal(
+    Reason.HEAD_TOO_LARGE,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"The head of a request has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers.",
+    _CLOSE,
+)
+_SLOW: Final = Refusal(
+    Reason.SLOW,
+    HTTPStatus.REQUEST_TIMEOUT,
+    f"The head of a request must be there within {HEAD_SECONDS} seconds.",
+    _CLOSE,
+)
+_CONNECTIONS: Final = Refusal(
+    Reason.CONNECTIONS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "There are too many connections. Send the event again.",
+    {"Retry-After": str(RETRY_AFTER_SECONDS), **_CLOSE},
+)
+
+
+class _TooManyHeadersError(Exception):
+    """Ends the parsing of a head."""
+
+
+class _NotYetError(Exception):
+    """Ends the parsing of a request that comes before the answer to the one before it."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection with limits. `refusals` is set once, by `bounded`."""
+
+    refusals: Refusals
+
+    _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _in_head = True
+    _received = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take the connection, if there are not too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(_CONNECTIONS)
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, as long as it keeps to the limits.
+
+        Not uvicorn's own: that one writes a line to the log for each bad request, lets any byte prolong the life of
+        an idle connection, and makes room for every request that is sent before the last one was answered.
+        """
+        if self.transport.is_closing() or self.parser is None:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError as error:
+            self._break_off(_HEAD_TOO_LARGE if isinstance(error.__context__, _TooManyHeadersError) else _NOT_HTTP)
+            return
+        self._received += len(data)
+        if self._in_head and self._received > MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+        elif self._in_head:
+            self._await_head()
+        elif self._received > _MAX_REQUEST_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if self._is_answering:
+            raise _NotYetError
+        self._unset_keepalive_if_required()
+        self._in_head, self._received = True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header of the request, or one behind its body."""
+        if len(self.headers) >= MAX_HEADERS:
+            raise _TooManyHeadersError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: the application takes over."""
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The other side does not read its answers."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The other side reads on."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]  # None before the first
+
+    def _await_head(self) -> None:
+        # Set once for each head: single bytes that drip in do not prolong it.
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _SLOW)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _break_off(self, refusal: Refusal) -> None:
+        if not self._is_answering:
+            self._refuse(refusal)
+        elif self.cycle.more_body:
+            # The application waits for the body: it hears of the end, and counts it.
+            self.transport.close()
+        else:
+            # A whole request is being answered, and gets its answer. What came behind it is not looked at.
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.refusals.note(refusal, client=self.client[0] if self.client else "-")
+        self.transport.write(refusal.raw)
+        self.transport.close()
+
+
+def bounded(refusals: Refusals) -> type[BoundedProtocol]:
+    """The class of all connections of one server, which takes only a class."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"refusals": refusals})

@@ -1,0 +1,48 @@
+"""How many requests a client may make: a token bucket for each address.
+
+Here: the buckets. Not here: what becomes of a request that is too much (see app).
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network
+from typing import Final
+
+_MOST_CLIENTS: Final = 4096
+_IPV6_SITE_BITS: Final = 64
+
+
+class RateLimit:
+    """Lets each address make `per_second` requests a second, and as many at once after a pause; 0 is no limit.
+
+    The addresses seen last are remembered, a bounded number. One that is forgotten starts anew with a full bucket: many
+    strangers can make the limit milder for somebody, never harder.
+    """
+
+    def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._most = max(1.0, per_second)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str) -> float:
+        """Count a request of `address`. Returns 0 if it may be made, else the seconds until one may."""
+        if not self._per_second:
+            return 0
+        client, now = _client(address), self._clock()
+        level, seen = self._buckets.pop(client, (self._most, now))
+        level = min(self._most, level + (now - seen) * self._per_second)
+        wait = 0 if level >= 1 else (1 - level) / self._per_second
+        self._buckets[client] = (level if wait else level - 1, now)
+        if len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return wait
+
+
+def _client(address: str) -> str:
+    """Who an address belongs to: with IPv6 each site has a whole network of them."""
+    if ":" not in address:
+        return address
+    site = IPv6Network((int(IPv6Address(address.partition("%")[0])), _IPV6_SITE_BITS), strict=False)
+    return str(site)

@@ -1,0 +1,230 @@
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import psutil
+import pytest
+
+from qt_pipeline.inbox import Inbox
+from qt_pipeline.relay import app, protocol, rate, server
+from qt_pipeline.relay.rate import RateLimit
+from qt_pipeline.relay.refusals import Reason
+from qt_pipeline_tests.relay.posting import event, request
+from qt_pipeline_tests.relay.running import SERVE, TOKEN, Relay, RelayThread, SpawnRelay, StartRelay
+
+ROUTE = "/webhooks/quantemplate"
+HEAD = f"POST {ROUTE}/{TOKEN} HTTP/1.1\nHost: x\n"
+LIMIT = protocol.MAX_HEAD_BYTES
+
+
+def answers(connection: socket.socket) -> bytes:
+    """All that the relay says until it hangs up."""
+    with connection.makefile("rb") as stream:
+        return stream.read()
+
+
+def drip(connection: socket.socket, what: bytes, pause: float = 0.05) -> float:
+    """Send a byte at a time until the relay hangs up; how long that took."""
+    began = time.monotonic()
+    connection.settimeout(pause)
+    while time.monotonic() < began + 20:
+        try:
+            connection.sendall(what)
+            if not connection.recv(1000):
+                break
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("hasty")
+class TestSlowSenders:
+    def test_a_connection_without_a_request_is_cut_off(self, relay: RelayThread) -> None:
+        with relay.connect("") as connection:
+            assert answers(connection).startswith(b"HTTP/1.1 408 ")
+        assert relay.refused(Reason.SLOW) == 1
+
+    def test_a_head_that_drips_in_is_cut_off(self, relay: RelayThread) -> None:
+        with relay.connect(f"{HEAD}X-Slow: ") as connection:
+            assert drip(connection, b"x") < 5
+        assert relay.refused(Reason.SLOW) == 1
+
+    def test_a_second_head_that_drips_in_is_cut_off(self, relay: RelayThread) -> None:
+        with relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n") as connection:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"G")
+            assert answers(connection).startswith(b"HTTP/1.1 408 ")
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 60000", "Transfer-Encoding: chunked"])
+    def test_a_body_that_drips_in_is_cut_off(self, relay: RelayThread, framing: str) -> None:
+        with relay.connect(f"{HEAD}{framing}\n\n") as connection:
+            assert drip(connection, b"1\r\nx\r\n" if "chunked" in framing else b"x") < 5
+        assert relay.refused(Reason.SLOW) == 1
+
+    def test_a_body_that_does_not_come_is_answered_with_408(self, relay: RelayThread) -> None:
+        with relay.connect(f"{HEAD}Content-Length: 10\n\n") as connection:
+            assert answers(connection).startswith(b"HTTP/1.1 408 ")
+
+    def test_a_sender_that_is_slow_within_the_limit_is_served(self, relay: RelayThread) -> None:
+        whole = request(event("e-1"))
+        with relay.connect("") as connection:
+            for part in (whole[:40], whole[40:-20], whole[-20:]):
+                connection.sendall(part)
+                time.sleep(0.05)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
+
+
+def test_empty_lines_do_not_keep_an_idle_connection_alive(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.5)
+    with start_relay([TOKEN]).connect("GET /healthz HTTP/1.1\nHost: x\n\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert drip(connection, b"\r\n") < 5
+
+
+def test_a_head_is_bounded(relay: RelayThread) -> None:
+    with relay.connect(f"{HEAD}X-Long: {'x' * LIMIT}") as connection:
+        assert answers(connection).startswith(b"HTTP/1.1 431 ")
+    with relay.connect(f"POST /{'x' * LIMIT}") as connection:
+        assert answers(connection).startswith(b"HTTP/1.1 431 ")
+    assert relay.refused(Reason.HEAD_TOO_LARGE) == 2
+
+
+def test_the_number_of_headers_is_bounded(relay: RelayThread) -> None:
+    many = "".join(f"a{number}: b\n" for number in range(protocol.MAX_HEADERS))
+    with relay.connect(f"GET /healthz HTTP/1.1\n{many}\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    with relay.connect(f"GET /healthz HTTP/1.1\nHost: x\n{many}\n") as connection:
+        assert answers(connection).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("filler", [b"1;" + b"x" * 1000 + b"\r\nx\r\n", b"0\r\nX: " + b"x" * 1000])
+def test_what_stands_around_a_body_is_bounded(relay: Relay, inbox: Inbox, filler: bytes) -> None:
+    def send_for_ever(connection: socket.socket) -> None:
+        connection.sendall(filler)
+        while True:
+            connection.sendall(filler if filler.endswith(b"\n") else b"x" * 1000)
+
+    with relay.connect(f"{HEAD}Transfer-Encoding: chunked\n\n") as connection, pytest.raises(ConnectionError):
+        send_for_ever(connection)
+    assert inbox.events() == []
+
+
+def test_connections_are_bounded(relay: RelayThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
+    with ExitStack() as stack:
+        held = [stack.enter_context(relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n")) for _ in range(3)]
+        assert all(connection.recv(1000).startswith(b"HTTP/1.1 200 ") for connection in held)
+        refused = answers(stack.enter_context(relay.connect("")))
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in refused
+        held[0].sendall(request(event("e-1")))
+        assert held[0].recv(1000).startswith(b"HTTP/1.1 202 ")
+    assert relay.refused(Reason.CONNECTIONS) == 1
+
+
+def test_a_request_that_does_not_wait_for_the_answer_before_it_is_not_taken(relay: RelayThread, inbox: Inbox) -> None:
+    with relay.connect("") as connection:
+        connection.sendall(request(event("e-1")) + request(event("e-2")) * 100)
+        answered = answers(connection)
+    assert answered.count(b"HTTP/1.1 ") == answered.count(b"HTTP/1.1 202 ") == 1
+    assert b"connection: close" in answered
+    assert [stored.event_id for stored in inbox.events()] == ["e-1"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (f"POST {ROUTE}/wrong HTTP/1.1", 401),
+        (f"POST {ROUTE} HTTP/1.1", 401),
+        ("POST /elsewhere HTTP/1.1", 404),
+        (f"PUT {ROUTE}/{TOKEN} HTTP/1.1", 405),
+    ],
+)
+def test_a_bad_request_is_answered_at_its_head_and_the_connection_closed(relay: Relay, head: str, status: int) -> None:
+    with relay.connect(f"{head}\nHost: x\nContent-Length: 60000\n\n") as connection:
+        assert answers(connection).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_an_address_that_sends_too_often_is_told_when_to_come_again(start_relay: StartRelay, inbox: Inbox) -> None:
+    relay = start_relay([TOKEN], events_per_second=0.5)
+    assert relay.post(event("e-1")).status_code == 202
+    refused = relay.post(event("e-2"))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+    assert relay.call("GET", "/healthz").status_code == 200
+    assert [stored.event_id for stored in inbox.events()] == ["e-1"]
+
+
+class TestRateLimit:
+    now = 0.0
+
+    @pytest.fixture
+    def limit(self) -> Iterator[RateLimit]:
+        return RateLimit(2, clock=lambda: self.now)
+
+    def test_an_address_may_send_at_its_rate_and_no_faster(self, limit: RateLimit) -> None:
+        assert [limit.take("a"), limit.take("a"), limit.take("a"), limit.take("b")] == [0, 0, 0.5, 0]
+        self.now = 0.5
+        assert [limit.take("a"), limit.take("a")] == [0, 0.5]
+        self.now = 100
+        assert [limit.take("a") for _ in range(3)] == [0, 0, 0.5]
+
+    def test_no_limit_is_none(self) -> None:
+        assert not any(RateLimit(0).take("a") for _ in range(1000))
+
+    def test_the_addresses_of_one_ipv6_site_are_one(self, limit: RateLimit) -> None:
+        assert [limit.take("2001:db8::1"), limit.take("2001:db8::2"), limit.take("2001:db8::3")] == [0, 0, 0.5]
+        assert limit.take("2001:db8:0:1::1") == 0
+        assert limit.take("fe80::1%eth0") == 0
+
+    def test_many_addresses_do_not_fill_the_memory(self, limit: RateLimit) -> None:
+        for number in range(3 * rate._MOST_CLIENTS):
+            limit.take(f"2001:db8:{number:x}::1")
+        assert len(limit._buckets) == rate._MOST_CLIENTS
+
+
+def test_floods_of_bad_requests_do_not_grow_the_process(spawn_relay: SpawnRelay) -> None:
+    relay = spawn_relay(SERVE)
+    process = psutil.Process(relay.process.pid)
+    floods = [
+        b"\x16\x03\x01 not http\r\n\r\n",
+        f"POST {ROUTE}/wrong HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n".encode() + b"x" * 50_000,
+        f"POST {ROUTE}/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n".encode(),
+        f"GET /{'x' * 60_000}".encode(),
+        request(b"[" * 60_000),
+        b"GET / HTTP/1.1\r\n\r\n" * 3000,
+    ]
+
+    def flood(times: int) -> None:
+        for _ in range(times):
+            for what in floods:
+                with relay.connect("") as connection, suppress(ConnectionError):
+                    connection.sendall(what)
+                    connection.recv(1000)
+
+    def flood_from_several(times: int) -> None:
+        senders = [threading.Thread(target=flood, args=(times,)) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+
+    flood_from_several(20)
+    before = process.memory_info().rss
+    flood_from_several(150)
+    grown = process.memory_info().rss - before
+    assert grown < 20 * 2**20
+    assert relay.post(event("e-1")).status_code == 202
+    # Of some thousand refusals, some dozens are written down.
+    assert len(relay.log.read_text().splitlines()) < 400
