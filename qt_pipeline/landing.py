@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from qt_pipeline.errors import PermanentError
+from qt_pipeline.errors import PermanentError, TransientError
 from qt_pipeline.values import utc_now
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ class NothingLandedError(PermanentError):
     """There is no complete landing to load."""
 
 
+class LandingUnavailableError(TransientError):
+    """The store refuses to take a file: a disk that is full, most often."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Why and by whom a file is landed; see `Manifest`."""
@@ -105,7 +109,11 @@ class Landing:
 
     @contextmanager
     def draft(self, dataset_id: str, run_id: str) -> Generator["Draft"]:
-        """A new landing that counts only once `Draft.commit` has been called; otherwise nothing of it stays."""
+        """A new landing that counts only once `Draft.commit` has been called; otherwise nothing of it stays.
+
+        Raises (all of a draft's methods, too):
+            LandingUnavailableError: the store does not take it.
+        """
         folders = self._folders(dataset_id)
         for _, folder in folders:
             # One run per dataset at a time: what is not complete was left by one that died.
@@ -113,7 +121,8 @@ class Landing:
                 _remove(folder)
         number = 1 + max((number for number, _ in folders), default=0)
         folder = self._root / dataset_id / f"{number:08d}-{run_id[:_RUN_LETTERS]}"
-        folder.mkdir(parents=True, exist_ok=False)
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=False)
         draft = Draft(dataset_id=dataset_id, number=number, folder=folder)
         try:
             yield draft
@@ -169,55 +178,61 @@ class Draft:
     def sink(self) -> Generator["Sink"]:
         """Where one try of a download writes the CSV. Each call begins the file anew."""
         self._sink = None
-        with (self._folder / _DATA).open("wb") as stored:
-            sink = Sink(stored)
-            try:
-                yield sink
-            finally:
-                sink.finish()
-        _sync(self._folder / _DATA)
+        sink = Sink(self._folder)
+        try:
+            yield sink
+        finally:
+            sink.finish()
         self._sink = sink
 
     def commit(self, provenance: Provenance) -> Landed:
         """Write the manifest: from here on the landing counts."""
         if self._sink is None:
             raise RuntimeError("A landing is committed after its sink has been left without an error.")
-        manifest = Manifest(
-            dataset_id=self._dataset_id,
-            number=self._number,
-            run_id=provenance.run_id,
-            trace_id=provenance.trace_id,
-            inbox_id=provenance.inbox_id,
-            through_seq=provenance.through_seq,
-            event_id=provenance.event_id,
-            sha256=self._sink.sha256,
-            bytes=self._sink.bytes,
-            stored_bytes=(self._folder / _DATA).stat().st_size,
-            landed_at=utc_now(),
-        )
-        text = manifest.model_dump_json(indent=2)
-        _write_at_once(self._folder / _MANIFEST, text)
+        with _explained(self._folder):
+            manifest = Manifest(
+                dataset_id=self._dataset_id,
+                number=self._number,
+                run_id=provenance.run_id,
+                trace_id=provenance.trace_id,
+                inbox_id=provenance.inbox_id,
+                through_seq=provenance.through_seq,
+                event_id=provenance.event_id,
+                sha256=self._sink.sha256,
+                bytes=self._sink.bytes,
+                stored_bytes=(self._folder / _DATA).stat().st_size,
+                landed_at=utc_now(),
+            )
+            _write_at_once(self._folder / _MANIFEST, manifest.model_dump_json(indent=2))
         return Landed(manifest, self._folder)
 
 
 class Sink:
     """Compresses what is written, and knows its size and hash."""
 
-    def __init__(self, stored: BinaryIO) -> None:
-        self._compressed = pa.CompressedOutputStream(pa.PythonFile(cast("io.IOBase", stored), mode="w"), _COMPRESSION)
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        with _explained(folder):
+            self._stored = (folder / _DATA).open("wb")
+        into = pa.PythonFile(cast("io.IOBase", self._stored), mode="w")
+        self._compressed = pa.CompressedOutputStream(into, _COMPRESSION)
         self._hash = hashlib.sha256()
         self.bytes = 0
 
     def write(self, data: bytes) -> int:
         """Take the next bytes of the CSV."""
         self._hash.update(data)
-        self._compressed.write(data)
+        with _explained(self._folder):
+            self._compressed.write(data)
         self.bytes += len(data)
         return len(data)
 
     def finish(self) -> None:
         """Write what compression still holds back."""
-        self._compressed.close()
+        with _explained(self._folder):
+            with self._stored:
+                self._compressed.close()
+            _sync(self._folder / _DATA)
 
     @property
     def sha256(self) -> str:
@@ -232,6 +247,17 @@ def _root(url: str) -> Folder:
     from upath import UPath  # noqa: PLC0415
 
     return UPath(url)
+
+
+@contextmanager
+def _explained(folder: Folder) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LandingUnavailableError(
+            f"The landing {folder} cannot be written: {error.strerror or type(error).__name__}.",
+            todo="Check that there is space and that this user may write there; then it will be tried again.",
+        ) from None
 
 
 def _write_at_once(path: Folder, text: str) -> None:

@@ -41,7 +41,8 @@ class LoadOutcome:
 class Ingest:
     """The steps, over the rooms they use. `client` is None as long as `missing_credentials` names what it needs.
 
-    The target is opened by the step that writes to it: a file can be landed while the target is down.
+    The target is opened by the step that writes to it: a file can be landed while the target is down. A file of more
+    than `max_rows` is not loaded.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Ingest:
         landing: Landing,
         open_warehouse: OpenWarehouse,
         catalog: Catalog,
+        max_rows: int | None = None,
     ) -> None:
         self._client = client
         self._missing_credentials = missing_credentials
@@ -60,6 +62,7 @@ class Ingest:
         self._landing = landing
         self._open_warehouse = open_warehouse
         self._catalog = catalog
+        self._max_rows = max_rows
 
     def land(self, dataset_id: str, *, run_id: str) -> LandOutcome:
         """Download the dataset as it is now, and keep the file.
@@ -95,7 +98,8 @@ class Ingest:
         with about(dataset_id):
             landed = self._landing.of_run(dataset_id, run_id) or self._landing.newest(dataset_id)
             try:
-                file = load_file(self._open_warehouse(), dataset, _csv_file(landed, run_id), force=force)
+                csv_file = _csv_file(landed, run_id)
+                file = load_file(self._open_warehouse(), dataset, csv_file, force=force, max_rows=self._max_rows)
             except DriftError as drift:
                 if drift.misfits:
                     landed.write_beside(f"misfits-{run_id}.csv", _as_csv(drift.misfits))

@@ -7,6 +7,7 @@ Not here: where a file comes from (see ingest), how a table is written (see ware
 import hashlib
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,6 +25,7 @@ from qt_pipeline.tabular import (
     Inspection,
     OpenStream,
     Passage,
+    Rows,
     Rules,
     Settled,
     find_misfits,
@@ -47,6 +49,10 @@ _log = logging.getLogger(__name__)
 
 class NoRowsError(PermanentError):
     """The file has a header and no rows, and the catalog does not say that this empties the table."""
+
+
+class TooManyRowsError(PermanentError):
+    """The file has more rows than any dataset may have here."""
 
 
 class GuardError(PermanentError):
@@ -100,8 +106,12 @@ class FileOutcome:
     preview: Preview | None = None
 
 
-def load_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, force: bool = False) -> FileOutcome:
+def load_file(
+    warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, force: bool = False, max_rows: int | None = None
+) -> FileOutcome:
     """Publish a file as the dataset's table. `force` loads it even if the table shows it already.
+
+    A file of more than `max_rows` is left before it is read to its end.
 
     Raises:
         PipelineError: the table keeps its rows; the message says why and what to do.
@@ -109,7 +119,7 @@ def load_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, force: b
     with about(dataset.id), warehouse.begin(_job(dataset, file), table_of(dataset)) as load:
         if not force and load.shows_already():
             return _left(load, dataset)
-        return _Loading(load, dataset, file).run()
+        return _Loading(load, dataset, file, max_rows).run()
 
 
 def local_file(path: Path, *, run_id: str) -> CsvFile:
@@ -224,9 +234,10 @@ class Reading:
 class _Loading:
     """The way of one file into a load that has begun."""
 
-    def __init__(self, load: Load, dataset: Dataset, file: CsvFile) -> None:
+    def __init__(self, load: Load, dataset: Dataset, file: CsvFile, max_rows: int | None) -> None:
         self._load = load
         self._dataset = dataset
+        self._max_rows = max_rows
         rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
         self._reading = Reading.of(file.open, dataset, load.contract, rules, takes_over=load.takes_over)
 
@@ -265,7 +276,7 @@ class _Loading:
         try:
             assumed = reading.settle(first)
             passage = reading.passage(assumed.contract, first.block_size)
-            totals = self._load.stage(assumed.contract, passage.rows())
+            totals = self._load.stage(assumed.contract, _at_most(self._max_rows, passage.rows()))
         except (AssumptionBrokenError, DriftError):
             inspection = reading.inspect()
         else:
@@ -274,8 +285,21 @@ class _Loading:
             settled = reading.settle(inspection)
         except DriftError as drift:
             raise reading.with_places(drift, inspection) from None
-        totals = self._load.stage(settled.contract, read_rows(reading.open, inspection, settled.contract))
+        rows = read_rows(reading.open, inspection, settled.contract)
+        totals = self._load.stage(settled.contract, _at_most(self._max_rows, rows))
         return settled, inspection, totals
+
+
+def _at_most(limit: int | None, rows: Iterable[Rows]) -> Iterator[Rows]:
+    seen = 0
+    for some in rows:
+        seen += len(some)
+        if limit is not None and seen > limit:
+            raise TooManyRowsError(
+                f"The file has more than {limit:,} rows. The table keeps its rows.",
+                todo="If that is right for this dataset, raise QT_MAX_ROWS and load again.",
+            )
+        yield some
 
 
 def guard(dataset: Dataset, rows: int, last: LoadRecord | None) -> None:

@@ -1,7 +1,13 @@
 """The vendor's API and events. Not here: SQL, Dagster, files."""
 
 from qt_pipeline.quantemplate.auth import CredentialsError, TokenAnswerError
-from qt_pipeline.quantemplate.body import BrokenBodyError, EmptyBodyError, UnexpectedContentError, UnprovenEndError
+from qt_pipeline.quantemplate.body import (
+    BrokenBodyError,
+    DownloadLimitError,
+    EmptyBodyError,
+    UnexpectedContentError,
+    UnprovenEndError,
+)
 from qt_pipeline.quantemplate.client import (
     ClientConfig,
     Download,
@@ -22,6 +28,7 @@ __all__ = [
     "ClientConfig",
     "CredentialsError",
     "Download",
+    "DownloadLimitError",
     "EmptyBodyError",
     "Event",
     "NotAnEventError",

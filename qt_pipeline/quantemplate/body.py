@@ -1,12 +1,14 @@
-"""The body of a download: undone from gzip, recognised as CSV rather than a web page, and proven whole.
+"""The body of a download: undone from gzip, recognised as CSV rather than a web page, bounded, and proven whole.
 
 Here: everything that can be said about the bytes without reading them as CSV.
 Not here: status and headers of the exchange (see client), rows and columns (see tabular).
 """
 
 import re
+import time
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import requests
@@ -39,6 +41,44 @@ class UnexpectedContentError(PermanentError):
     """The answer is a web page, a JSON document or an encoding that was not asked for: not CSV."""
 
 
+class DownloadLimitError(PermanentError):
+    """The download is larger, or takes longer, than the settings allow.
+
+    Permanent, the one about time too: by then all patience of one download is used up, and trying again by itself would
+    spend as much once more at every layer.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a download is ended that does not end by itself.
+
+    `bytes` bounds what travels and what that unpacks to; `seconds` all tries together, which is over at `ends_at` on
+    the monotonic clock.
+    """
+
+    bytes: int
+    seconds: float
+    ends_at: float
+
+    def check(self, size: int) -> None:
+        """Refuse to go on with more than `size` bytes, or now.
+
+        Raises:
+            DownloadLimitError: a limit is exceeded.
+        """
+        if size > self.bytes:
+            raise DownloadLimitError(
+                f"The download has more than {self.bytes:,} bytes.",
+                todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_BYTES; else look at it in Quantemplate.",
+            )
+        if time.monotonic() > self.ends_at:
+            raise DownloadLimitError(
+                f"The download is not over after {self.seconds:,.0f} seconds.",
+                todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_SECONDS; else look at the network.",
+            )
+
+
 class Body:
     """The decoded bytes of one answer, to be iterated once, in pieces of bounded size.
 
@@ -47,15 +87,17 @@ class Body:
 
     Raises:
         UnexpectedContentError: at construction by the headers, or at the first piece by the first bytes.
+        DownloadLimitError: at construction by a stated length, or while iterating.
         BrokenBodyError: while iterating; what came before must be thrown away.
         UnprovenEndError: at the end, unless `allow_unproven_end`.
         EmptyBodyError: at the end.
     """
 
-    def __init__(self, response: requests.Response, *, allow_unproven_end: bool) -> None:
+    def __init__(self, response: requests.Response, limits: Limits, *, allow_unproven_end: bool) -> None:
         self.content_type = response.headers.get("content-type")
         self.wire_bytes = 0
         self.decoded_bytes = 0
+        self._limits = limits
         self._raw = response.raw
         # Asked now: urllib3 counts the remaining length down.
         self._framed = self._raw.chunked or self._raw.length_remaining is not None
@@ -66,11 +108,15 @@ class Body:
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise _unexpected("a content encoding that was not asked for")
         self._gzipped = encoding.endswith("gzip")
+        if response.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise _unexpected("a transfer encoding that was not asked for")
+        limits.check(self._raw.length_remaining or 0)
 
     def __iter__(self) -> Iterator[bytes]:
         decoded = _gunzip(self._wire()) if self._gzipped else self._wire()
         for piece in self._refuse_documents(decoded):
             self.decoded_bytes += len(piece)
+            self._limits.check(self.decoded_bytes)
             yield piece
         # A gzip stream carries its own end (RFC 1952, 2.3.1), and has reached it here if it had a beginning.
         proven = self._framed or (self._gzipped and self.wire_bytes > 0)
@@ -86,8 +132,10 @@ class Body:
 
     def _wire(self) -> Iterator[bytes]:
         try:
-            for piece in self._raw.stream(_PIECE_BYTES, decode_content=False):
+            # What has come, however little: waiting for whole pieces would hide a slow drip from the clock.
+            while piece := self._raw.read1(_PIECE_BYTES, decode_content=False):
                 self.wire_bytes += len(piece)
+                self._limits.check(self.wire_bytes)
                 yield piece
         except HTTPError as error:
             # `from None`: urllib3's words may quote bytes of the body.

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.quantemplate.auth import AccessToken, TokenSource
-from qt_pipeline.quantemplate.body import Body
+from qt_pipeline.quantemplate.body import Body, Limits
 from qt_pipeline.quantemplate.retry import NotReadyError, Patience
 from qt_pipeline.quantemplate.transport import Timeouts, get, refuse_unavailable
 
@@ -69,6 +69,8 @@ class ClientConfig:
     retry_after_cap_seconds: float = 120
     not_ready_seconds: float = 300
     allow_unproven_end: bool = False
+    max_download_bytes: int = 50_000_000_000
+    max_download_seconds: float = 10_800
     backoff_base_seconds: float = 0.5
 
 
@@ -121,6 +123,7 @@ class QuantemplateClient:
             RequestFailedError: the last of several tries failed; `BrokenBodyError` if its body was cut short.
             RefusedError: 401 with a fresh token, 403, 404 or another status that no repeat changes.
             UnexpectedContentError, UnprovenEndError: what came is not CSV, or not provably all of it.
+            DownloadLimitError: it is larger, or takes longer, than the settings allow.
             RedirectError, CredentialsError, TokenAnswerError, ConfigurationError: a person must look at the settings.
         """
         config = self._config
@@ -130,32 +133,36 @@ class QuantemplateClient:
             url += f"?version={version:d}"
         headers = {"Accept": "text/csv", "Accept-Encoding": "gzip", "X-QT-Trace-Id": trace_id}
         started = time.monotonic()
+        seconds = config.max_download_seconds
+        limits = Limits(config.max_download_bytes, seconds, ends_at=started + seconds)
         tries = itertools.count(1)
 
         def attempt() -> Download:
             number = next(tries)
             try:
-                body = self._receive_authorised(url, headers, open_sink)
+                body = self._receive_authorised(url, headers, open_sink, limits)
             except PipelineError as error:
                 # The rooms below know addresses and bytes, not datasets.
                 error.dataset_id = error.dataset_id or dataset_id
                 raise
-            seconds = time.monotonic() - started
-            return Download(body.decoded_bytes, body.wire_bytes, body.content_type, number, seconds, trace_id)
+            took = time.monotonic() - started
+            return Download(body.decoded_bytes, body.wire_bytes, body.content_type, number, took, trace_id)
 
-        return self._patience.call(attempt)
+        return self._patience.call(attempt, ends_at=limits.ends_at)
 
-    def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink) -> Body:
+    def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
         token = self._tokens.current()
         # A token may be revoked, or expire on its way: once more with a fresh one.
         with suppress(UnauthorisedError):
-            return self._receive(url, headers, token, open_sink)
-        return self._receive(url, headers, self._tokens.replace(token), open_sink)
+            return self._receive(url, headers, token, open_sink, limits)
+        return self._receive(url, headers, self._tokens.replace(token), open_sink, limits)
 
-    def _receive(self, url: str, headers: dict[str, str], token: AccessToken, open_sink: OpenSink) -> Body:
+    def _receive(
+        self, url: str, headers: dict[str, str], token: AccessToken, open_sink: OpenSink, limits: Limits
+    ) -> Body:
         with get(url, authorise=token, headers=headers, timeouts=self._timeouts) as response:
             _refuse_all_but_content(response)
-            body = Body(response, allow_unproven_end=self._config.allow_unproven_end)
+            body = Body(response, limits, allow_unproven_end=self._config.allow_unproven_end)
             with open_sink() as sink:
                 for piece in body:
                     sink.write(piece)

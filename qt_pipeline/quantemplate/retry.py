@@ -5,6 +5,7 @@ Not here: what a try is (see client), which failure is which (see transport and 
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -18,6 +19,7 @@ from tenacity import (
     wait_exponential,
     wait_random,
 )
+from tenacity.stop import stop_base
 
 from qt_pipeline.errors import TransientError
 from qt_pipeline.quantemplate.transport import RequestFailedError
@@ -44,23 +46,26 @@ class Patience:
     not_ready_seconds: float
     base_seconds: float
 
-    def call(self, attempt: Callable[[], T]) -> T:
+    def call(self, attempt: Callable[[], T], *, ends_at: float) -> T:
         """The result of `attempt`, tried again on RequestFailedError and NotReadyError, at once on no other error.
+
+        No wait goes beyond `ends_at` on the monotonic clock.
 
         Raises:
             TransientError: of the type of the last failure, with how often and how long it was tried.
         """
         base = self.base_seconds
+        too_late = _StopBefore(ends_at)
         while_not_ready = Retrying(
             retry=retry_if_exception_type(NotReadyError),
-            stop=stop_before_delay(self.not_ready_seconds),
+            stop=stop_before_delay(self.not_ready_seconds) | too_late,
             wait=wait_exponential(multiplier=4 * base, max=60 * base) + wait_random(0, base),
             before_sleep=_log_wait,
             retry_error_callback=_give_up,
         )
         while_failing = Retrying(
             retry=retry_if_exception_type(RequestFailedError),
-            stop=stop_after_attempt(self.attempts),
+            stop=stop_after_attempt(self.attempts) | too_late,
             wait=self._wait_after_failure,
             before_sleep=_log_wait,
             retry_error_callback=_give_up,
@@ -72,6 +77,16 @@ class Patience:
         backoff = wait_exponential(multiplier=base, max=60 * base) + wait_random(0, base)
         asked_for = getattr(_failure(state), "retry_after_seconds", None) or 0.0
         return max(backoff(state), min(asked_for, self.retry_after_cap_seconds))
+
+
+class _StopBefore(stop_base):
+    """No try after a moment on the monotonic clock, and no wait that would end after it."""
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return time.monotonic() + retry_state.upcoming_sleep >= self._moment
 
 
 def _failure(state: RetryCallState) -> TransientError:

@@ -123,7 +123,7 @@ class _Vendor:
 
     async def _serve(self, request: Request, dataset_id: str, version: DatasetVersion) -> Response:
         fault = self._state.next_fault(dataset_id)
-        if fault is not None and fault.kind == "expire_token":
+        if fault is not None and (fault.expires_token or fault.kind == "expire_token"):
             self._state.tokens.expire(_bearer(request.headers))
         compress = self._state.gzip and "gzip" in request.headers.get("accept-encoding", "")
         response = await run_in_threadpool(csv_response, version.csv, fault, compress=compress)

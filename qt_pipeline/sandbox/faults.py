@@ -9,16 +9,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FaultKind = Literal["status", "not_ready", "html", "json", "empty", "cut", "short_length", "slow", "expire_token"]
+AnswerKind = Literal["status", "not_ready", "html", "json", "empty", "expire_token"]
+BrokenKind = Literal["cut", "reset", "gzip_cut", "short_length", "long_body"]
+PaceKind = Literal["slow", "drip", "endless", "bomb"]
+FaultKind = AnswerKind | BrokenKind | PaceKind
 
 
 class Fault(BaseModel):
     """One way in which a download goes wrong, as JSON gives it to the control routes.
 
-    Kinds: `status` (any status, such as 429 with a Retry-After header, and no body), `not_ready` (204), `html` (a login
-    page with 200), `json` (a JSON document with 200), `empty` (200 without a byte), `cut` (the connection drops before
-    the last chunk), `short_length` (the body is shorter than its Content-Length), `slow` (the body takes `seconds`),
-    `expire_token` (the token ends just before this request, which gets a 401).
+    Another answer: `status` (any status, such as 429 with a Retry-After header, and no body), `not_ready` (204), `html`
+    (a login page with 200), `json` (a JSON document with 200), `empty` (200 without a byte), `expire_token` (the token
+    ends just before this request, which gets a 401).
+    A broken body: `cut` (the connection drops before the last chunk), `reset` (it is reset; at 0 before any answer),
+    `gzip_cut` (a gzip stream ends too early, in chunks that are complete), `short_length` (the body is shorter than its
+    Content-Length), `long_body` (it goes on beyond its Content-Length).
+    Another pace: `slow` (the body takes `seconds`), `drip` (a byte every `seconds`), `endless` (the rows come again and
+    again, for ever), `bomb` (so they do, packed a thousandfold).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,8 +34,11 @@ class Fault(BaseModel):
     times: int | None = Field(1, ge=1, description="How many downloads it spoils; null: all, until changed.")
     status: int = Field(503, ge=200, le=599, description="For `status`: the HTTP status.")
     headers: dict[str, str] = Field(default_factory=dict, description="For `status`: headers of the answer.")
-    fraction: float = Field(0.5, ge=0, lt=1, description="For `cut` and `short_length`: the part of the body sent.")
-    seconds: float = Field(1, gt=0, le=600, description="For `slow`: how long the body takes.")
+    fraction: float = Field(
+        0.5, ge=0, lt=1, description="For bodies that are cut: the part sent; for `long_body`: the part announced."
+    )
+    seconds: float = Field(1, gt=0, le=600, description="For `slow` and `drip`: how long the body, or a byte, takes.")
+    expires_token: bool = Field(default=False, description="Whether the token ends while the answer is under way.")
 
 
 class FaultQueue:

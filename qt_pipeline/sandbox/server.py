@@ -3,6 +3,7 @@
 Here: sockets, threads, uvicorn. Not here: what it answers (see app and control).
 """
 
+import asyncio
 import secrets
 import socket
 import time
@@ -11,9 +12,12 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.sandbox.app import API_PATH, TOKEN_PATH, create_app
+from qt_pipeline.sandbox.downloads import TRANSPORT
 from qt_pipeline.sandbox.state import SandboxState
 from qt_pipeline.values import is_loopback_host
 
@@ -93,12 +97,30 @@ def serve(
     uvicorn.Server(_config(state, host=host, port=port)).run()
 
 
+class _Protocol(H11Protocol):
+    """The one implementation that is always there, so that the same bytes are on the wire everywhere.
+
+    It hands its connection on: some faults are not HTTP.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.app = _handing_on(self.app, transport)
+
+
+def _handing_on(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
+    async def handing_on(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "extensions": {TRANSPORT: transport}}, receive, send)
+
+    return handing_on
+
+
 def _config(state: SandboxState, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(state),
         host=host,
         port=port,
-        http="h11",  # the one implementation that is always there: the same bytes on the wire everywhere
+        http=_Protocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -1,4 +1,5 @@
 import gzip
+import math
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from qt_pipeline.quantemplate import (
     UnexpectedContentError,
     UnprovenEndError,
 )
-from qt_pipeline.quantemplate.body import Body
+from qt_pipeline.quantemplate.body import Body, Limits
 from qt_pipeline.quantemplate.transport import Timeouts, get
 from qt_pipeline_tests.quantemplate import wire
 from qt_pipeline_tests.quantemplate.conftest import DATASET, PATH, Sinks
@@ -24,6 +25,7 @@ from qt_pipeline_tests.quantemplate.conftest import DATASET, PATH, Sinks
 BODY = b"Policy Number,Premium\n" + b"".join(b"%05d,1234.56\n" % line for line in range(500))
 GZIPPED = gzip.compress(BODY)
 GZIP = {"Content_Encoding": "gzip"}
+NO_LIMITS = Limits(bytes=1 << 40, seconds=3600, ends_at=math.inf)
 Downloader = Callable[..., Download]
 
 
@@ -99,7 +101,7 @@ def test_a_broken_body_is_not_quoted_even_by_its_traceback(vendor: wire.WireServ
     vendor.on(PATH, wire.chunked(BODY, last=b"0123,secret-row\r\n"))
     exchange = get(f"{vendor.url}{PATH}", authorise=lambda request: request, headers={}, timeouts=Timeouts(5, 5))
     with exchange as response, pytest.raises(BrokenBodyError) as failure:
-        list(Body(response, allow_unproven_end=False))
+        list(Body(response, NO_LIMITS, allow_unproven_end=False))
     assert "secret-row" not in "".join(traceback.format_exception(failure.value))
 
 

@@ -62,6 +62,16 @@ def test_a_redirect_to_another_port_takes_neither_token_nor_cookie_along(
     assert sinks.kept == [b"a,b\n1,2\n"]
 
 
+def test_a_redirect_to_another_host_does_not_take_the_token_along(
+    vendor: wire.WireServer, download: Downloader
+) -> None:
+    vendor.on(PATH, wire.status(302, Location=f"http://localhost:{vendor.port}/file"))
+    vendor.on("/file", CSV)
+    download()
+    assert "authorization" in vendor.seen_on(PATH)[0].headers
+    assert "authorization" not in vendor.seen_on("/file")[0].headers
+
+
 def test_a_token_that_was_dropped_does_not_come_back(
     vendor: wire.WireServer, elsewhere: wire.WireServer, download: Downloader
 ) -> None:

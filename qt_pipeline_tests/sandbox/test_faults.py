@@ -1,4 +1,8 @@
+import gzip
+import socket
 import time
+import zlib
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -136,6 +140,94 @@ def test_a_compressed_body_can_be_cut_too(dataset: Dataset, monkeypatch: pytest.
 
     assert answer.headers["Content-Encoding"] == "gzip"
     assert not is_whole
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.99])
+def test_a_reset_breaks_the_connection_within_the_body(dataset: Dataset, fraction: float) -> None:
+    dataset.spoil({"kind": "reset", "fraction": fraction})
+
+    _, body, is_whole = dataset.received()
+
+    assert SMALL_CSV.startswith(body)
+    assert len(SMALL_CSV) * (fraction - 0.1) < len(body) <= len(SMALL_CSV) * fraction
+    assert not is_whole
+
+
+def test_a_reset_at_zero_comes_before_any_answer(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "reset", "fraction": 0})
+
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        dataset.download()
+
+
+def test_a_gzip_stream_may_end_too_early_in_chunks_that_are_complete(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "gzip_cut", "fraction": 0.9})
+
+    answer = dataset.download(stream=True)
+    packed = answer.raw.read(decode_content=False)
+
+    assert answer.raw.chunked
+    assert SMALL_CSV.startswith(zlib.decompressobj(31).decompress(packed))
+    with pytest.raises(EOFError):
+        gzip.decompress(packed)
+
+
+def test_a_long_body_goes_on_beyond_its_length(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "long_body", "fraction": 0.5})
+    server = dataset.client.server
+    api = urlsplit(server.api_url)
+    path = f"{api.path}/organisations/{server.organisation_id}/datasets/{dataset.id}"
+    token = dataset.client.http.headers["Authorization"]
+
+    with socket.create_connection(("127.0.0.1", api.port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode())
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+
+    assert head.endswith(f"content-length: {len(SMALL_CSV) // 2}".encode())
+    assert body == SMALL_CSV
+
+
+def test_a_drip_comes_byte_by_byte(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "drip", "seconds": 0.05})
+    began = time.monotonic()
+
+    with dataset.download(stream=True) as answer:
+        first = [answer.raw.read1(100) for _ in range(4)]
+
+    assert first == [bytes([byte]) for byte in SMALL_CSV[:4]]
+    assert time.monotonic() - began >= 0.15
+
+
+def test_an_endless_body_goes_on_until_its_reader_leaves(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "endless"})
+
+    with dataset.download(stream=True) as answer:
+        body = answer.raw.read(5 << 20)
+
+    header, _, rows = SMALL_CSV.partition(b"\n")
+    assert body.startswith(header + b"\n" + rows + rows)
+    assert len(body) == 5 << 20
+    assert dataset.download().content == SMALL_CSV
+
+
+def test_a_bomb_unpacks_to_a_hundred_times_what_travels(dataset: Dataset) -> None:
+    dataset.spoil({"kind": "bomb"})
+
+    with dataset.download(stream=True) as answer:
+        unpacked = zlib.decompressobj(31).decompress(answer.raw.read(50_000, decode_content=False))
+
+    assert unpacked.startswith(SMALL_CSV)
+    assert len(unpacked) > 100 * 50_000
+
+
+@pytest.mark.parametrize("kind", ["cut", "slow"])
+def test_a_token_may_end_while_its_download_is_under_way(dataset: Dataset, kind: str) -> None:
+    dataset.spoil({"kind": kind, "seconds": 0.01, "expires_token": True})
+
+    answer, _, is_whole = dataset.received()
+
+    assert (answer.status_code, is_whole) == (200, kind == "slow")
+    assert dataset.statuses(1) == [401]
 
 
 def test_a_slow_body_takes_its_time_and_arrives_whole(dataset: Dataset) -> None:
