@@ -41,6 +41,7 @@ class Driver:
     apilevel, threadsafety, paramstyle, __version__ = "2.0", 1, "qmark", "1.16.0"
     Error = DatabaseError = InterfaceError = OperationalError = ProgrammingError = IntegrityError = DataError = Error
     NotSupportedError = InternalError = Error
+    Binary = bytes
 
     def __init__(self, answers: Sequence[tuple[str, Answer]] = (), tables: Sequence[str] = ()) -> None:
         self.lines: list[str] = []

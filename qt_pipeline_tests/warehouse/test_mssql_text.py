@@ -13,10 +13,10 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.dialects.mssql import BIT, DATETIME2
 from sqlalchemy.types import BIGINT, DATE, DECIMAL, NVARCHAR, TypeEngine
 
+from qt_pipeline.database import mssql as mssql_connect
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadRecord, LoadStatus, TargetRefusedError, Warehouse, warehouse
 from qt_pipeline.warehouse.mssql import MssqlTarget
-from qt_pipeline.warehouse.mssql import connect as mssql_connect
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
 

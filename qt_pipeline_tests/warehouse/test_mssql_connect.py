@@ -1,0 +1,92 @@
+"""How SQL Server is reached as a target: what is waited for, and what is refused."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import MetaData, Table, create_engine, make_url
+
+from qt_pipeline.database import mssql as mssql_connect
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.warehouse import TableBusyError, TargetRefusedError, TargetUnavailableError
+from qt_pipeline.warehouse.mssql import MssqlTarget
+from qt_pipeline_tests.warehouse import mssql_recorder
+from qt_pipeline_tests.warehouse.mssql_recorder import Driver
+
+ANSWERS = [("sp_getapplock", [(0,)]), ("is_read_committed_snapshot_on", [(True,)]), ("schema_id(", [(1,)])]
+ASLEEP = "Database 'db' on server 'host' is not currently available. Please retry the connection later."
+
+
+class Sleeping(Driver):
+    """Refuses its first connections."""
+
+    def __init__(self, *refusals: str) -> None:
+        super().__init__(ANSWERS, ["_qt_loads", "_qt_columns"])
+        self.refusals = list(refusals)
+
+    def connect(self, *arguments: object, **options: object) -> Any:
+        if self.refusals:
+            raise mssql_recorder.Error(f"Driver Error: General error; DDBC Error: {self.refusals.pop(0)}")
+        return super().connect(*arguments, **options)
+
+
+def open_over(monkeypatch: pytest.MonkeyPatch, driver: Driver, url: str) -> MssqlTarget:
+    monkeypatch.setattr(mssql_connect, "create_engine", partial(create_engine, module=driver))
+    monkeypatch.setattr(mssql_connect, "_WAKE_PAUSE_SECONDS", 0)
+    return MssqlTarget(make_url(url), None, None)
+
+
+def test_a_database_that_sleeps_is_waited_for_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    driver = Sleeping(f"[Microsoft][SQL Server]{ASLEEP}", "[Microsoft]Login timeout expired", ASLEEP)
+    target = open_over(monkeypatch, driver, "mssql://u:canary@server.database.windows.net/db")
+    assert target.has_ledger()
+    assert caplog.text.count("waking up") == 1
+    driver.refusals.append(ASLEEP)
+    with pytest.raises(TargetUnavailableError), target._engine.connect(), target.reading():
+        pass
+
+
+@pytest.mark.parametrize("refusal", ["[Microsoft]Login timeout expired", "[Microsoft]IO error: Connection refused"])
+def test_a_server_elsewhere_that_does_not_answer_does_not_sleep(monkeypatch: pytest.MonkeyPatch, refusal: str) -> None:
+    driver = Sleeping(refusal, refusal)
+    with pytest.raises(TargetUnavailableError) as caught:
+        open_over(monkeypatch, driver, "mssql://u:canary@server/db?foo=canary")
+    assert len(driver.refusals) == 1
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mssql+pymssql://u:canary@h/d", "'pymssql'"),
+        ("mssql://u:canary@h/d?authentication=ActiveDirectoryPassword", "ActiveDirectoryPassword"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_told(url: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        MssqlTarget(make_url(url), None, None)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("schema", ["a.b", "[a]", "a]"])
+def test_a_schema_that_sqlalchemy_would_cut_is_refused(schema: str) -> None:
+    with pytest.raises(ConfigurationError, match="dot or a bracket"):
+        MssqlTarget(make_url("mssql://u@h/d"), schema, None)
+
+
+def test_a_lock_that_is_not_given_is_busy_or_passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, error in ((-1, TableBusyError), (-3, TargetUnavailableError)):
+        driver = Driver([("sp_getapplock", [(given,)]), *ANSWERS[1:]], ["_qt_loads", "_qt_columns"])
+        target = open_over(monkeypatch, driver, "mssql://u@h/d")
+        with pytest.raises(error, match="'paid'"), target.exclusive("paid"):
+            pass
+
+
+def test_a_name_of_temporary_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = open_over(monkeypatch, Driver(ANSWERS, ["_qt_loads", "_qt_columns"]), "mssql://u@h/d")
+    with pytest.raises(TargetRefusedError, match="'#paid'"), target.writing() as connection:
+        target.create_table(connection, Table("#paid", MetaData()))
