@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qt_pipeline.landing import Draft, Landed, Landing, Manifest, NothingLandedError, Provenance
+from qt_pipeline.errors import TransientError
+from qt_pipeline.landing import (
+    Draft,
+    Landed,
+    Landing,
+    LandingUnavailableError,
+    Manifest,
+    NothingLandedError,
+    Provenance,
+)
 from qt_pipeline.values import utc_now
 
 DATASET = "d-one"
@@ -157,6 +167,25 @@ def test_a_sink_that_failed_cannot_be_committed(landing: Landing) -> None:
             draft.commit(provenance("run-1"))
     with pytest.raises(NothingLandedError):
         landing.newest(DATASET)
+
+
+@pytest.mark.parametrize("size", [100, 5_000_000], ids=["at the end", "in the middle"])
+def test_a_disk_that_is_full_is_told_and_may_have_space_later(folder: Path, size: int) -> None:
+    with (
+        pytest.raises(LandingUnavailableError, match="No space left on device") as refusal,
+        Landing(str(folder)).draft(DATASET, "run-1") as draft,
+    ):
+        (next(folder.glob("*/*")) / "data.csv.zst").symlink_to("/dev/full")
+        fill(draft, os.urandom(size))
+    assert isinstance(refusal.value, TransientError)
+    assert "space" in refusal.value.todo
+    assert list(folder.glob("*/*")) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
+    folder.write_text("a file")
+    with pytest.raises(LandingUnavailableError, match="Not a directory"), Landing(str(folder)).draft(DATASET, "run-1"):
+        pass
 
 
 def test_the_newest_is_the_one_landed_last(landing: Landing) -> None:
