@@ -13,6 +13,7 @@ import requests
 
 from qt_pipeline.demo import Ports, Stack, free_ports
 from qt_pipeline.inbox import StoredEvent
+from qt_pipeline.sandbox.tokens import ACCESS_TOKEN_PREFIX
 from qt_pipeline.warehouse import LoadRecord
 from qt_pipeline_tests.compare import assert_table_equals_csv
 from qt_pipeline_tests.dagster_client import DagsterClient, Run
@@ -187,5 +188,5 @@ def assert_no_secret_is_kept(stack: LiveStack, *, known: str) -> None:
     found = files_that_hold(known)
     for place in ("inbox.db", "warehouse.db", "logs/dagster.log", "dagster/storage/"):
         assert any(file.startswith(place) for file in found), f"{known} is not in {place}"
-    for secret in ("QT_CLIENT_SECRET", "QT_RELAY_TOKENS"):
-        assert files_that_hold(stack.environment[secret]) == set()
+    for secret in (stack.environment["QT_CLIENT_SECRET"], stack.environment["QT_RELAY_TOKENS"], ACCESS_TOKEN_PREFIX):
+        assert files_that_hold(secret) == set()
