@@ -15,7 +15,7 @@ TRIES_IN_VAIN = 2
 
 @dataclass(frozen=True)
 class Bad:
-    """A download gone wrong, by its bytes or on the wire, how the failure names the place, and how many tries it gets."""
+    """A download gone wrong by its bytes or on the wire, how the failure names the place, and how many tries."""
 
     name: str
     place: str

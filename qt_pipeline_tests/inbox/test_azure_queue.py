@@ -3,6 +3,7 @@
 import logging
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -209,7 +210,9 @@ def test_an_inbox_that_refuses_keeps_messages_in_the_queue_and_makes_no_poison_o
     queue.put(EVENT)
     received(queue, azure_queue._SUSPICIOUS_AFTER + 1)
 
-    def refuse(*_: object) -> None:
+    def refuse(*given: list[NewEvent]) -> list[int]:
+        if given == ([],):
+            return []
         raise InboxUnavailableError("It is down.")
 
     with monkeypatch.context() as patched:
@@ -306,8 +309,8 @@ def test_a_signature_that_has_expired_is_unavailable_and_is_not_told(
     for ask in (queue.check, lambda: queue.put(EVENT)):
         with pytest.raises(InboxUnavailableError, match="403") as caught:
             ask()
-        assert "sig=" not in str(caught.value)
-        assert caught.value.__cause__ is None
+        assert "sig=" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__suppress_context__
     assert "sig=***" in caplog.text
     assert urlsplit(url).query.partition("sig=")[2][:20] not in caplog.text
 
@@ -327,7 +330,7 @@ def test_a_queue_that_cannot_be_reached_is_unavailable_soon_and_no_secret_is_tol
         for ask in (queue.check, lambda: queue.put(EVENT), lambda: queue.move_into(inbox, limit=1, seconds=10)):
             with pytest.raises(InboxUnavailableError, match=r"cannot be reached|did not answer") as caught:
                 ask()
-            assert "canary" not in f"{caught.value}{caught.value.__cause__}{queue!r}"
+            assert "canary" not in "".join([*traceback.format_exception(caught.value), repr(queue)])
     assert "canary" not in caplog.text
 
 

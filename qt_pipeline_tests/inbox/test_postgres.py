@@ -58,13 +58,14 @@ def test_a_server_that_is_away_is_unavailable_and_its_password_is_not_told() -> 
     with pytest.raises(InboxUnavailableError, match=r"refused.*the server runs") as caught:
         open_inbox(f"postgresql://u:canary@127.0.0.1:{port}/d?application_name=canary")
     assert "canary" not in str(caught.value)
-    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_no_row_is_told(inbox: Inbox) -> None:
     with pytest.raises(InboxUnavailableError, match="SQLSTATE 22P02") as caught, reading(inbox._engine) as connection:
         connection.execute(text("SELECT CAST('canary' AS integer)"))
     assert "canary" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_an_inbox_lives_in_the_schema_that_the_url_names(inbox: Inbox, postgres: Postgres) -> None:
