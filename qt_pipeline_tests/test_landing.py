@@ -171,12 +171,10 @@ def test_a_sink_that_failed_cannot_be_committed(landing: Landing) -> None:
 
 @pytest.mark.parametrize("size", [100, 5_000_000], ids=["at the end", "in the middle"])
 def test_a_disk_that_is_full_is_told_and_may_have_space_later(folder: Path, size: int) -> None:
-    with (
-        pytest.raises(LandingUnavailableError, match="No space left on device") as refusal,
-        Landing(str(folder)).draft(DATASET, "run-1") as draft,
-    ):
+    with Landing(str(folder)).draft(DATASET, "run-1") as draft:
         (next(folder.glob("*/*")) / "data.csv.zst").symlink_to("/dev/full")
-        fill(draft, os.urandom(size))
+        with pytest.raises(LandingUnavailableError, match="No space left on device") as refusal:
+            fill(draft, os.urandom(size))
     assert isinstance(refusal.value, TransientError)
     assert "space" in refusal.value.todo
     assert list(folder.glob("*/*")) == []

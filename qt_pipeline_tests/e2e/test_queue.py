@@ -54,12 +54,8 @@ def test_what_the_queue_has_taken_reaches_its_table_though_relay_and_sensor_are_
         stack.serve(dataset_id, SMALL_CSV)
     sent: list[str] = []
 
-    def send_all() -> None:
-        for number in range(EVENTS):
-            sent.append(send(stack, number))
-
     with ThreadPoolExecutor(1) as sender:
-        sending = sender.submit(send_all)
+        sending = sender.submit(lambda: sent.extend(send(stack, number) for number in range(EVENTS)))
         for some in KILLED_AFTER:
             until(lambda some=some: len(sent) >= some or sending.done(), f"{some} events acknowledged")
             stack.stop("relay", SIGKILL)

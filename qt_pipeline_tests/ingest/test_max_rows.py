@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -13,7 +13,8 @@ from qt_pipeline.warehouse import LoadStatus
 from qt_pipeline_tests.ingest.loading import DATASET, Loading
 
 LINE = b"007," + b"x" * 96 + b"\n"
-LARGE = b"Reference,Note\n" + LINE * 100_000
+# Arrow reads some megabytes ahead.
+LARGE = b"Reference,Note\n" + LINE * 600_000
 OLD = b"Reference,Note\n001,old\n"
 
 
@@ -29,7 +30,7 @@ class Counting:
         self._stream = file.open()
         self.bytes = 0
 
-    def __enter__(self) -> "Counting":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from qt_pipeline.inbox import Inbox
 from qt_pipeline.relay import app, protocol, rate, server
+from qt_pipeline.relay.protocol import BoundedProtocol
 from qt_pipeline.relay.rate import RateLimit
 from qt_pipeline.relay.refusals import Reason
 from qt_pipeline_tests.relay.posting import event, request
@@ -95,9 +97,60 @@ def test_empty_lines_do_not_keep_an_idle_connection_alive(
         assert drip(connection, b"\r\n") < 5
 
 
+def test_a_request_that_has_begun_is_not_idle(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.3)
+    whole = request(event("e-1"))
+    with start_relay([TOKEN]).connect("GET /healthz HTTP/1.1\nHost: x\n\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(whole[:-10])
+        time.sleep(0.6)
+        connection.sendall(whole[-10:])
+        assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[BoundedProtocol]:
+    """The relay's ends of its connections."""
+    ends: list[BoundedProtocol] = []
+    connection_made = BoundedProtocol.connection_made
+
+    def take(end: BoundedProtocol, transport: asyncio.Transport) -> None:
+        ends.append(end)
+        connection_made(end, transport)
+
+    monkeypatch.setattr(BoundedProtocol, "connection_made", take)
+    return ends
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_caller_who_does_not_read_the_answers_is_cut_off(relay: Relay, taken: list[BoundedProtocol]) -> None:
+    with relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        [end] = taken
+        # What the transport says when its buffers are full.
+        end.loop.call_soon_threadsafe(end.pause_writing)
+        connection.settimeout(5)
+        with suppress(ConnectionResetError):
+            assert connection.recv(1000) == b""
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_caller_who_reads_on_in_time_is_not(relay: Relay, taken: list[BoundedProtocol]) -> None:
+    with relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n") as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        [end] = taken
+        end.loop.call_soon_threadsafe(end.pause_writing)
+        end.loop.call_soon_threadsafe(end.resume_writing)
+        time.sleep(0.8)
+        connection.sendall(request(event("e-1")))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
+
+
 def test_a_head_is_bounded(relay: RelayThread) -> None:
     with relay.connect(f"{HEAD}X-Long: {'x' * LIMIT}") as connection:
-        assert answers(connection).startswith(b"HTTP/1.1 431 ")
+        answer = answers(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"Connection: close" in answer
     with relay.connect(f"POST /{'x' * LIMIT}") as connection:
         assert answers(connection).startswith(b"HTTP/1.1 431 ")
     assert relay.refused(Reason.HEAD_TOO_LARGE) == 2

@@ -1,11 +1,13 @@
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from qt_pipeline.inbox import EventTooLargeError, Inbox, InboxUnavailableError, NewEvent
-from qt_pipeline.relay import GroupWriter, Metrics, QueueIntake, intake, writer
+from qt_pipeline.relay import GroupWriter, Metrics, QueueIntake, app, intake, writer
 from qt_pipeline.relay.intake import RelayFullError
 from qt_pipeline.relay.refusals import Reason
 from qt_pipeline_tests.relay.posting import event
@@ -161,6 +163,45 @@ def test_an_event_that_the_queue_does_not_keep_is_refused(
     assert relay.post(event("e-1")).status_code == status
     queue.error = None
     assert relay.post(event("e-2")).status_code == 202
+
+
+class CheckedQueue(MemoryQueue):
+    """Counts how often it is looked at, and takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checks = 0
+        self.go_on = threading.Event()
+
+    def check(self) -> None:
+        self.checks += 1
+        assert self.go_on.wait(20)
+        super().check()
+
+
+def test_one_check_serves_all_who_ask_whether_the_relay_is_ready(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_GOOD_SECONDS", 60)
+    queue = CheckedQueue()
+    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    with ThreadPoolExecutor(10) as pool:
+        asked = [pool.submit(relay.call, "GET", "/readyz") for _ in range(10)]
+        time.sleep(0.3)
+        queue.go_on.set()
+        assert {answer.result().status_code for answer in asked} == {200}
+    assert relay.call("GET", "/readyz").status_code == 200
+    assert queue.checks == 1
+
+
+def test_bad_news_are_looked_at_again(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_GOOD_SECONDS", 60)
+    queue = MemoryQueue()
+    queue.error = InboxUnavailableError("Out of reach.")
+    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    assert relay.call("GET", "/readyz").status_code == 503
+    queue.error = None
+    assert relay.call("GET", "/readyz").status_code == 200
 
 
 def test_what_waits_for_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
