@@ -57,6 +57,7 @@ query ($key: AssetKeyInput!, $partitions: [String!]) {
   } } } }
 }
 """
+_TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
 _CHECKS = """
 query ($key: AssetKeyInput!) {
   assetCheckExecutions(assetKey: $key, checkName: "complete", limit: 1000) { runId status }
@@ -129,6 +130,11 @@ class DagsterClient:
         launched = self._ask(_LAUNCH, params=params)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return launched["run"]["runId"]
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel a run, as the UI does."""
+        answer = self._ask(_TERMINATE, id=run_id)["terminateRun"]
+        assert answer["__typename"] == "TerminateRunSuccess", answer
 
     def backfill(self, *assets: Sequence[str], partitions: Sequence[str]) -> str:
         """Launch a backfill of these assets over partitions and return its id."""

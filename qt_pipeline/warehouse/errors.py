@@ -15,6 +15,10 @@ class TargetRefusedError(PermanentError):
     """The target database says no, and will say so again: a missing right, a table that something depends on."""
 
 
+class StageLostError(TransientError):
+    """The rows that were staged are there no longer, and must be staged again."""
+
+
 class TableBusyError(TransientError):
     """Another process loads the same table."""
 

@@ -6,15 +6,15 @@ Not here: who may begin a load (see warehouse), what differs between engines (se
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from qt_pipeline.ahead import ahead
 from qt_pipeline.errors import PipelineError, TransientError
@@ -24,19 +24,19 @@ from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.adopt import SqlTypes
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
-    DuplicateKeyError,
+    StageLostError,
     StaleLoadError,
     TargetLimitError,
     TargetUnavailableError,
     VerificationError,
 )
+from qt_pipeline.warehouse.keys import check_key, key_names
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
 from qt_pipeline.warehouse.target import Target, TypeChange
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
 
 _RETRY_SECONDS = 60
-_KEYS_SHOWN = 10
 _NOT_RUN_YET = "The table is published; the statement after it has not been run yet."
 
 _log = logging.getLogger(__name__)
@@ -210,8 +210,16 @@ class Load:
             # What readers will see is added up below; here too, where that would add up earlier loads as well.
             sums_here = self.spec.keeps_rows or staged.becomes_table
             found = self.target.totals(connection, staged.table, summed if sums_here else [])
+            if not found.rows and staged.totals.rows and self.target.stage_prefixes and not staged.becomes_table:
+                # What is not logged is empty after the server has crashed.
+                raise StageLostError(
+                    "The staged rows are gone: the database has restarted since.",
+                    todo="They are staged again by the next try.",
+                    dataset_id=self.job.dataset_id,
+                )
             self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
-            self._check_key(connection, staged)
+            if self.spec.mode is WriteMode.UPSERT:
+                check_key(connection, staged.table, self._key(staged.contract), self.job.dataset_id)
             table = self._shapes.table(staged.contract)
             if staged.becomes_table:
                 self.target.rename(connection, staged.table, table)
@@ -246,7 +254,7 @@ class Load:
             connection.execute(table.delete())
         self._change_columns(connection, staged.contract, table)
         if self.spec.mode is WriteMode.UPSERT and self.table_columns is not None:
-            names = self._key_names(staged.contract)
+            names = self._key(staged.contract)
             comes_again = select(stage.c[ROW_COLUMN]).where(*(stage.c[name] == table.c[name] for name in names))
             connection.execute(table.delete().where(comes_again.exists()))
         if self.spec.mode is WriteMode.APPEND and self.table_columns is not None and self._repeats_last:
@@ -282,40 +290,6 @@ class Load:
         if changes:
             self.target.change_types(connection, table, changes)
 
-    def _check_key(self, connection: Connection, staged: _Staged) -> None:
-        if self.spec.mode is not WriteMode.UPSERT:
-            return
-        stage, names = staged.table, self._key_names(staged.contract)
-        row = stage.c[ROW_COLUMN]
-        blank = select(row).where(or_(*(stage.c[name].is_(None) for name in names))).order_by(row)
-        lines = list(connection.scalars(blank.limit(_KEYS_SHOWN)))
-        if lines:
-            raise self._bad_key("have no value in the key", lines, names)
-        keys = [stage.c[name] for name in names]
-        # The database compares, so that its collation says what is equal.
-        twice = select(func.max(row)).group_by(*keys).having(func.count() > 1).order_by(func.max(row))
-        lines = list(connection.scalars(twice.limit(_KEYS_SHOWN)))
-        if lines:
-            raise self._bad_key("have a key that an earlier line has too", lines, names)
-
-    def _bad_key(self, what: str, lines: Sequence[int], names: Sequence[str]) -> DuplicateKeyError:
-        return DuplicateKeyError(
-            f"Lines {', '.join(map(str, lines))} of the file {what} ({', '.join(map(repr, names))}).",
-            todo="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
-            dataset_id=self.job.dataset_id,
-        )
-
-    def _key_names(self, contract: Contract) -> list[str]:
-        names = {column.header: column.name for column in contract.columns}
-        missing = [header for header in self.spec.key if header not in names]
-        if missing:
-            raise DuplicateKeyError(
-                f"The file has no column {', '.join(map(repr, missing))}, which the catalog names as the key.",
-                todo="Correct the 'key' of the dataset in the catalog: it takes headers as the file has them.",
-                dataset_id=self.job.dataset_id,
-            )
-        return [names[header] for header in self.spec.key]
-
     def _run_after_publish(self) -> None:
         if not self._runs_after_publish or self.spec.after_publish is None:
             return
@@ -332,6 +306,9 @@ class Load:
             with self.target.writing() as connection:
                 ledger.note_error(connection, self.load_id, str(wrong))
             raise wrong from None
+
+    def _key(self, contract: Contract) -> list[str]:
+        return key_names(self.spec.key, contract, self.job.dataset_id)
 
     @property
     def _repeats_last(self) -> bool:
@@ -398,12 +375,17 @@ def _added_up(rows: Iterable[Rows], running: RunningTotals) -> Iterator[Rows]:
 
 def _transactions() -> Retrying:
     return Retrying(
-        retry=retry_if_exception_type(TransientError),
+        retry=retry_if_exception(_may_pass),
         stop=stop_after_delay(_RETRY_SECONDS),
         wait=wait_random_exponential(max=10),
         reraise=True,
         before_sleep=_tell,
     )
+
+
+def _may_pass(error: BaseException) -> bool:
+    # What is no longer staged cannot be published however often that is tried.
+    return isinstance(error, TransientError) and not isinstance(error, StageLostError)
 
 
 def _tell(state: RetryCallState) -> None:

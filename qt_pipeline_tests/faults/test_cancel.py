@@ -16,10 +16,10 @@ from qt_pipeline_tests.warehouse.engines import Engine, Postgres, Sqlite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-SECONDS = 10
-LARGE = bordereau(1_500_000, "50")
+# Mostly one or two; a machine under load takes longer, and what is not noticed takes a minute and more.
+SECONDS = 30
+LARGE_ROWS = 1_500_000
 
-_TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
 _SLOW_STAGING = """
 CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
 CREATE FUNCTION slow_down() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -36,12 +36,12 @@ CREATE EVENT TRIGGER slow_staging ON ddl_command_end WHEN TAG IN ('CREATE TABLE'
 def canceled(stack: LiveStack, dataset_id: str, run_id: str) -> None:
     """Cancel a run as the UI does; it is over in time, and says so."""
     began = time.monotonic()
-    answer = stack.dagster._ask(_TERMINATE, id=run_id)["terminateRun"]
-    assert answer["__typename"] == "TerminateRunSuccess"
+    stack.dagster.terminate(run_id)
     run = stack.await_run(dataset_id, lambda run: run.is_over, "is over")
     took = time.monotonic() - began
     assert (run.run_id, run.status) == (run_id, "CANCELED")
-    assert took < SECONDS, f"{took:.1f} s"
+    print(f"canceled within {took:.1f} s")  # noqa: T201  # a figure
+    assert took < SECONDS
 
 
 def loaded(stack: LiveStack, dataset_id: str) -> None:
@@ -89,7 +89,7 @@ def test_a_run_that_is_canceled_while_it_downloads_ends_within_seconds(stack: Li
 def test_a_run_that_is_canceled_while_it_copies_ends_within_seconds(stack: LiveStack) -> None:
     dataset_id, engine = "d-large", Sqlite(stack.warehouse_file)
     loaded(stack, dataset_id)
-    stack.serve(dataset_id, LARGE)
+    stack.serve(dataset_id, bordereau(LARGE_ROWS, "50"))
     seq = stack.fire(dataset_id)
     run = stack.await_download(dataset_id, number=2)
     until(lambda: size_of_stages(stack.state_dir) > 1 << 20, "rows in staging")
