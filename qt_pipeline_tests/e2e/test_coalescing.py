@@ -56,5 +56,5 @@ def test_a_burst_for_one_dataset_leads_to_at_most_two_runs(stack: LiveStack) -> 
 
 
 def test_a_burst_for_many_datasets_loads_each_at_most_twice(stack: LiveStack) -> None:
-    names = [f"d-burst-of-many-{number}" for number in range(8)]
-    print(burst(stack, names, events=2_000, patience_seconds=300))  # noqa: T201  # figures
+    names = [f"d-burst-of-many-{number}" for number in range(4)]
+    print(burst(stack, names, events=1_000, patience_seconds=300))  # noqa: T201  # figures
