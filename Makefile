@@ -42,7 +42,7 @@ $(AZURITE)/node_modules/.installed: $(AZURITE)/package.json $(AZURITE)/package-l
 	else echo "npm is not installed: what needs an Azure queue is not tested."; fi
 
 test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff check .
