@@ -84,6 +84,10 @@ class LiveStack(Stack):
         newest_first = self.warehouse.loads(dataset_id=dataset_id)
         return [load for load in reversed(newest_first) if load.shows]
 
+    def newest_publish(self, dataset_id: str) -> LoadRecord:
+        """The load whose rows are in the table: later ones found the file unchanged."""
+        return [load for load in self.published(dataset_id) if load.status is LoadStatus.PUBLISHED][-1]
+
     def event(self, seq: int) -> StoredEvent:
         return next(event for event in self.inbox.events(limit=10_000) if event.seq == seq)
 
@@ -174,7 +178,7 @@ def assert_table_is_as_served(stack: LiveStack, dataset_id: str) -> None:
     """The table of a dataset equals, cell by cell, what the sandbox serves; every row is of the newest load of rows."""
     contract = stack.warehouse.contract(dataset_id)
     assert contract is not None
-    load = [load for load in stack.published(dataset_id) if load.status is LoadStatus.PUBLISHED][-1]
+    load = stack.newest_publish(dataset_id)
     served = stack.served(dataset_id)
     assert_table_equals_csv(stack.warehouse_file, load.table_name, served, contract, load_id=load.load_id)
 
