@@ -89,7 +89,7 @@ class LiveStack(Stack):
         return [load for load in self.published(dataset_id) if load.status is LoadStatus.PUBLISHED][-1]
 
     def event(self, seq: int) -> StoredEvent:
-        return next(event for event in self.inbox.events(limit=10_000) if event.seq == seq)
+        return next(event for event in self.inbox.events(limit=100_000) if event.seq == seq)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a reader of the warehouse sees."""
@@ -107,7 +107,7 @@ class LiveStack(Stack):
 
         def settled() -> list[StoredEvent]:
             self.check_alive()
-            events = [event for event in self.inbox.events(limit=10_000) if event.seq in wanted]
+            events = [event for event in self.inbox.events(limit=100_000) if event.seq in wanted]
             return events if len(events) == len(wanted) and all(event.settled_at for event in events) else []
 
         return until(settled, f"{len(wanted)} events settled") if wanted else []
