@@ -248,6 +248,12 @@ def _settled(group: OpenEvents, state: EventState, outcome: str) -> EventUpdate:
     )
 
 
+def unasked(known: Iterable[str], runs: Iterable[KnownRun]) -> list[str]:
+    """Which datasets to ask for when all are to be looked at: a run in flight will look at its own anyway."""
+    going = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}
+    return [dataset_id for dataset_id in known if dataset_id not in going]
+
+
 def surplus(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:
     """Which of the datasets that events name would be too many, because `most` are the most there may be.
 

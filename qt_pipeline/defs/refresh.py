@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import dagster as dg
 
 from qt_pipeline.defs.assets import DATASET, TABLE
-from qt_pipeline.defs.partitions import PARTITION_TAG, datasets
+from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
-from qt_pipeline.defs.runs import IN_FLIGHT
+from qt_pipeline.defs.runs import known_runs
+from qt_pipeline.dispatch import unasked
 from qt_pipeline.ingest import missing
 
 _TARGET = dg.AssetSelection.assets(DATASET, TABLE)
@@ -58,9 +59,7 @@ def _requests(
     if dispatcher.missing_credentials:
         return dg.SkipReason(f"Nothing can be downloaded. {missing(dispatcher.missing_credentials)}")
     known = [key for key in instance.get_dynamic_partitions(str(datasets.name)) if dispatcher.catalog.accepts(key)]
-    # One that is asked for already will be looked at; a second request would only make the queue longer.
-    going = {run.tags.get(PARTITION_TAG) for run in instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))}
-    due = [dataset_id for dataset_id in known if dataset_id not in going]
+    due = unasked(known, known_runs(instance, dispatcher.locks, ()))
     if not due:
         return dg.SkipReason(f"{len(known)} datasets are known; each of them has a run in flight.")
     return [

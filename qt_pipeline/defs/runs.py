@@ -28,7 +28,7 @@ _STATES = {
     dg.DagsterRunStatus.FAILURE: RunState.FAILED,
     dg.DagsterRunStatus.CANCELED: RunState.CANCELED,
 }
-IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
+_IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 
 
 def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
@@ -40,7 +40,7 @@ def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError
 def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collection[str]) -> list[KnownRun]:
     """All runs in flight, and all that carry one of these deliveries, newest first. Those that are dead are failed."""
     keys = sorted(deliveries)
-    filters = [dg.RunsFilter(statuses=IN_FLIGHT)]
+    filters = [dg.RunsFilter(statuses=_IN_FLIGHT)]
     filters += [
         dg.RunsFilter(tags={DELIVERY_TAG: keys[start : start + _KEYS_AT_ONCE]})
         for start in range(0, len(keys), _KEYS_AT_ONCE)
