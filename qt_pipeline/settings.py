@@ -8,7 +8,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -133,6 +133,26 @@ class Settings(BaseSettings):
         2000, ge=1, le=100_000, description="Datasets there may be before events for unlisted new ones are parked."
     )
 
+    dagster_url: str = Field(
+        "http://127.0.0.1:3000", description="Where Dagster's UI answers: for runs that are asked for, and for links."
+    )
+    relay_url: str = Field("http://127.0.0.1:8642", description="Where the relay answers from this machine.")
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Whom to tell of failures: Apprise URLs (Teams, Slack, e-mail, ...), separated by blanks.",
+    )
+    alerts_per_hour: int = Field(
+        20, ge=1, le=1000, description="Most messages an hour; what is beyond is told together with the next."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="One JSON object for each line of the log, or text for people; auto asks for a terminal."
+    )
+    telemetry_endpoint: str | None = Field(
+        None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where OpenTelemetry traces go, over OTLP/HTTP; none are made without it.",
+    )
+
     @field_validator("relay_tokens", mode="before")
     @classmethod
     def _split_tokens(cls, value: object) -> object:
@@ -148,6 +168,11 @@ class Settings(BaseSettings):
                 # The value itself is a secret: say what is wrong without showing it.
                 raise ValueError("each token needs 16 to 256 characters of A-Z a-z 0-9 - _ . ~")
         return value
+
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
 
     @field_validator("look_again_minutes", mode="before")
     @classmethod
@@ -171,6 +196,13 @@ class Settings(BaseSettings):
         if not _CRON.fullmatch(value):
             raise ValueError("has not the five fields of cron, such as 0 5 * * *")
         return value
+
+    @field_validator("dagster_url", "relay_url")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        if not (value.startswith(("http://", "https://")) and _names_a_server(value)):
+            raise ValueError("is not the address of a server, such as http://127.0.0.1:3000")
+        return value.rstrip("/")
 
     @field_validator("api_url", "token_url")
     @classmethod

@@ -9,9 +9,9 @@ PACKAGE = "qt_pipeline"
 
 FLOORS = (
     ("errors", "values", "ahead"),
-    ("tabular", "landing", "settings", "quantemplate", "sandbox", "database", "liveness"),
+    ("tabular", "landing", "settings", "quantemplate", "sandbox", "database", "liveness", "dagster_api", "telemetry"),
     ("catalog", "warehouse", "inbox"),
-    ("ingest", "dispatch", "relay"),
+    ("ingest", "dispatch", "relay", "doctor", "alerting"),
     ("defs", "demo"),
     ("definitions", "cli"),
     ("__main__",),

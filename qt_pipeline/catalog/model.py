@@ -90,6 +90,7 @@ class DeclaredColumn(_StatedOrText):
         default=None, description="The type, and how the file writes values if not in the plain form."
     )
     description: str | None = Field(default=None, description="What the column means.")
+    required: _Flag = Field(default=False, description="A row without a value in this column fails the load.")
 
 
 class AfterPublish(_StatedOrText):
@@ -146,6 +147,13 @@ class Policies(_Stated):
         allow_inf_nan=False,
         description="A file that has fewer rows than the one before, by more than so many percent, fails the load. "
         "Default: no such guard.",
+    )
+    fresh_within_hours: Annotated[float, Strict()] | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="The dataset is stale when no download of it was loaded, or found unchanged, for so many hours. "
+        "Default: it never is.",
     )
 
 
