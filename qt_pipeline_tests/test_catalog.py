@@ -117,7 +117,6 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
         (f"datasets: {{d-one: {{table: {'x' * 121}}}}}", "d-one.table"),
         ("datasets: {'../etc': {}}", "'../etc' cannot be the id"),
         ("datasets: {d-one: {mode: upsert}}", "d-one.mode: upsert needs 'key'"),
-        ("datasets: {d-one: {key: [a]}}", "d-one.key: goes with 'mode: upsert' alone"),
         ("datasets: {d-one: {mode: upsert, key: []}}", "d-one.key: must not be empty"),
         ("datasets: {d-one: {mode: upsert, key: a}}", "d-one.key"),
         ("datasets:\n  d-one:\n    mode: upsert\n    key:\n    - a\n    - ''\n", "line 6: datasets.d-one.key.1"),

@@ -164,7 +164,8 @@ class _Details(Policies):
         default_factory=tuple,
         min_length=1,
         json_schema_extra={"uniqueItems": True},
-        description="The headers whose values together tell rows apart. Needed by mode upsert, and only there.",
+        description="The headers whose values together tell rows apart: a row without one of them, or two rows that "
+        "share them all, fail the load. Needed by mode upsert.",
     )
     adopt: _Flag = Field(
         default=False, description="Take over a table that is there already and was not made by this project."
@@ -195,6 +196,11 @@ class Dataset(_Details):
         return self.name or self.table
 
     @property
+    def required(self) -> tuple[str, ...]:
+        """The headers of the columns in which every row has a value."""
+        return tuple(header for header, column in self.columns.items() if column.required)
+
+    @property
     def rules(self) -> str:
         """A hash of all that decides how a file becomes rows: under other rules the same file is loaded again."""
         decisive = {
@@ -208,6 +214,8 @@ class Dataset(_Details):
             "columns": {header: str(column.type) for header, column in self.columns.items() if column.type},
             "empty": self.empty,
             "after_publish": self.after_publish and self.after_publish.model_dump(),
+            # Only where it is said: what came later must not change the hash of older catalogs.
+            **({"required": self.required} if self.required else {}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -215,8 +223,6 @@ class Dataset(_Details):
         """What does not go together once the defaults are filled in: the key that says it, and the reason."""
         if self.mode is WriteMode.UPSERT and not self.key:
             yield "mode", "upsert needs 'key', the headers that tell rows apart"
-        if self.mode is not WriteMode.UPSERT and self.key:
-            yield "key", "goes with 'mode: upsert' alone"
         if self.mode is not WriteMode.REPLACE and not self.lineage_columns:
             yield "lineage_columns", "can be false with 'mode: replace' alone, other modes need to know a row's load"
 

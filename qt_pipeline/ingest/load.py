@@ -7,14 +7,14 @@ Not here: where a file comes from (see ingest), how a table is written (see ware
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from qt_pipeline.catalog import Dataset
-from qt_pipeline.errors import ConfigurationError, PermanentError, about
+from qt_pipeline.errors import ConfigurationError, about
+from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
 from qt_pipeline.tabular import (
     AssumptionBrokenError,
     Change,
@@ -25,7 +25,6 @@ from qt_pipeline.tabular import (
     Inspection,
     OpenStream,
     Passage,
-    Rows,
     Rules,
     Settled,
     find_misfits,
@@ -38,25 +37,13 @@ from qt_pipeline.tabular import (
     settle,
 )
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse import Load, LoadJob, LoadRecord, LoadStatus, TableSpec, Totals, Warehouse
+from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, Warehouse
 
 _PREVIEW_ROWS = 10
 _MISFITS = 100
 _CHUNK = 1 << 20
 
 _log = logging.getLogger(__name__)
-
-
-class NoRowsError(PermanentError):
-    """The file has a header and no rows, and the catalog does not say that this empties the table."""
-
-
-class TooManyRowsError(PermanentError):
-    """The file has more rows than any dataset may have here."""
-
-
-class GuardError(PermanentError):
-    """The file has fewer rows than the catalog lets a file of this dataset have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +232,7 @@ class _Loading:
         began = time.monotonic()
         settled, inspection, totals = self._stage()
         staged = time.monotonic()
-        guard(self._dataset, totals.rows, self._load.last)
+        check_rows(self._dataset, totals.rows, self._load.last)
         for change in settled.changes:
             _log.warning("Dataset %s: %s.", self._dataset.id, change)
         published = self._load.publish(settled.changes)
@@ -275,8 +262,9 @@ class _Loading:
         first = reading.glance()
         try:
             assumed = reading.settle(first)
+            check_headers(self._dataset, assumed.contract)
             passage = reading.passage(assumed.contract, first.block_size)
-            totals = self._load.stage(assumed.contract, _at_most(self._max_rows, passage.rows()))
+            totals = self._load.stage(assumed.contract, guarded(self._dataset, self._max_rows, passage.rows()))
         except (AssumptionBrokenError, DriftError):
             inspection = reading.inspect()
         else:
@@ -285,48 +273,10 @@ class _Loading:
             settled = reading.settle(inspection)
         except DriftError as drift:
             raise reading.with_places(drift, inspection) from None
+        check_headers(self._dataset, settled.contract)
         rows = read_rows(reading.open, inspection, settled.contract)
-        totals = self._load.stage(settled.contract, _at_most(self._max_rows, rows))
+        totals = self._load.stage(settled.contract, guarded(self._dataset, self._max_rows, rows))
         return settled, inspection, totals
-
-
-def _at_most(limit: int | None, rows: Iterable[Rows]) -> Iterator[Rows]:
-    seen = 0
-    for some in rows:
-        seen += len(some)
-        if limit is not None and seen > limit:
-            raise TooManyRowsError(
-                f"The file has more than {limit:,} rows. The table keeps its rows.",
-                todo="If that is right for this dataset, raise QT_MAX_ROWS and load again.",
-            )
-        yield some
-
-
-def guard(dataset: Dataset, rows: int, last: LoadRecord | None) -> None:
-    """Hold the number of rows of a file against what the catalog lets a file of its dataset have.
-
-    Raises:
-        NoRowsError: there are none, and an empty file is to keep the table.
-        GuardError: they are fewer than `min_rows`, or dropped by more than `max_drop_percent`.
-    """
-    if rows == 0 and dataset.empty == "keep":
-        raise NoRowsError(
-            "The file has a header and no rows. The table keeps its rows.",
-            todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
-        )
-    if dataset.min_rows is not None and rows < dataset.min_rows:
-        raise GuardError(
-            f"The file has {rows} rows; the catalog expects at least {dataset.min_rows}. The table keeps its rows.",
-            todo="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
-        )
-    if dataset.max_drop_percent is not None and last is not None and last.rows:
-        drop = 100 * (last.rows - rows) / last.rows
-        if drop > dataset.max_drop_percent:
-            raise GuardError(
-                f"The file has {rows} rows, {drop:.1f} % fewer than the {last.rows} before; the catalog allows "
-                f"{dataset.max_drop_percent:g} %. The table keeps its rows.",
-                todo="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
-            )
 
 
 def _left(load: Load, dataset: Dataset) -> FileOutcome:

@@ -3,12 +3,14 @@
 Here: the contract that would be used, and what would become different. Not here: any writing.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PipelineError, about
-from qt_pipeline.ingest.load import CsvFile, Reading, guard, rules_of, table_of
-from qt_pipeline.tabular import Change, Contract, DriftError
+from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
+from qt_pipeline.ingest.load import CsvFile, Reading, rules_of, table_of
+from qt_pipeline.tabular import Change, Contract, DriftError, Inspection, read_rows
 from qt_pipeline.warehouse import LoadRecord, Warehouse
 
 
@@ -38,18 +40,18 @@ def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile) -> Trial:
             settled = reading.settle(inspection)
         except DriftError as drift:
             return Trial(dataset, inspection.rows, None, (), reading.with_places(drift, inspection))
-        return Trial(
-            dataset,
-            inspection.rows,
-            settled.contract,
-            settled.changes,
-            _guarded(dataset, inspection.rows, expected.last),
-        )
+        refusal = _refusal(dataset, reading, inspection, settled.contract, expected.last)
+        return Trial(dataset, inspection.rows, settled.contract, settled.changes, refusal)
 
 
-def _guarded(dataset: Dataset, rows: int, last: LoadRecord | None) -> PipelineError | None:
+def _refusal(
+    dataset: Dataset, reading: Reading, inspection: Inspection, contract: Contract, last: LoadRecord | None
+) -> PipelineError | None:
     try:
-        guard(dataset, rows, last)
+        check_rows(dataset, inspection.rows, last)
+        check_headers(dataset, contract)
+        if dataset.required:
+            deque(guarded(dataset, None, read_rows(reading.open, inspection, contract)), maxlen=0)
     except PipelineError as error:
         return error
     return None

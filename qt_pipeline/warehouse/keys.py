@@ -1,4 +1,4 @@
-"""The key of an upsert: which columns it is, and that each row of a file has one of its own.
+"""The key of a dataset: which columns it is, and that each row of a file has one of its own.
 
 Here: the questions to the staging table. Not here: what is done with rows whose key comes again (see load).
 """

@@ -218,7 +218,7 @@ class Load:
                     dataset_id=self.job.dataset_id,
                 )
             self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
-            if self.spec.mode is WriteMode.UPSERT:
+            if self.spec.key:
                 check_key(connection, staged.table, self._key(staged.contract), self.job.dataset_id)
             table = self._shapes.table(staged.contract)
             if staged.becomes_table:

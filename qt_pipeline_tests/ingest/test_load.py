@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from qt_pipeline.errors import ConfigurationError, PipelineError
-from qt_pipeline.ingest import GuardError, NoRowsError, local_file
+from qt_pipeline.ingest import NoRowsError, RequiredValueError, TooFewRowsError, local_file
 from qt_pipeline.tabular import DriftError
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import utc_now
@@ -189,14 +189,14 @@ def test_a_first_file_without_rows_leaves_every_type_open_until_the_first_value_
 
 def test_a_file_with_fewer_rows_than_expected_fails_the_load(loading: Loading) -> None:
     loading.load(rows_of(10), min_rows=10)
-    refused(loading, rows_of(9), GuardError, "has 9 rows; the catalog expects at least 10")
+    refused(loading, rows_of(9), TooFewRowsError, "has 9 rows; the catalog expects at least 10")
     loading.load(rows_of(9), min_rows=9)
     loading.entry["empty"] = "replace"
-    refused(loading, rows_of(0), GuardError, "has 0 rows; the catalog expects at least 9")
+    refused(loading, rows_of(0), TooFewRowsError, "has 0 rows; the catalog expects at least 9")
 
 
 def test_a_first_file_with_fewer_rows_than_expected_makes_no_table(loading: Loading) -> None:
-    with pytest.raises(GuardError):
+    with pytest.raises(TooFewRowsError):
         loading.load(rows_of(9), min_rows=10)
     assert query(loading.database, f"SELECT name FROM sqlite_master WHERE name = '{TABLE}'") == []
     assert loading.warehouse.contract(DATASET) is None
@@ -204,10 +204,12 @@ def test_a_first_file_with_fewer_rows_than_expected_makes_no_table(loading: Load
 
 def test_a_file_with_too_many_rows_less_than_the_last_fails_the_load(loading: Loading) -> None:
     loading.load(rows_of(40), max_drop_percent=25)
-    refused(loading, rows_of(29), GuardError, r"has 29 rows, 27\.5 % fewer than the 40 before; the catalog allows 25 %")
+    refused(
+        loading, rows_of(29), TooFewRowsError, r"has 29 rows, 27\.5 % fewer than the 40 before; the catalog allows 25 %"
+    )
     loading.load(rows_of(30))
     loading.load(rows_of(100))
-    refused(loading, rows_of(74), GuardError, "26.0 % fewer than the 100 before")
+    refused(loading, rows_of(74), TooFewRowsError, "26.0 % fewer than the 100 before")
     loading.load(rows_of(74), max_drop_percent=26)
 
 
@@ -216,7 +218,7 @@ def test_a_drop_is_counted_from_the_last_file_also_when_that_was_found_unchanged
 ) -> None:
     loading.load(rows_of(40), max_drop_percent=25, mode="append")
     assert loading.load(rows_of(40)).status is LoadStatus.UNCHANGED
-    refused(loading, rows_of(29), GuardError, "than the 40 before")
+    refused(loading, rows_of(29), TooFewRowsError, "than the 40 before")
     assert loading.load(rows_of(30)).table_rows == 70
 
 
@@ -458,3 +460,47 @@ def test_a_local_file_is_told_in_the_ledger(loading: Loading) -> None:
     [line] = loading.ledger
     assert (line.sha256, line.bytes) == (hashlib.sha256(CSV).hexdigest(), len(CSV))
     assert line.landing_uri == (loading.folder / "file.csv").as_uri()
+
+
+REQUIRED = {"Ref": {"required": True}, "Paid": {"required": True, "type": "decimal(18,2)"}}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["later", "first"])
+def test_a_row_without_a_required_value_fails_the_load_by_its_line(loading: Loading, before: bool) -> None:
+    if before:
+        loading.load(CSV, columns=REQUIRED)
+    file = b"Ref,Paid,Note\n1,1.25,a\n2,2.50,\n3,,\n4,,b\n"
+    with pytest.raises(RequiredValueError, match="Line 4 of the file has no value in the column 'Paid'") as caught:
+        loading.load(file, columns=REQUIRED)
+    assert caught.value.dataset_id == DATASET
+    if before:
+        assert len(loading.rows()) == 2
+    assert loading.load(file, columns={"Ref": {"required": True}}).totals.rows == 4
+
+
+def test_a_quoted_blank_is_no_value_and_lines_within_quotes_count(loading: Loading) -> None:
+    with pytest.raises(RequiredValueError, match="Line 4 of the file has no value in the column 'Ref'"):
+        loading.load(b'Ref,Paid\n"a\nb",1\n"",2\n', columns={"Ref": {"required": True}})
+
+
+def test_a_required_value_is_missed_far_into_the_file_and_when_the_file_is_read_twice(loading: Loading) -> None:
+    rows = b"".join(b"%d,1.5,x\n" % n for n in range(200_000))
+    with pytest.raises(RequiredValueError, match="Line 200002 of the file has no value in the column 'Paid'"):
+        loading.load(b"Ref,Paid,Note\n" + rows + b"9,,x\n", columns={"Paid": {"required": True}})
+    with pytest.raises(RequiredValueError, match="Line 200003 of the file has no value in the column 'Paid'"):
+        loading.load(b"Ref,Paid,Note\n" + rows + b"9,text,x\n9,,x\n", columns={"Paid": {"required": True}})
+
+
+def test_a_column_that_is_required_and_not_there_fails_the_load_under_every_policy(loading: Loading) -> None:
+    with pytest.raises(RequiredValueError, match="The file has no column 'Paid', which the catalog requires"):
+        loading.load(b"Ref\n1\n", columns={"Paid": {"required": True}}, policy="evolve")
+    loading.load(b"Ref,Paid\n1,2\n")
+    with pytest.raises(RequiredValueError, match="Line 2 of the file has no value in the column 'Paid'"):
+        loading.load(b"Ref\n2\n")
+
+
+def test_what_is_newly_required_is_looked_for_in_the_same_file_again(loading: Loading) -> None:
+    file = b"Ref,Paid\n1,\n"
+    loading.load(file)
+    with pytest.raises(RequiredValueError):
+        loading.load(file, columns={"Paid": {"required": True}})

@@ -111,3 +111,12 @@ def test_a_trial_of_a_file_that_cannot_be_read_names_its_dataset(
 ) -> None:
     with pytest.raises(error, match=f"^Dataset {DATASET}: "):
         tried(loading, data)
+
+
+def test_a_trial_says_where_a_required_value_is_missing(loading: Loading) -> None:
+    trial = tried(loading, b"Ref,Paid\n1,2\n3,\n", columns={"Paid": {"required": True}})
+    assert trial.refusal is not None
+    assert "Line 3 of the file has no value in the column 'Paid'" in trial.refusal.what
+    trial = tried(loading, b"Ref\n1\n", columns={"Paid": {"required": True}})
+    assert trial.refusal is not None
+    assert "has no column 'Paid'" in trial.refusal.what

@@ -125,15 +125,17 @@ def test_a_key_of_several_columns_is_one_key(engine: Engine, warehouse: Warehous
     ]
 
 
+@pytest.mark.parametrize("mode", [REPLACE, APPEND, UPSERT])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
 def test_a_file_with_a_key_twice_is_refused_by_its_lines_and_not_its_values(
-    engine: Engine, warehouse: Warehouse, first: bool
+    engine: Engine, warehouse: Warehouse, first: bool, mode: WriteMode
 ) -> None:
+    by_name = {"mode": mode, "key": ("Name",)}
     if not first:
-        load(warehouse, b"Name,Paid\nAnn,1.50\n", **BY_NAME)
+        load(warehouse, b"Name,Paid\nAnn,1.50\n", **by_name)
     file = b"Name,Paid\ncanary,1\nBob,2\ncanary,3\nCleo,4\ncanary,5\nBob,6\n"
     with pytest.raises(DuplicateKeyError, match=r"Lines 6, 7 of the file have a key .* \('Name'\)") as caught:
-        load(warehouse, file, **BY_NAME)
+        load(warehouse, file, **by_name)
     assert "canary" not in f"{caught.value!r} {caught.value} {warehouse.loads()[0].error}"
     assert caught.value.dataset_id == "d-one"
     assert warehouse.loads()[0].status is LoadStatus.FAILED
