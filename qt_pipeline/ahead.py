@@ -4,6 +4,7 @@ Here: that one function. Not here: what is read or written.
 """
 
 from collections.abc import Generator, Iterable, Iterator
+from contextvars import copy_context
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from types import GeneratorType
@@ -25,11 +26,13 @@ _END = object()
 def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
     """The same items in the same order, made by a thread that is up to `depth` of them ahead.
 
-    An error of `items` is raised where the item would have come. Closing the generator ends the thread.
+    An error of `items` is raised where the item would have come. Closing the generator ends the thread. It works in a
+    copy of the context of whoever asks for the first item.
     """
     queue: Queue[object] = Queue(maxsize=depth)
     stopped = Event()
-    thread = Thread(target=_produce, args=(iter(items), queue, stopped), name="ahead", daemon=True)
+    work = copy_context().run
+    thread = Thread(target=work, args=(_produce, iter(items), queue, stopped), name="ahead", daemon=True)
     thread.start()
     try:
         while (item := queue.get()) is not _END:

@@ -6,9 +6,12 @@ Not here: what is done with a setting; datasets and their tables (see catalog).
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -16,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from qt_pipeline.env_file import read_env_file
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.values import is_loopback_url
 
@@ -30,6 +34,10 @@ PROJECT_ROOT = _project_root()
 
 ENV_FILE_VARIABLE = "QT_ENV_FILE"
 """Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
+
+_PREFIX = "QT_"
+# As near as a slip of the pen; Qt, the toolkit, has variables of its own that begin so.
+_NEAR = 0.8
 
 _NEVER = "never"
 _LONGEST_LOOK_MINUTES = 1440
@@ -48,37 +56,48 @@ class Settings(BaseSettings):
 
     client_id: str | None = Field(None, description="Client id of the Quantemplate API user.")
     client_secret: SecretStr | None = Field(None, description="Client secret of the Quantemplate API user.")
-    organisation_id: str | None = Field(None, description="Your Quantemplate organisation, such as c-...")
-    api_url: str = Field("https://api.prod.quantemplate.com/v1", description="Base URL of the Quantemplate API.")
+    organisation_id: str | None = Field(None, description="Your organisation in Quantemplate: its id, `c-…`.")
+    api_url: str = Field(
+        "https://api.prod.quantemplate.com/v1",
+        description="Base URL of the Quantemplate API; https, but for this machine.",
+    )
     token_url: str = Field(
         "https://accounts.prod.quantemplate.com/auth/realms/qt/protocol/openid-connect/token",
-        description="Where client id and secret are exchanged for an access token.",
+        description="Where client id and secret are exchanged for an access token; https, but for this machine.",
     )
 
-    state_dir: Path = Field(Path(".qt"), description="Folder for all local state.")
+    state_dir: Path = Field(Path(".qt"), description="Folder of all local state.")
     # These three may hold a password or a signature.
     warehouse_url: str = Field(
-        "", repr=False, description="SQLAlchemy URL of the target database. Default: SQLite in the state folder."
+        "", repr=False, description="SQLAlchemy URL of the target. Default: SQLite, `warehouse.db` in the state folder."
     )
-    warehouse_schema: str | None = Field(None, description="Schema of the tables, where the target has schemas.")
+    warehouse_schema: str | None = Field(
+        None,
+        description="Schema of the ledger, and of tables whose dataset names none, where the target has schemas; made "
+        "when it is missing. Default: the connection's own.",
+    )
     staging_schema: str | None = Field(
         None, description="Schema of the staging tables. Default: that of the table a load is for."
     )
     inbox_url: str = Field(
-        "", repr=False, description="SQLAlchemy URL of the event inbox. Default: SQLite in the state folder."
+        "",
+        repr=False,
+        description="SQLAlchemy URL of the event inbox. Default: SQLite, `inbox.db` in the state folder.",
     )
     inbox_retention_days: int = Field(
         90, ge=0, le=36_500, description="Days after which events that are done or ignored are deleted; 0 keeps them."
     )
     landing_url: str = Field(
-        "", repr=False, description="Folder or URL of the landed files. Default: a folder in the state folder."
+        "", repr=False, description="Folder or URL of the landed files. Default: `landing` in the state folder."
     )
     catalog: Path = Field(
         Path("datasets.yaml"), description="The dataset catalog. A missing default file is an empty one."
     )
 
     relay_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Secret tokens of the webhook, separated by commas; all are valid at once, for rotation."
+        (),
+        description="Tokens of the webhook, separated by commas, each 16 to 256 of A-Z a-z 0-9 - _ . ~; all are valid "
+        "at once, for rotation. Without one the relay serves this machine alone.",
     )
 
     relay_queue_url: str | None = Field(
@@ -121,13 +140,17 @@ class Settings(BaseSettings):
     look_again_minutes: Annotated[tuple[float, ...], NoDecode] = Field(
         (1, 5, 15),
         description="Waits, separated by commas, before another look each, after an event's load found the file "
-        "unchanged; 'never' for none.",
+        "unchanged, each of at most 1440; `never` for none.",
     )
     refresh_cron: str | None = Field(
-        "0 5 * * *", description="When every dataset is looked at without an event, as cron in UTC; 'never' for never."
+        "0 5 * * *",
+        description="When every dataset is looked at without an event, as the five fields of cron, in UTC; or `never`.",
     )
     poll_minutes: float | None = Field(
-        None, ge=1, le=1440, description="How often every dataset is looked at, for those with no public endpoint."
+        None,
+        ge=1,
+        le=1440,
+        description="How often every dataset is looked at, where no event can come. Default: not at all.",
     )
     max_datasets: int = Field(
         2000, ge=1, le=100_000, description="Datasets there may be before events for unlisted new ones are parked."
@@ -145,10 +168,12 @@ class Settings(BaseSettings):
         20, ge=1, le=1000, description="Most messages an hour; what is beyond is told together with the next."
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="One JSON object for each line of the log, or text for people; auto asks for a terminal."
+        "auto",
+        description="One JSON object for each line of the log, or text for people; `auto` is text on a terminal.",
     )
     telemetry_endpoint: str | None = Field(
         None,
+        repr=False,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="Where OpenTelemetry traces go, over OTLP/HTTP; none are made without it.",
     )
@@ -225,15 +250,15 @@ class Settings(BaseSettings):
         data["landing_url"] = landing if "://" in landing else str(PROJECT_ROOT / landing)
         return data
 
-    @model_validator(mode="after")
-    def _urls_are_urls(self) -> Self:
-        for name in ("warehouse_url", "inbox_url"):
-            try:
-                make_url(getattr(self, name))
-            except ArgumentError:
-                # SQLAlchemy's message repeats the URL, which may hold a password.
-                raise ValueError(f"QT_{name.upper()} is not a SQLAlchemy URL, such as sqlite:///file.db") from None
-        return self
+    @field_validator("warehouse_url", "inbox_url")
+    @classmethod
+    def _sqlalchemy_url(cls, value: str) -> str:
+        try:
+            make_url(value)
+        except (ArgumentError, ValueError):
+            # SQLAlchemy's message repeats the URL, which may hold a password; Python's, of a port, a part of it.
+            raise ValueError("is not a SQLAlchemy URL, such as sqlite:///file.db") from None
+        return value
 
     @cached_property
     def missing_credentials(self) -> tuple[str, ...]:
@@ -268,14 +293,92 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message names each variable and never shows its value.
     """
-    env_file = os.environ.get(ENV_FILE_VARIABLE, str(PROJECT_ROOT / ".env")) or None
-    values: dict[str, Any] = {"_env_file": env_file, **overrides}
+    values: dict[str, Any] = {"_env_file": env_file(), **overrides}
     try:
         return Settings(**values)
     except ValidationError as error:
-        faults = (
-            f"{'QT_' + str(fault['loc'][0]).upper() if fault['loc'] else 'Settings'}: "
-            f"{fault['msg'].removeprefix('Value error, ')}."
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise ConfigurationError(" ".join(faults), todo="Correct it in the environment or in .env.") from None
+        told = (f"{variable}: {reason}." for variable, reason in _faults(error).items())
+        raise ConfigurationError(" ".join(told), todo="Correct it in the environment or in .env.") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(
+            f"The file {env_file()} cannot be read as text.", todo="Let it be a text in UTF-8 that you may read."
+        ) from None
+
+
+def env_file() -> Path | None:
+    """The file of settings, whether it is there or not; None where `QT_ENV_FILE` is set and empty."""
+    named = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    return PROJECT_ROOT / named if named else None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What can be said of the settings, usable or not, without showing a value.
+
+    `settings` has its default wherever `faults`, reasons by variable, finds a value wrong. `unknown` are variables that
+    nobody reads, with the one that may be meant; empty where none is near. `in_environment` are those of ours that are
+    set there and so win over `file`; `in_file` are those that `file` sets.
+    """
+
+    settings: Settings
+    faults: Mapping[str, str]
+    unknown: Mapping[str, str]
+    file: Path | None
+    in_environment: frozenset[str]
+    in_file: frozenset[str]
+
+
+def survey_settings() -> Survey:
+    """Read the settings as `load_settings` does, and tell all that is wrong with them in place of raising it."""
+    file = env_file()
+    faults: dict[str, str] = {}
+    values: dict[str, Any] = {"_env_file": file}
+    try:
+        in_file = _names_in(file) if file else frozenset[str]()
+    except (OSError, UnicodeDecodeError):
+        faults[str(file)] = "cannot be read as a text in UTF-8"
+        in_file, values = frozenset[str](), {"_env_file": None}
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        faults |= _faults(error)
+        fields = Settings.model_fields.items()
+        settings = Settings(**values, **{name: field.default for name, field in fields if variable_of(name) in faults})
+    in_environment = frozenset(name.upper() for name in os.environ if name.upper().startswith(_PREFIX))
+    known = {variable_of(name) for name in Settings.model_fields} | {ENV_FILE_VARIABLE}
+    nearest = {name: _nearest(name, known) for name in sorted((in_environment | in_file) - known)}
+    # Others may have such variables in the environment, but hardly in this file.
+    unknown = {name: near for name, near in nearest.items() if near or name in in_file}
+    return Survey(settings, faults, unknown, file, in_environment & known, in_file & known)
+
+
+def fault_in(name: str, value: str) -> str | None:
+    """What is wrong with this text as the setting `name` (a field of `Settings`); None if it is right."""
+    values: dict[str, Any] = {"_env_file": None, name: value}
+    try:
+        Settings(**values)
+    except ValidationError as error:
+        return _faults(error).get(variable_of(name))
+    return None
+
+
+def variable_of(name: str) -> str:
+    """The environment's variable for a field of `Settings`."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{_PREFIX}{name.upper()}"
+
+
+def _names_in(file: Path) -> frozenset[str]:
+    return frozenset(name.upper() for name in read_env_file(file) if name.upper().startswith(_PREFIX))
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_NEAR)), "")
+
+
+def _faults(error: ValidationError) -> dict[str, str]:
+    """The reasons by variable, without a value."""
+    return {
+        variable_of(str(fault["loc"][0])): fault["msg"].removeprefix("Value error, ")
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    }

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings
+from qt_pipeline.settings import PROJECT_ROOT, Settings, fault_in, load_settings, survey_settings
 
 TOKEN = "canary-0123456789-abc"
 OTHER_TOKEN = "canary_9876543210.xyz~"
@@ -199,3 +199,61 @@ def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QT_CLIENT_SECRET", "a-secret")
     monkeypatch.setenv("QT_ORGANISATION_ID", "c-org")
     assert load_settings().missing_credentials == ()
+
+
+def test_a_file_that_is_named_hangs_on_the_root_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qt_pipeline.settings.PROJECT_ROOT", tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "demo.env").write_text("QT_CLIENT_ID=of-the-demo\n")
+    monkeypatch.setenv("QT_ENV_FILE", "folder/demo.env")
+    monkeypatch.chdir("/")
+    assert load_settings().client_id == "of-the-demo"
+
+
+def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_bytes(b"QT_CLIENT_ID=\xff\n")
+    assert str(tmp_path / ".env") in refused(monkeypatch, QT_ENV_FILE=str(tmp_path / ".env"))
+
+
+def test_a_survey_tells_each_fault_and_has_the_default_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QT_READ_TIMEOUT_SECONDS", "canary")
+    monkeypatch.setenv("QT_WAREHOUSE_URL", "canary")
+    monkeypatch.setenv("QT_CLIENT_ID", "an-id")
+    survey = survey_settings()
+    assert set(survey.faults) == {"QT_READ_TIMEOUT_SECONDS", "QT_WAREHOUSE_URL"}
+    assert "canary" not in str(survey.faults)
+    assert survey.settings.client_id == "an-id"
+    assert survey.settings.read_timeout_seconds == 60
+    assert survey.settings.warehouse_url.startswith("sqlite:///")
+
+
+def test_a_survey_knows_a_slip_in_a_name_and_leaves_the_variables_of_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("QT_ORGANIZATION_ID=x\nQT_UMBRELLA=x\nOTHER=x\n")
+    monkeypatch.setenv("QT_ENV_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("QT_CLIENT_SECRTE", "x")
+    # Of Qt, the toolkit.
+    for name in ("QT_QPA_PLATFORM", "QT_IM_MODULE", "QT_SCALE_FACTOR", "QT_ACCESSIBILITY", "QT_STYLE_OVERRIDE"):
+        monkeypatch.setenv(name, "x")
+    assert survey_settings().unknown == {
+        "QT_CLIENT_SECRTE": "QT_CLIENT_SECRET",
+        "QT_ORGANIZATION_ID": "QT_ORGANISATION_ID",
+        "QT_UMBRELLA": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("relay_tokens", "short", "16 to 256"),
+        ("warehouse_url", "nonsense", "SQLAlchemy URL"),
+        ("warehouse_url", "postgresql://user@host/db", None),
+        ("poll_minutes", "0", "greater than"),
+        ("client_id", "anything", None),
+    ],
+)
+def test_one_value_is_judged_alone(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str | None) -> None:
+    monkeypatch.setenv("QT_MAX_ROWS", "nonsense")
+    found = fault_in(name, value)
+    assert found is None if fault is None else fault in str(found)

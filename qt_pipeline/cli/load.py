@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from qt_pipeline import telemetry
 from qt_pipeline.catalog import load_catalog
+from qt_pipeline.cli.progress import progress_display
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, load_file, local_file, try_file
 from qt_pipeline.settings import load_settings
@@ -61,17 +63,21 @@ def load(
 def _load(file: Path, dataset_id: str, *, force: bool) -> tuple[FileOutcome, CsvFile]:
     settings = load_settings()
     dataset = load_catalog(settings.catalog).dataset(dataset_id)
-    source = local_file(file, run_id=f"by-hand-{uuid4()}")
-    warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
-    return load_file(warehouse, dataset, source, force=force), source
+    run_id = f"by-hand-{uuid4()}"
+    traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
+    with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
+        source = local_file(file, run_id=run_id, observe=observe)
+        warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
+        return load_file(warehouse, dataset, source, force=force, observe=observe), source
 
 
 def _try(file: Path, dataset_id: str) -> tuple[Trial, CsvFile]:
     settings = load_settings()
     dataset = load_catalog(settings.catalog).dataset(dataset_id)
-    source = local_file(file, run_id="trial")
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    return try_file(open_warehouse(*places, prepare=False), dataset, source), source
+    with progress_display() as observe:
+        source = local_file(file, run_id="trial", observe=observe)
+        return try_file(open_warehouse(*places, prepare=False), dataset, source, observe=observe), source
 
 
 def _outcome_as_json(outcome: FileOutcome, source: CsvFile) -> dict[str, Any]:

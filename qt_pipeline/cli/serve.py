@@ -14,6 +14,7 @@ from qt_pipeline import sandbox as stand_in
 from qt_pipeline.inbox import open_inbox
 from qt_pipeline.ingest import missing
 from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings
+from qt_pipeline.telemetry import RELAY_SERVICE, traces_to
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
 
@@ -50,15 +51,16 @@ def relay(
     """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended."""
     settings = load_settings()
     metrics = event_relay.Metrics()
-    event_relay.serve(
-        _intake(settings, metrics),
-        settings.relay_tokens,
-        metrics,
-        host=host,
-        port=port,
-        metrics_port=settings.relay_metrics_port if metrics_port is None else metrics_port,
-        events_per_second=settings.relay_events_per_second,
-    )
+    with traces_to(settings.telemetry_endpoint, RELAY_SERVICE):
+        event_relay.serve(
+            _intake(settings, metrics),
+            settings.relay_tokens,
+            metrics,
+            host=host,
+            port=port,
+            metrics_port=settings.relay_metrics_port if metrics_port is None else metrics_port,
+            events_per_second=settings.relay_events_per_second,
+        )
 
 
 def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.Intake:

@@ -3,15 +3,20 @@
 Here: how the rooms are put together. Not here: what they do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from typing import Protocol
 
 import dagster as dg
+from pydantic import SecretStr
 
+from qt_pipeline import telemetry
+from qt_pipeline.alerting import AlertStore, Courier, Post, addresses_of, open_store
 from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.defs.partitions import PARTITION_TAG
 from qt_pipeline.defs.runs import note_failure
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.errors import PipelineError
@@ -34,6 +39,21 @@ class Patience:
     def wait_after(self, tries: int) -> float | None:
         """The seconds to wait after so many tries; None when there were enough."""
         return None if tries >= self.attempts else self.delay_seconds * 2 ** (tries - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the sensor of alerts needs. Whatever may be out of reach is opened by the tick itself.
+
+    `dagster_url` is where people look at runs.
+    """
+
+    post: Post
+    open_inbox: Callable[[], Inbox]
+    open_store: Callable[[], AlertStore]
+    open_warehouse: OpenWarehouse
+    read_catalog: Callable[[], Catalog]
+    dagster_url: str
 
 
 class Queue(Protocol):
@@ -81,20 +101,42 @@ def _open_queue(url: str) -> Queue:
 _inbox = cache(open_inbox)
 _warehouse = cache(open_warehouse)
 _queue = cache(_open_queue)
+_alert_store = cache(open_store)
+
+
+@cache
+def _post(urls: tuple[SecretStr, ...], per_hour: int) -> Post:
+    # One courier: it knows which address still hangs since an earlier tick.
+    return Post(addresses_of(urls), Courier(), per_hour)
 
 
 @dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
-def ingest_resource(context: dg.InitResourceContext) -> Ingest:
-    """The steps; in a run, also the sign that its process lives."""
+def ingest_resource(context: dg.InitResourceContext) -> Generator[Ingest]:
+    """The steps; in a run, also the sign that its process lives, its lines of the log and its trace."""
     try:
         settings = load_settings()
         if context.run is not None:
             _locks(settings).hold(context.run.run_id)
-        return _ingest(settings)
+        ingest = _ingest(settings)
     except PipelineError as error:
         if context.run is not None and context.instance is not None:
             note_failure(context.instance, context.run.run_id, error)
         raise
+    with _told_of(context.run, settings):
+        yield ingest
+
+
+@contextmanager
+def _told_of(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
+    if run is None:
+        yield
+        return
+    with (
+        telemetry.json_lines(settings.log_format),
+        telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE),
+        telemetry.run(run.run_id, dataset_id=run.tags.get(PARTITION_TAG)),
+    ):
+        yield
 
 
 @dg.resource(description="How often a run tries a load again.")
@@ -135,6 +177,20 @@ def dispatcher_resource() -> Dispatcher:
         retention=timedelta(days=settings.inbox_retention_days) if settings.inbox_retention_days else None,
         missing_credentials=settings.missing_credentials,
         wait_seconds=_WAIT_SECONDS,
+    )
+
+
+@dg.resource(description="Who is told of failures, and where it is kept who knows of what.")
+def watch_resource() -> Watch:
+    """What the sensor of alerts works with."""
+    settings = load_settings()
+    return Watch(
+        post=_post(settings.alert_urls, settings.alerts_per_hour),
+        open_inbox=partial(_inbox, settings.inbox_url),
+        open_store=partial(_alert_store, settings.inbox_url),
+        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
+        read_catalog=partial(load_catalog, settings.catalog),
+        dagster_url=settings.dagster_url,
     )
 
 

@@ -7,10 +7,13 @@ Not here: where a file comes from (see ingest), how a table is written (see ware
 import hashlib
 import logging
 import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import ConfigurationError, about
@@ -25,6 +28,7 @@ from qt_pipeline.tabular import (
     Inspection,
     OpenStream,
     Passage,
+    Rows,
     Rules,
     Settled,
     find_misfits,
@@ -36,19 +40,25 @@ from qt_pipeline.tabular import (
     read_text,
     settle,
 )
-from qt_pipeline.values import WriteMode
+from qt_pipeline.telemetry import Meter, Observer, Stage, Ticker, about_work, span
+from qt_pipeline.values import DriftPolicy, WriteMode
 from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, Warehouse
 
 _PREVIEW_ROWS = 10
 _MISFITS = 100
 _CHUNK = 1 << 20
 
+Exceptions: TypeAlias = tuple[type[Exception], ...]
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV."""
+    """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV.
+
+    `restores_load_id` is the load that had published it before, where a person wants it back; see `restore`.
+    """
 
     open: OpenStream
     uri: str
@@ -60,6 +70,7 @@ class CsvFile:
     inbox_id: str = ""
     through_seq: int = 0
     event_id: str | None = None
+    restores_load_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +105,44 @@ class FileOutcome:
 
 
 def load_file(
-    warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, force: bool = False, max_rows: int | None = None
+    warehouse: Warehouse,
+    dataset: Dataset,
+    file: CsvFile,
+    *,
+    force: bool = False,
+    max_rows: int | None = None,
+    observe: Observer | None = None,
 ) -> FileOutcome:
     """Publish a file as the dataset's table. `force` loads it even if the table shows it already.
 
-    A file of more than `max_rows` is left before it is read to its end.
+    A file of more than `max_rows` is left before it is read to its end. `observe` is told how far it has come; without
+    one the log is, every few seconds.
 
     Raises:
         PipelineError: the table keeps its rows; the message says why and what to do.
     """
-    with about(dataset.id), warehouse.begin(_job(dataset, file), table_of(dataset)) as load:
+    meter = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes)
+    with (
+        about(dataset.id),
+        about_work(dataset_id=dataset.id, dataset=dataset.label, run_id=file.run_id),
+        warehouse.begin(job_of(dataset, file), table_of(dataset)) as load,
+        about_work(load_id=load.load_id),
+    ):
         if not force and load.shows_already():
             return _left(load, dataset)
-        return _Loading(load, dataset, file, max_rows).run()
+        return _Loading(load, _rules_for(dataset, file), file, max_rows, meter).run()
 
 
-def local_file(path: Path, *, run_id: str) -> CsvFile:
-    """A CSV file on this machine.
+def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> CsvFile:
+    """A CSV file on this machine, which is read once for its hash. `observe`: see `load_file`.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
     digest, size = hashlib.sha256(), 0
     try:
-        with path.open("rb") as stream:
+        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size)
+        with meter.opening(lambda: path.open("rb"))() as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
@@ -221,12 +246,14 @@ class Reading:
 class _Loading:
     """The way of one file into a load that has begun."""
 
-    def __init__(self, load: Load, dataset: Dataset, file: CsvFile, max_rows: int | None) -> None:
+    def __init__(self, load: Load, dataset: Dataset, file: CsvFile, max_rows: int | None, meter: Meter) -> None:
         self._load = load
         self._dataset = dataset
         self._max_rows = max_rows
+        self._meter = meter
         rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
-        self._reading = Reading.of(file.open, dataset, load.contract, rules, takes_over=load.takes_over)
+        open_ = meter.opening(file.open)
+        self._reading = Reading.of(open_, dataset, load.contract, rules, takes_over=load.takes_over)
 
     def run(self) -> FileOutcome:
         began = time.monotonic()
@@ -235,7 +262,10 @@ class _Loading:
         check_rows(self._dataset, totals.rows, self._load.last)
         for change in settled.changes:
             _log.warning("Dataset %s: %s.", self._dataset.id, change)
-        published = self._load.publish(settled.changes)
+        self._meter.enter(Stage.PUBLISH, rows=totals.rows)
+        with span("publish") as publishing:
+            publishing.note(rows=totals.rows)
+            published = self._load.publish(settled.changes)
         return FileOutcome(
             dataset=self._dataset,
             table=str(self._load.spec),
@@ -259,24 +289,40 @@ class _Loading:
     def _stage(self) -> tuple[Settled, Inspection, Totals]:
         """Stage the rows: in one pass if the file keeps the contract that its beginning suggests, else in two."""
         reading = self._reading
-        first = reading.glance()
         try:
-            assumed = reading.settle(first)
-            check_headers(self._dataset, assumed.contract)
+            with self._inspecting(unless=(DriftError,)):
+                first = reading.glance()
+                assumed = reading.settle(first)
+                check_headers(self._dataset, assumed.contract)
             passage = reading.passage(assumed.contract, first.block_size)
-            totals = self._load.stage(assumed.contract, guarded(self._dataset, self._max_rows, passage.rows()))
+            totals = self._stage_rows(assumed.contract, passage.rows(), unless=(AssumptionBrokenError, DriftError))
         except (AssumptionBrokenError, DriftError):
-            inspection = reading.inspect()
+            pass
         else:
             return assumed, passage.inspection, totals
-        try:
-            settled = reading.settle(inspection)
-        except DriftError as drift:
-            raise reading.with_places(drift, inspection) from None
-        check_headers(self._dataset, settled.contract)
+        with self._inspecting():
+            inspection = reading.inspect()
+            try:
+                settled = reading.settle(inspection)
+            except DriftError as drift:
+                raise reading.with_places(drift, inspection) from None
+            check_headers(self._dataset, settled.contract)
         rows = read_rows(reading.open, inspection, settled.contract)
-        totals = self._load.stage(settled.contract, guarded(self._dataset, self._max_rows, rows))
-        return settled, inspection, totals
+        return settled, inspection, self._stage_rows(settled.contract, rows)
+
+    @contextmanager
+    def _inspecting(self, *, unless: Exceptions = ()) -> Generator[None]:
+        self._meter.enter(Stage.READ)
+        with span("inspect", unless=unless):
+            yield
+
+    def _stage_rows(self, contract: Contract, rows: Iterator[Rows], *, unless: Exceptions = ()) -> Totals:
+        self._meter.enter(Stage.STAGE)
+        with span("stage", unless=unless) as staging:
+            counted = self._meter.counting(guarded(self._dataset, self._max_rows, rows))
+            totals = self._load.stage(contract, counted)
+            staging.note(rows=totals.rows)
+        return totals
 
 
 def _left(load: Load, dataset: Dataset) -> FileOutcome:
@@ -297,7 +343,8 @@ def _left(load: Load, dataset: Dataset) -> FileOutcome:
     )
 
 
-def _job(dataset: Dataset, file: CsvFile) -> LoadJob:
+def job_of(dataset: Dataset, file: CsvFile) -> LoadJob:
+    """What the ledger is to know of the load of a file."""
     return LoadJob(
         dataset_id=dataset.id,
         run_id=file.run_id,
@@ -310,7 +357,15 @@ def _job(dataset: Dataset, file: CsvFile) -> LoadJob:
         through_seq=file.through_seq,
         event_id=file.event_id,
         rules=dataset.rules,
+        restores_load_id=file.restores_load_id,
     )
+
+
+def _rules_for(dataset: Dataset, file: CsvFile) -> Dataset:
+    """What holds for a file: one that was in the table before may lack columns that came later, and have fewer rows."""
+    if file.restores_load_id is None:
+        return dataset
+    return dataset.model_copy(update={"policy": DriftPolicy.EVOLVE, "max_drop_percent": None})
 
 
 def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Preview:

@@ -11,6 +11,7 @@ from qt_pipeline.errors import PipelineError, about
 from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
 from qt_pipeline.ingest.load import CsvFile, Reading, rules_of, table_of
 from qt_pipeline.tabular import Change, Contract, DriftError, Inspection, read_rows
+from qt_pipeline.telemetry import Meter, Observer, Ticker
 from qt_pipeline.warehouse import LoadRecord, Warehouse
 
 
@@ -25,8 +26,8 @@ class Trial:
     refusal: PipelineError | None
 
 
-def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile) -> Trial:
-    """Read a whole file and hold it against the contract and the guards of its dataset.
+def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, observe: Observer | None = None) -> Trial:
+    """Read a whole file and hold it against the contract and the guards of its dataset. `observe`: see `load_file`.
 
     Raises:
         PipelineError: the file cannot be read as CSV, the table is not ours, or the database refuses.
@@ -34,7 +35,8 @@ def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile) -> Trial:
     with about(dataset.id):
         expected = warehouse.expectation(dataset.id, table_of(dataset))
         rules = rules_of(dataset, max_name_bytes=warehouse.max_name_bytes)
-        reading = Reading.of(file.open, dataset, expected.contract, rules, takes_over=expected.takes_over)
+        open_ = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes).opening(file.open)
+        reading = Reading.of(open_, dataset, expected.contract, rules, takes_over=expected.takes_over)
         inspection = reading.inspect()
         try:
             settled = reading.settle(inspection)

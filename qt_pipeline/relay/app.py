@@ -8,6 +8,7 @@ Not here: connections (see protocol), where events go (see intake), the words of
 import asyncio
 import hmac
 import math
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from qt_pipeline.quantemplate import NotAnEventError, parse_event
 from qt_pipeline.relay.intake import Intake, RelayFullError
 from qt_pipeline.relay.rate import RateLimit
 from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals, RefusedError
+from qt_pipeline.telemetry import Span, is_recording, of_event, record
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 15
@@ -111,6 +113,7 @@ class RelayApp:
 
     async def _accept(self, route: str, scope: Scope, receive: Receive) -> JSONResponse:
         """Accept one event: 202 with its sequence number, where it has one already, when it is at rest."""
+        began = time.time_ns()
         client, headers = _client_of(scope), Headers(scope=scope)
         if wait := self._rate.take(client):
             raise RefusedError(_too_often(wait))
@@ -118,16 +121,17 @@ class RelayApp:
             raise RefusedError(_TOKEN)
         body = await _read_body(headers, receive)
         event = parse_event(body)
-        sequence = await self._intake.accept(
-            NewEvent(
-                event_id=event.event_id,
-                name=event.name,
-                dataset_id=event.dataset_id,
-                created=event.created,
-                body=body,
-                source_address=client,
-            )
+        accepted = NewEvent(
+            event_id=event.event_id,
+            name=event.name,
+            dataset_id=event.dataset_id,
+            created=event.created,
+            body=body,
+            source_address=client,
         )
+        sequence = await self._intake.accept(accepted)
+        if is_recording():
+            record(_span_of(accepted, sequence, began))
         return JSONResponse({} if sequence is None else {"sequence": sequence}, HTTPStatus.ACCEPTED)
 
     def _knows(self, offered: str) -> bool:
@@ -197,6 +201,12 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
                     return bytes(body)
     except TimeoutError:
         raise RefusedError(_SLOW) from None
+
+
+def _span_of(event: NewEvent, sequence: int | None, began: int) -> Span:
+    span = Span("accept event", of_event(event.event_id), kind="SERVER", began=began)
+    span.note(event_id=event.event_id, event=event.name, dataset_id=event.dataset_id, sequence=sequence)
+    return span
 
 
 def _not_allowed(methods: Sequence[str]) -> Refusal:

@@ -17,6 +17,7 @@ from typing import Final
 from starlette.responses import JSONResponse
 
 from qt_pipeline.relay.metrics import Metrics
+from qt_pipeline.telemetry import is_recording, span
 
 RETRY_AFTER_SECONDS: Final = 10
 
@@ -76,6 +77,12 @@ class RefusedError(Exception):
         super().__init__(refusal.words)
 
 
+def _record(refusal: Refusal, route: str) -> None:
+    with span("refuse request", kind="SERVER") as refused:
+        refused.note(reason=refusal.reason.value, status=refusal.status.value, route=route)
+        refused.error = refusal.words
+
+
 class Refusals:
     """Counts every refusal, and writes lines: so many for each reason in a period, then how many more there were."""
 
@@ -95,6 +102,8 @@ class Refusals:
         if self._noted[refusal.reason] <= _LINES:
             level = logging.ERROR if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
             _log.log(level, "%s %d %s from=%s %s", route, refusal.status, refusal.reason, client, cause)
+            if is_recording():
+                _record(refusal, route)
 
     def _end_period(self) -> None:
         for reason, noted in self._noted.items():

@@ -4,6 +4,7 @@ Here: the ports, how the server is set up, and a graceful end.
 Not here: routes and answers (see app), the limits of a connection (see protocol).
 """
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -19,6 +20,7 @@ from qt_pipeline.relay.intake import Intake
 from qt_pipeline.relay.metrics import Metrics
 from qt_pipeline.relay.protocol import bounded
 from qt_pipeline.relay.refusals import Refusals
+from qt_pipeline.telemetry import end_traces
 from qt_pipeline.values import is_loopback_host
 
 _IDLE_SECONDS: Final = 10
@@ -65,7 +67,7 @@ def serve(
 
 def build_server(app: RelayApp) -> uvicorn.Server:
     """The server with the relay's limits, which never writes a path, and so no token, to a log."""
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             http=bounded(app.refusals),
@@ -83,6 +85,13 @@ def build_server(app: RelayApp) -> uvicorn.Server:
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
     )
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # What follows is the end of the process, by the signal that ended the server.
+        await asyncio.to_thread(end_traces)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,10 +6,13 @@ Here: who waits, and who is answered when. Not here: HTTP (see app), the commit 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from qt_pipeline.inbox import Inbox, NewEvent
 from qt_pipeline.relay.intake import MOST_WAITING, RelayFullError
 from qt_pipeline.relay.metrics import Metrics
+from qt_pipeline.telemetry import of_event
 
 _log = logging.getLogger("qt_pipeline.relay")
 
@@ -68,4 +71,25 @@ class GroupWriter:
         seconds = time.perf_counter() - began
         self._metrics.commit_seconds.observe(seconds)
         self._metrics.stored(len(group))
-        _log.info("Stored %d events, numbers %d to %d, in %.1f ms.", len(group), seqs[0], seqs[-1], seconds * 1000)
+        _log.info(
+            "Stored %d events, numbers %d to %d, in %.1f ms.",
+            len(group),
+            seqs[0],
+            seqs[-1],
+            seconds * 1000,
+            extra={"work": partial(_work, [event for event, _ in group], seqs)},
+        )
+
+
+def _work(events: Sequence[NewEvent], seqs: Sequence[int]) -> dict[str, object]:
+    """What the line of a group is about: its one event, or the list of them."""
+    fields = [
+        {
+            "event_id": event.event_id,
+            "sequence": seq,
+            "dataset_id": event.dataset_id,
+            "trace_id": of_event(event.event_id).trace_id,
+        }
+        for event, seq in zip(events, seqs, strict=True)
+    ]
+    return {**fields[0]} if len(fields) == 1 else {"events": fields}

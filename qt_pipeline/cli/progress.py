@@ -1,0 +1,64 @@
+"""The display of long work at a terminal.
+
+Here: what it shows. Not here: the figures (see telemetry), what is told where there is no terminal (its log).
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import Progress as Display
+
+from qt_pipeline.telemetry import Observer, Progress, Stage
+
+_WORDS = {
+    Stage.DOWNLOAD: "downloading",
+    Stage.READ: "reading",
+    Stage.STAGE: "staging",
+    Stage.PUBLISH: "publishing",
+}
+
+
+@contextmanager
+def progress_display() -> Generator[Observer | None]:
+    """Show the progress of the block on the standard error; None where that is no terminal, and the log tells of it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[rows]}"),
+        TimeElapsedColumn(),
+    )
+    with Display(*columns, console=console, transient=True) as display:
+        yield _Shown(display)
+
+
+class _Shown:
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._task = display.add_task("", start=False, rows="")
+        self._stage: Stage | None = None
+        self._began = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage is not self._stage:
+            self._stage, self._began = progress.stage, time.monotonic()
+            self._display.reset(self._task, description=_WORDS[progress.stage], total=progress.total_bytes)
+        # What is published is in the database already: there are no bytes to be counted.
+        publishing = progress.stage is Stage.PUBLISH
+        done = progress.total_bytes if publishing and progress.total_bytes else progress.bytes
+        self._display.update(self._task, completed=done, rows=self._rows(progress))
+
+    def _rows(self, progress: Progress) -> str:
+        seconds = time.monotonic() - self._began
+        if not progress.rows:
+            return ""
+        speed = f" ({progress.rows / seconds:,.0f}/s)" if progress.stage is Stage.STAGE and seconds else ""
+        return f"{progress.rows:,} rows{speed}"

@@ -1,0 +1,178 @@
+"""Spans of traces, as plain values: what was done, from when to when, as part of what.
+
+Here: how ids come about, which span is the present one, and where finished ones are handed to.
+Not here: OpenTelemetry (see otlp). Without a collector, spans cost next to nothing, and their ids still mark the log.
+
+The trace of an event follows from its id alone, so that the relay's process and that of a run are in one trace although
+nothing but the event passes between them.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.telemetry.work import about_work, known
+
+Kind = Literal["INTERNAL", "SERVER", "CLIENT"]
+_TRACE_BYTES = 16
+_SPAN_BYTES = 8
+_PREFIX = "qt."
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A span's place: the ids of its trace (32 hexadecimal digits) and of itself (16), as in W3C Trace Context."""
+
+    trace_id: str
+    span_id: str
+
+
+@dataclass(slots=True)
+class Span:
+    """A piece of work. Times are nanoseconds since 1970; `error` says in words why it failed, without any secret."""
+
+    name: str
+    context: TraceContext
+    parent: TraceContext | None = None
+    kind: Kind = "INTERNAL"
+    attributes: dict[str, str | int | float] = field(default_factory=dict[str, str | int | float])
+    error: str = ""
+    began: int = field(default_factory=time.time_ns)
+    ended: int = 0
+
+    def note(self, **attributes: object) -> None:
+        """Say more of it. None says nothing."""
+        for name, value in attributes.items():
+            if value is not None:
+                self.attributes[_PREFIX + name] = value if isinstance(value, int | float) else _text(value)
+
+
+class _Outlet:
+    """Where finished spans of this process go."""
+
+    record: Callable[[Span], None] | None = None
+
+
+outlet = _Outlet()
+_current: ContextVar[Span | None] = ContextVar("qt_pipeline_span", default=None)
+
+
+def of_event(event_id: str) -> TraceContext:
+    """The span in which the relay accepts an event, in the trace of this event."""
+    digest = hashlib.sha256(event_id.encode(errors="surrogatepass")).digest()
+    span_id = digest[_TRACE_BYTES : _TRACE_BYTES + _SPAN_BYTES]
+    return TraceContext(digest[:_TRACE_BYTES].hex(), span_id.hex())
+
+
+def of_run(run_id: str) -> TraceContext:
+    """The span of a run for no event, in a trace that has the run's own id where that is a UUID."""
+    hashed = of_event(run_id)
+    try:
+        return TraceContext(UUID(run_id).hex, hashed.span_id)
+    except ValueError:
+        return hashed
+
+
+def is_recording() -> bool:
+    """Whether anybody wants spans."""
+    return outlet.record is not None
+
+
+def record(finished: Span) -> None:
+    """Hand over a span that is over; its end is now, unless it is given."""
+    if outlet.record is not None:
+        finished.ended = finished.ended or time.time_ns()
+        outlet.record(finished)
+
+
+@contextmanager
+def span(name: str, *, kind: Kind = "INTERNAL", unless: tuple[type[Exception], ...] = ()) -> Generator[Span]:
+    """A piece of the present span, or the beginning of a trace. An error that leaves the block fails it.
+
+    Errors of the types `unless` are part of the plan and do not.
+    """
+    around = _current.get()
+    trace_id = around.context.trace_id if around else os.urandom(_TRACE_BYTES).hex()
+    context = TraceContext(trace_id, os.urandom(_SPAN_BYTES).hex())
+    made = Span(name, context, around.context if around else None, kind)
+    made.note(**known())
+    with _present(made):
+        try:
+            yield made
+        except unless:
+            raise
+        except BaseException as error:
+            made.error = _words(error)
+            raise
+
+
+@contextmanager
+def run(run_id: str, *, dataset_id: str | None = None) -> Generator[None]:
+    """A whole run, in a trace of its own until it is said to `follow` an event."""
+    with about_work(run_id=run_id, dataset_id=dataset_id):
+        made = Span("run", of_run(run_id))
+        made.note(**known())
+        with _present(made):
+            yield
+
+
+def follow(event_id: str | None, *, through_seq: int) -> None:
+    """The present run is there for this event, and for those before it up to the number `through_seq`."""
+    present = _current.get()
+    if present is None:
+        return
+    present.note(event_id=event_id, through_seq=through_seq)
+    if event_id is not None:
+        present.parent = of_event(event_id)
+        present.context = TraceContext(present.parent.trace_id, present.context.span_id)
+
+
+@contextmanager
+def attempt() -> Generator[None]:
+    """One try of the present run, whose span ends as the last of its tries does."""
+    present = _current.get()
+    if present is None:
+        yield
+        return
+    present.note(**known())
+    present.error = ""
+    try:
+        yield
+    except BaseException as error:
+        present.error = _words(error)
+        raise
+
+
+def trace_ids() -> dict[str, str]:
+    """The ids of the present span, as fields of the log."""
+    present = _current.get()
+    return {} if present is None else {"trace_id": present.context.trace_id, "span_id": present.context.span_id}
+
+
+@contextmanager
+def _present(made: Span) -> Generator[None]:
+    before = _current.get()
+    _current.set(made)
+    try:
+        yield
+    finally:
+        # Not by a token, see about_work.
+        _current.set(before)
+        record(made)
+
+
+def _text(value: object) -> str:
+    # Half of a character, as an event may bring it, would cost a whole batch of spans.
+    return str(value).encode(errors="replace").decode()
+
+
+def _words(error: BaseException) -> str:
+    # Only our own errors are known to hold no value of a row and no secret.
+    return error.what if isinstance(error, PipelineError) else type(error).__name__
