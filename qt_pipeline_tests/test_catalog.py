@@ -15,6 +15,7 @@ from qt_pipeline.catalog import (
     DeclaredColumn,
     UnlistedDatasetError,
     catalog_schema,
+    faults_in,
     load_catalog,
 )
 from qt_pipeline.errors import ConfigurationError
@@ -29,6 +30,20 @@ def catalog_of(folder: Path, text: str | bytes) -> Catalog:
     path = folder / "datasets.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return load_catalog(path)
+
+
+@pytest.mark.parametrize(
+    ("document", "faults"),
+    [
+        ({"datasets": {"d-a": {"table": "paid"}}}, []),
+        ({"datasets": {"no id": {}}}, ["'no id' cannot be the id of a dataset"]),
+        ({"datasets": {"d-a": {"table": "paid"}, "d-b": {"table": "PAID"}}}, ["both go to the table 'PAID'"]),
+    ],
+)
+def test_a_catalog_can_be_judged_before_it_is_a_file(document: object, faults: list[str]) -> None:
+    found = faults_in(document)
+    assert len(found) == len(faults)
+    assert all(fault in told for fault, told in zip(faults, found, strict=True))
 
 
 @pytest.mark.parametrize("text", [None, "", "# nothing listed yet\n", "datasets: {}\n"])
@@ -392,7 +407,7 @@ def test_schema_and_loader_agree(tmp_path: Path, text: str, good: bool) -> None:
 
 
 def test_the_published_schema_is_current_and_a_schema() -> None:
-    assert PUBLISHED.read_text(encoding="utf-8") == schema_text(), "run: make schemas"
+    assert PUBLISHED.read_text(encoding="utf-8") == schema_text(), "run: make generated"
     Draft202012Validator.check_schema(json.loads(schema_text()))
 
 

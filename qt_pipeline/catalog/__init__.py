@@ -5,7 +5,7 @@ Not here: what a declared type means (see tabular), how a table is written (see 
 """
 
 from qt_pipeline.catalog.catalog import Catalog, UnlistedDatasetError
-from qt_pipeline.catalog.load import load_catalog
+from qt_pipeline.catalog.load import faults_in, load_catalog
 from qt_pipeline.catalog.model import AfterPublish, Dataset, DeclaredColumn, catalog_schema
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "DeclaredColumn",
     "UnlistedDatasetError",
     "catalog_schema",
+    "faults_in",
     "load_catalog",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qt_pipeline.catalog.model import Dataset, Entry, File
-from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.errors import Concern, ConfigurationError
 from qt_pipeline.values import is_dataset_id
 
 Place = tuple[str | int, ...]
@@ -19,6 +19,8 @@ Fault = tuple[Place, str]
 
 class UnlistedDatasetError(ConfigurationError):
     """The catalog loads only the datasets that it lists, and does not list this one."""
+
+    concerns = Concern.DATASET
 
 
 class Catalog:

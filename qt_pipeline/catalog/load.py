@@ -47,6 +47,15 @@ def load_catalog(path: Path) -> Catalog:
     return catalog
 
 
+def faults_in(document: object) -> list[str]:
+    """What is wrong with a catalog that is not in a file yet: each place with its reason; nothing if all is right."""
+    try:
+        found = list(Catalog(File.model_validate(document), Path()).faults())
+    except ValidationError as error:
+        found = [_fault(fault) for fault in error.errors(include_url=False)]
+    return [f"{'.'.join(map(str, place))}: {reason}" for place, reason in found]
+
+
 def _read(text: str) -> tuple[yaml.Node | None, object]:
     """The tree of a YAML text, which knows the lines, and what the text says. No text is an empty mapping."""
     loader = yaml.SafeLoader(text)

@@ -1,6 +1,7 @@
-"""The two assets of a dataset id: its landed file, and its table.
+"""The assets: a dataset in Quantemplate, the events about it, its landed file, its table.
 
-Here: their keys, partitions and descriptions. Not here: what landing and loading are (see ingest).
+Here: their keys, partitions and descriptions, and what a run does for the two that it makes. Not here: what landing and
+loading are (see ingest), what is told of them (see metadata, checks).
 """
 
 from collections.abc import Iterator
@@ -8,16 +9,23 @@ from typing import Any
 
 import dagster as dg
 
-from qt_pipeline.defs import metadata
+from qt_pipeline.defs import checks, metadata
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Patience
-from qt_pipeline.defs.runs import note_failure
+from qt_pipeline.defs.runs import name_dataset, note_failure
 from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.ingest import Ingest
-from qt_pipeline.warehouse import VerificationError
 
+SOURCE = dg.AssetSpec(
+    ["quantemplate", "source"],
+    partitions_def=datasets,
+    group_name="quantemplate",
+    kinds={"quantemplate"},
+    description="The dataset in Quantemplate, kept up to date there by its pipelines. Each download observes it.",
+)
 EVENTS = dg.AssetSpec(
     ["quantemplate", "events"],
+    deps=[SOURCE],
     group_name="quantemplate",
     kinds={"quantemplate"},
     description="The inbox of events, as the relay keeps them. `parked` ones wait for a person: `qt-pipeline events "
@@ -25,15 +33,15 @@ EVENTS = dg.AssetSpec(
 )
 DATASET = dg.AssetKey(["quantemplate", "dataset"])
 TABLE = dg.AssetKey(["warehouse", "table"])
-COMPLETE = "complete"
 FORCE_TAG = "qt/force"
 """`true` on a run loads its file even if the table shows it already."""
 THROUGH_SEQ_TAG = "qt/through_seq"
+_DATA_VERSION_TAG = "dagster/data_version"
 
 
 @dg.asset(
     key=DATASET,
-    deps=[EVENTS],
+    deps=[SOURCE, EVENTS],
     partitions_def=datasets,
     group_name="quantemplate",
     kinds={"quantemplate", "csv"},
@@ -42,11 +50,22 @@ THROUGH_SEQ_TAG = "qt/through_seq"
 def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]) -> dg.MaterializeResult[Any]:
     """Download the dataset of this partition and keep the file."""
     try:
+        name_dataset(context.instance, context.run, ingest.label(context.partition_key))
         outcome = ingest.land(context.partition_key, run_id=context.run.run_id)
     except PipelineError as error:
         raise _failure(context, error) from None
-    context.instance.add_run_tags(context.run.run_id, {THROUGH_SEQ_TAG: str(outcome.landed.manifest.through_seq)})
-    return dg.MaterializeResult(metadata=metadata.of_landing(outcome))
+    manifest = outcome.landed.manifest
+    context.instance.add_run_tags(context.run.run_id, {THROUGH_SEQ_TAG: str(manifest.through_seq)})
+    context.log_event(
+        dg.AssetObservation(
+            SOURCE.key,
+            partition=context.partition_key,
+            metadata=metadata.of_source(outcome),
+            # The same bytes are the same version: what hangs on it is out of date only after a change.
+            tags={_DATA_VERSION_TAG: manifest.sha256},
+        )
+    )
+    return dg.MaterializeResult(metadata=metadata.of_landing(outcome), data_version=dg.DataVersion(manifest.sha256))
 
 
 @dg.asset(
@@ -55,13 +74,7 @@ def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest])
     partitions_def=datasets,
     group_name="warehouse",
     kinds={"sql"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            COMPLETE,
-            asset=TABLE,
-            description="Rows, and the exact sum of every column of numbers, agree between file and table.",
-        )
-    ],
+    check_specs=checks.check_specs(TABLE),
     description="The dataset as a SQL table: typed from the landed file, verified, replaced in one transaction.",
 )
 def table(
@@ -69,22 +82,22 @@ def table(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Publish the landed file of this run, else the newest one, as the table of this partition's dataset."""
     try:
+        name_dataset(context.instance, context.run, ingest.label(context.partition_key))
         force = context.run.tags.get(FORCE_TAG) == "true"
         outcome = ingest.load(context.partition_key, run_id=context.run.run_id, force=force)
-    except VerificationError as error:
-        yield dg.AssetCheckResult(passed=False, check_name=COMPLETE, metadata=metadata.of_difference(error))
-        raise _failure(context, error) from None
     except TransientError as error:
         wait = patience.wait_after(context.retry_number + 1)
         if wait is None:
+            yield from checks.of_error(error)
             raise _failure(context, error) from None
         # The download has patience of its own; the target gets some here.
         context.log.warning("%s The load is tried again in %.0f seconds.", error, wait)
         raise dg.RetryRequested(max_retries=patience.attempts, seconds_to_wait=wait) from None
     except PipelineError as error:
+        yield from checks.of_error(error)
         raise _failure(context, error) from None
-    yield dg.MaterializeResult(metadata=metadata.of_load(outcome))
-    yield dg.AssetCheckResult(passed=True, check_name=COMPLETE, metadata=metadata.of_sums(outcome))
+    yield dg.MaterializeResult(metadata=metadata.of_load(outcome, DATASET))
+    yield from checks.of_load(outcome)
 
 
 def _failure(context: dg.AssetExecutionContext, error: PipelineError) -> dg.Failure:

@@ -26,7 +26,10 @@ Metadata = dict[str, dg.MetadataValue]
 
 def of_landing(outcome: LandOutcome) -> Metadata:
     """What is known of a download."""
+    headers = [dg.TableColumn(name, "text") for name in outcome.headers]
     return {
+        "name": dg.MetadataValue.text(outcome.dataset.label),
+        **({"dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(headers))} if headers else {}),
         **_provenance(outcome.landed),
         "bytes stored": dg.MetadataValue.int(outcome.landed.manifest.stored_bytes),
         "bytes on the wire": dg.MetadataValue.int(outcome.download.wire_bytes),
@@ -35,14 +38,16 @@ def of_landing(outcome: LandOutcome) -> Metadata:
     }
 
 
-def of_load(outcome: LoadOutcome) -> Metadata:
-    """What is known of a load whose file is in its table."""
+def of_load(outcome: LoadOutcome, landed_as: dg.AssetKey) -> Metadata:
+    """What is known of a load whose file is in its table; `landed_as` is the asset that the file is."""
     file = outcome.file
     preview = {} if file.preview is None else {"preview": dg.MetadataValue.md(_markdown(file.preview))}
     remarks = [*(f"{change}." for change in map(str, file.changes)), *file.warnings]
     return {
+        "name": dg.MetadataValue.text(file.dataset.label),
         "dagster/table_name": dg.MetadataValue.text(file.table),
         "dagster/column_schema": dg.MetadataValue.table_schema(_schema(file)),
+        "dagster/column_lineage": dg.MetadataValue.column_lineage(_lineage(file, landed_as)),
         **({"warnings": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks))} if remarks else {}),
         **preview,
         "dagster/partition_row_count": dg.MetadataValue.int(file.table_rows),
@@ -52,6 +57,18 @@ def of_load(outcome: LoadOutcome) -> Metadata:
         "replaced load": _maybe_int(file.replaced_load_id),
         **_provenance(outcome.landed),
         **{f"seconds: {stage}": dg.MetadataValue.float(round(took, 3)) for stage, took in file.seconds.items()},
+        **_delay(outcome),
+    }
+
+
+def of_source(outcome: LandOutcome) -> Metadata:
+    """What a download tells of the dataset in Quantemplate."""
+    manifest = outcome.landed.manifest
+    return {
+        "name": dg.MetadataValue.text(outcome.dataset.label),
+        "sha256": dg.MetadataValue.text(manifest.sha256),
+        "bytes": dg.MetadataValue.int(manifest.bytes),
+        "trace id": dg.MetadataValue.text(manifest.trace_id),
     }
 
 
@@ -78,12 +95,17 @@ def failure(error: PipelineError) -> dg.Failure:
 
     Raise it `from None`: what lies below our own errors may repeat values of rows.
     """
-    words = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
-    metadata: Metadata = {k: dg.MetadataValue.text(v) for k, v in words.items() if v}
-    if isinstance(error, DriftError) and error.misfits:
-        metadata["misfits"] = dg.MetadataValue.md(_misfits(error.misfits))
     # Whatever may be tried again was, by those who know how.
-    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
+    return dg.Failure(str(error), metadata=of_error(error), allow_retries=False)
+
+
+def of_error(error: PipelineError) -> Metadata:
+    """What an error says: what happened, to which dataset, what to do, and the places of values that do not fit."""
+    words = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
+    said: Metadata = {k: dg.MetadataValue.text(v) for k, v in words.items() if v}
+    if isinstance(error, DriftError) and error.misfits:
+        said["misfits"] = dg.MetadataValue.md(_misfits(error.misfits))
+    return said
 
 
 def _provenance(landed: Landed) -> Metadata:
@@ -96,6 +118,17 @@ def _provenance(landed: Landed) -> Metadata:
         "event": dg.MetadataValue.text(manifest.event_id or "none: asked for by hand"),
         "events covered up to": dg.MetadataValue.int(manifest.through_seq),
     }
+
+
+def _delay(outcome: LoadOutcome) -> Metadata:
+    seconds = outcome.seconds_from_event
+    return {} if seconds is None else {"seconds: event to commit": dg.MetadataValue.float(round(seconds, 3))}
+
+
+def _lineage(file: FileOutcome, landed_as: dg.AssetKey) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {column.name: [dg.TableColumnDep(landed_as, column.header)] for column in file.contract.columns}
+    )
 
 
 def _schema(file: FileOutcome) -> dg.TableSchema:

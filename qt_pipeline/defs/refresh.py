@@ -3,17 +3,19 @@
 Here: which datasets are asked for. Not here: what a run does when its file is unchanged (see warehouse).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
-from qt_pipeline.defs.runs import known_runs
+from qt_pipeline.defs.runs import DATASET_TAG, known_runs
 from qt_pipeline.dispatch import unasked
+from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import missing
 
+_NAMED = 10
 _TARGET = dg.AssetSelection.assets(DATASET, TABLE)
 
 
@@ -53,19 +55,35 @@ def polling_sensor(minutes: float) -> dg.SensorDefinition:
     return quantemplate_polling
 
 
+def _why_none(known: Sequence[str], restored: Collection[str]) -> str:
+    if not restored:
+        return f"{len(known)} datasets are known; each of them has a run in flight."
+    named = ", ".join(sorted(restored)[:_NAMED])
+    return (
+        f"{len(known)} datasets are known; {len(restored)} show a load that somebody restored, until an event or a run "
+        f"by hand brings them up to date ({named}); the others have a run in flight."
+    )
+
+
 def _requests(
     instance: dg.DagsterInstance, dispatcher: Dispatcher, reason: str
 ) -> Sequence[dg.RunRequest] | dg.SkipReason:
     if dispatcher.missing_credentials:
         return dg.SkipReason(f"Nothing can be downloaded. {missing(dispatcher.missing_credentials)}")
     known = [key for key in instance.get_dynamic_partitions(str(datasets.name)) if dispatcher.catalog.accepts(key)]
-    due = unasked(known, known_runs(instance, dispatcher.locks, ()))
+    try:
+        newest = dispatcher.open_warehouse().newest_loads()
+    except PipelineError as error:
+        # What a person has restored must not be undone while nobody can say what that is.
+        return dg.SkipReason(f"No dataset is looked at, because the ledger cannot be read. {error}")
+    restored = {dataset_id for dataset_id in known if dataset_id in newest and newest[dataset_id].restores_load_id}
+    due = unasked(known, known_runs(instance, dispatcher.locks, ()), restored)
     if not due:
-        return dg.SkipReason(f"{len(known)} datasets are known; each of them has a run in flight.")
+        return dg.SkipReason(_why_none(known, restored))
     return [
         dg.RunRequest(
             partition_key=dataset_id,
-            tags={"qt/dataset": dispatcher.catalog.dataset(dataset_id).label, "qt/reason": reason},
+            tags={DATASET_TAG: dispatcher.catalog.dataset(dataset_id).label, "qt/reason": reason},
         )
         for dataset_id in due
     ]

@@ -16,6 +16,9 @@ from qt_pipeline.liveness import RunLocks
 from qt_pipeline.values import utc_now
 
 DELIVERY_TAG = "qt/delivery"
+CONCERNS_TAG = "qt/concerns"
+DATASET_TAG = "qt/dataset"
+"""What people call the dataset that a run is for."""
 _FAILURE_TAG = "qt/failure"
 _PERMANENT = "permanent"
 # Set by the launcher that starts runs as processes beside this one; others have monitoring of their own.
@@ -31,10 +34,16 @@ _STATES = {
 _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 
 
+def name_dataset(instance: dg.DagsterInstance, run: dg.DagsterRun, label: str) -> None:
+    """Give a run the name of its dataset, if whoever asked for it has not: the UI and backfills know only its id."""
+    if DATASET_TAG not in run.tags:
+        instance.add_run_tags(run.run_id, {DATASET_TAG: label})
+
+
 def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
-    """Mark a run that fails for a reason which a repeat will not change, so that none is asked for."""
-    if isinstance(error, PermanentError):
-        instance.add_run_tags(run_id, {_FAILURE_TAG: _PERMANENT})
+    """Mark a run that fails: whose fault it is, and, where a repeat would change nothing, that none is to be tried."""
+    permanent = {_FAILURE_TAG: _PERMANENT} if isinstance(error, PermanentError) else {}
+    instance.add_run_tags(run_id, {CONCERNS_TAG: error.concerns.value, **permanent})
 
 
 def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collection[str]) -> list[KnownRun]:

@@ -14,7 +14,7 @@ import dagster as dg
 from qt_pipeline.defs.assets import DATASET, EVENTS, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
-from qt_pipeline.defs.runs import DELIVERY_TAG, known_runs
+from qt_pipeline.defs.runs import DATASET_TAG, DELIVERY_TAG, known_runs
 from qt_pipeline.dispatch import Delivery, KnownRun, RunState, plan, surplus
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, InboxUnavailableError, OpenEvents
@@ -173,7 +173,7 @@ def _run_request(delivery: Delivery, dispatcher: Dispatcher) -> dg.RunRequest:
         partition_key=delivery.dataset_id,
         tags={
             DELIVERY_TAG: delivery.key,
-            "qt/dataset": dispatcher.catalog.dataset(delivery.dataset_id).label,
+            DATASET_TAG: dispatcher.catalog.dataset(delivery.dataset_id).label,
             "qt/events": str(first) if first == last else f"{first} to {last}",
             "qt/attempt": str(delivery.attempt),
         },

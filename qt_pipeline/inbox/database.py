@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from qt_pipeline import database
-from qt_pipeline.errors import ConfigurationError, TransientError
+from qt_pipeline.errors import Concern, ConfigurationError, TransientError
 
 _SETTING = "QT_INBOX_URL"
 # How long a statement waits for another process's lock, and a caller for a connection.
@@ -27,6 +27,8 @@ _CREATION = "the inbox"
 
 class InboxUnavailableError(TransientError):
     """The inbox cannot be read or cannot commit: locked, full, read-only, out of reach."""
+
+    concerns = Concern.INBOX
 
 
 def connect_database(url: str) -> Engine:

@@ -32,7 +32,7 @@ def _stored_words(states: type[EventState]) -> list[str]:
     return [state.value for state in states]
 
 
-def _compared(type_: TypeEngine[Any], length: int | None = None) -> TypeEngine[Any]:
+def compared(type_: TypeEngine[Any], length: int | None = None) -> TypeEngine[Any]:
     """A text that is equal to the same characters alone: SQL Server takes those that differ in case for equal."""
     return type_.with_variant(NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
 
@@ -47,8 +47,8 @@ events = Table(
     metadata,
     Column("seq", Number, primary_key=True, autoincrement=True),
     Column("event_id", UnicodeText, nullable=False),
-    Column("name", _compared(UnicodeText()), nullable=False),
-    Column("dataset_id", _compared(Unicode(100), 100)),
+    Column("name", compared(UnicodeText()), nullable=False),
+    Column("dataset_id", compared(Unicode(100), 100)),
     Column("created", UnicodeText),
     Column("received_at", UtcDateTime, nullable=False),
     Column("source_address", UnicodeText),
@@ -57,7 +57,7 @@ events = Table(
     Column("outcome", UnicodeText),
     Column("attempts", Integer, nullable=False, default=0),
     Column("attempts_before_replay", Integer, nullable=False, default=0),
-    Column("delivery", _compared(UnicodeText())),
+    Column("delivery", compared(UnicodeText())),
     Column("looks", Integer, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("settled_at", UtcDateTime),
@@ -77,11 +77,11 @@ inbox = Table(
 )
 
 
-def prepare(connection: Connection) -> None:
-    """Make what is missing: the tables, or the columns and indexes that an inbox of an older version lacks."""
+def prepare(connection: Connection, tables: MetaData = metadata) -> None:
+    """Make what is missing: the tables, or the columns and indexes that those of an older version lack."""
     there, preparer = inspect(connection), connection.dialect.identifier_preparer
-    older = [table for table in metadata.sorted_tables if there.has_table(table.name)]
-    metadata.create_all(connection)
+    older = [table for table in tables.sorted_tables if there.has_table(table.name)]
+    tables.create_all(connection)
     for table in older:
         known = {column["name"] for column in there.get_columns(table.name)}
         for column in table.columns:

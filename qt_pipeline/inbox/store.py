@@ -120,11 +120,13 @@ class Inbox:
         with reading(self._engine) as connection:
             return [OpenEvents(**row) for row in connection.execute(statement).mappings()]
 
-    def oldest_pending_at(self) -> datetime | None:
-        """When the oldest event was received that still waits; None if none does."""
+    def oldest_pending_at(self, *, dataset_id: str | None = None) -> datetime | None:
+        """When the oldest event was received that still waits, of all or of a dataset; None if none does."""
         statement = (
             select(_events.c.received_at).where(_events.c.state == EventState.PENDING).order_by(_events.c.seq).limit(1)
         )
+        if dataset_id is not None:
+            statement = statement.where(_events.c.dataset_id == dataset_id)
         with reading(self._engine) as connection:
             return connection.scalar(statement)
 
@@ -224,6 +226,27 @@ class Inbox:
         with reading(self._engine) as connection:
             for state, count in connection.execute(statement):
                 counts[state] = count
+        return counts
+
+    def event(self, seq: int) -> StoredEvent | None:
+        """The event of a number, with everything that is known of it."""
+        statement = select(*_columns(StoredEvent)).where(_events.c.seq == seq)
+        with reading(self._engine) as connection:
+            row = connection.execute(statement).first()
+        return StoredEvent(*row) if row else None
+
+    def open_counts(self) -> dict[str, dict[EventState, int]]:
+        """For each dataset that has any, how many events are pending and how many are parked."""
+        states = (EventState.PENDING, EventState.PARKED)
+        statement = (
+            select(_events.c.dataset_id, _events.c.state, func.count())
+            .where(_events.c.state.in_(states), _events.c.dataset_id.is_not(None))
+            .group_by(_events.c.dataset_id, _events.c.state)
+        )
+        counts: dict[str, dict[EventState, int]] = {}
+        with reading(self._engine) as connection:
+            for dataset_id, state, count in connection.execute(statement):
+                counts.setdefault(dataset_id, dict.fromkeys(states, 0))[state] = count
         return counts
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ Here: which room does what, when, and what each step can tell about itself.
 Not here: Dagster (see defs), the rules of any one room.
 """
 
+from qt_pipeline.ingest.freshness import Stale, stale
 from qt_pipeline.ingest.guards import NoRowsError, RequiredValueError, TooFewRowsError, TooManyRowsError
 from qt_pipeline.ingest.ingest import Ingest, LandOutcome, LoadOutcome, OpenWarehouse, missing
 from qt_pipeline.ingest.load import (
@@ -14,10 +15,21 @@ from qt_pipeline.ingest.load import (
     local_file,
     table_of,
 )
+from qt_pipeline.ingest.purge import Purge, carry_out, find_purgeable, purgeable
+from qt_pipeline.ingest.restore import (
+    FileGoneError,
+    Restored,
+    RestoreRefusedError,
+    UnknownLoadError,
+    landed_by,
+    loaded_by,
+    restore,
+)
 from qt_pipeline.ingest.trial import Trial, try_file
 
 __all__ = [
     "CsvFile",
+    "FileGoneError",
     "FileOutcome",
     "Ingest",
     "LandOutcome",
@@ -25,13 +37,25 @@ __all__ = [
     "NoRowsError",
     "OpenWarehouse",
     "Preview",
+    "Purge",
     "RequiredValueError",
+    "RestoreRefusedError",
+    "Restored",
+    "Stale",
     "TooFewRowsError",
     "TooManyRowsError",
     "Trial",
+    "UnknownLoadError",
+    "carry_out",
+    "find_purgeable",
+    "landed_by",
     "load_file",
+    "loaded_by",
     "local_file",
     "missing",
+    "purgeable",
+    "restore",
+    "stale",
     "table_of",
     "try_file",
 ]

@@ -6,36 +6,48 @@ Not here: what a load does (see load), Dagster (see defs).
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from qt_pipeline.catalog import Catalog, Dataset
-from qt_pipeline.errors import ConfigurationError, about
+from qt_pipeline.errors import ConfigurationError, PipelineError, about
 from qt_pipeline.inbox import Inbox
 from qt_pipeline.ingest.load import CsvFile, FileOutcome, load_file
-from qt_pipeline.landing import Landed, Landing, Provenance
+from qt_pipeline.landing import Draft, Landed, Landing, Manifest, Provenance
 from qt_pipeline.quantemplate import Download, QuantemplateClient
-from qt_pipeline.tabular import DriftError, Misfit
+from qt_pipeline.tabular import DriftError, Misfit, read_header
+from qt_pipeline.telemetry import Meter, Observer, Stage, Ticker, about_work, attempt, follow, span
+from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Warehouse
 
 OpenWarehouse = Callable[[], Warehouse]
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class LandOutcome:
-    """A download that is landed."""
+    """A download that is landed. `headers` are the columns of the file; none if it has no header that can be read."""
 
     dataset: Dataset
     landed: Landed
     download: Download
+    headers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcome:
-    """A landed file that is in its table."""
+    """A landed file that is in its table.
+
+    `seconds_from_event` is the time from the arrival of the first event that waited for it; None if none did, or if the
+    file was landed by another run.
+    """
 
     landed: Landed
     file: FileOutcome
+    seconds_from_event: float | None
 
 
 class Ingest:
@@ -64,14 +76,22 @@ class Ingest:
         self._catalog = catalog
         self._max_rows = max_rows
 
-    def land(self, dataset_id: str, *, run_id: str) -> LandOutcome:
-        """Download the dataset as it is now, and keep the file.
+    def label(self, dataset_id: str) -> str:
+        """What people call a dataset.
+
+        Raises:
+            ConfigurationError: the catalog refuses it.
+        """
+        return self._catalog.dataset(dataset_id).label
+
+    def land(self, dataset_id: str, *, run_id: str, observe: Observer | None = None) -> LandOutcome:
+        """Download the dataset as it is now, and keep the file. `observe`: see `load_file`.
 
         Raises:
             PipelineError: see `QuantemplateClient.download_dataset`; nothing was landed.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with about(dataset_id):
+        with _trying(dataset, run_id):
             if self._client is None:
                 raise missing(self._missing_credentials)
             # Before the first byte: what arrives from now on may be missing in the file.
@@ -82,29 +102,89 @@ class Ingest:
                 inbox_id=self._inbox.inbox_id,
                 through_seq=newest.seq if newest else 0,
                 event_id=newest.event_id if newest else None,
+                waiting_since=self._inbox.oldest_pending_at(dataset_id=dataset_id),
             )
-            with self._landing.draft(dataset_id, run_id) as draft:
-                download = self._client.download_dataset(dataset_id, draft.sink, trace_id=run_id)
-                return LandOutcome(dataset=dataset, landed=draft.commit(provenance), download=download)
+            follow(provenance.event_id, through_seq=provenance.through_seq)
+            with _covering(provenance), self._landing.draft(dataset_id, run_id) as draft:
+                download = _download(self._client, dataset, draft, run_id, observe)
+                with span("land"):
+                    landed = draft.commit(provenance)
+                _log.info("Dataset %s: landed %d bytes in %.1f s.", dataset.label, download.bytes, download.seconds)
+            return LandOutcome(dataset=dataset, landed=landed, download=download, headers=_headers(landed))
 
-    def load(self, dataset_id: str, *, run_id: str, force: bool = False) -> LoadOutcome:
+    def load(
+        self, dataset_id: str, *, run_id: str, force: bool = False, observe: Observer | None = None
+    ) -> LoadOutcome:
         """Publish a landed file as the dataset's table: the one that this run made, else the newest there is.
+
+        `force` and `observe`: see `load_file`.
 
         Raises:
             DriftError: the file breaks the contract. The values that do so are listed beside the landed file.
             PipelineError: the table keeps its rows; the message says why and what to do.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with about(dataset_id):
+        with _trying(dataset, run_id):
             landed = self._landing.of_run(dataset_id, run_id) or self._landing.newest(dataset_id)
             try:
-                csv_file = _csv_file(landed, run_id)
-                file = load_file(self._open_warehouse(), dataset, csv_file, force=force, max_rows=self._max_rows)
+                with _covering(landed.manifest):
+                    file = load_file(
+                        self._open_warehouse(),
+                        dataset,
+                        _csv_file(landed, run_id),
+                        force=force,
+                        max_rows=self._max_rows,
+                        observe=observe,
+                    )
+                    _tell(file)
             except DriftError as drift:
                 if drift.misfits:
                     landed.write_beside(f"misfits-{run_id}.csv", _as_csv(drift.misfits))
                 raise
-            return LoadOutcome(landed, file)
+            return LoadOutcome(landed, file, _seconds_from_event(landed, run_id))
+
+
+@contextmanager
+def _trying(dataset: Dataset, run_id: str) -> Generator[None]:
+    with about(dataset.id), about_work(run_id=run_id, dataset_id=dataset.id, dataset=dataset.label), attempt():
+        yield
+
+
+def _covering(known: Provenance | Manifest) -> AbstractContextManager[None]:
+    return about_work(event_id=known.event_id, sequence=known.through_seq or None)
+
+
+def _download(
+    client: QuantemplateClient, dataset: Dataset, draft: Draft, run_id: str, observe: Observer | None
+) -> Download:
+    meter = Meter(observe or Ticker(f"Dataset {dataset.label}"))
+    meter.enter(Stage.DOWNLOAD)
+    with span("download", kind="CLIENT") as downloading:
+        download = client.download_dataset(dataset.id, meter.sinking(draft.sink), trace_id=run_id)
+        downloading.note(
+            bytes=download.bytes,
+            wire_bytes=download.wire_bytes,
+            tries=download.attempts,
+            vendor_trace_id=download.trace_id,
+        )
+    return download
+
+
+def _tell(file: FileOutcome) -> None:
+    with about_work(load_id=file.load_id):
+        _log.info("Dataset %s: %s, %d rows, in %s.", file.dataset.label, file.status, file.totals.rows, file.table)
+
+
+def _headers(landed: Landed) -> tuple[str, ...]:
+    # A file that is no CSV is landed all the same; its load will say what is wrong with it.
+    with suppress(PipelineError):
+        return read_header(landed.open).names
+    return ()
+
+
+def _seconds_from_event(landed: Landed, run_id: str) -> float | None:
+    since = landed.manifest.waiting_since
+    return (utc_now() - since).total_seconds() if since and landed.manifest.run_id == run_id else None
 
 
 def _csv_file(landed: Landed, run_id: str) -> CsvFile:

@@ -207,6 +207,14 @@ class Run:
     def checks(self) -> list[dg.AssetCheckEvaluation]:
         return list(self.result.get_asset_check_evaluations())
 
+    def check(self, name: str) -> dg.AssetCheckEvaluation:
+        [found] = [check for check in self.checks if check.check_name == name]
+        return found
+
+    @property
+    def observations(self) -> list[dg.AssetObservation]:
+        return [event.asset_observation_data.asset_observation for event in self.result.get_asset_observation_events()]
+
     @property
     def failure(self) -> dg.Failure:
         """How the run's one failed step explains itself."""

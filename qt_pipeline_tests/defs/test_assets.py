@@ -114,7 +114,7 @@ def test_a_file_that_the_table_shows_already_is_left_and_the_run_says_so(claims:
     assert metadata["rows"] == metadata["dagster/partition_row_count"] == 3
     assert metadata["dagster/column_schema"] == first.metadata(TABLE)["dagster/column_schema"]
     assert "seconds: compare" in metadata
-    assert [check.passed for check in again.checks] == [True]
+    assert all(check.passed for check in again.checks)
     assert claims.sql("SELECT * FROM claims") == before
 
 
@@ -206,7 +206,7 @@ def test_the_run_carries_the_number_of_the_newest_event_it_covers(claims: House)
 
 
 def test_the_check_passes_with_the_sums_that_agree(claims: House) -> None:
-    [check] = claims.run().checks
+    check = claims.run().check("complete")
     assert check.passed
     assert (check.asset_key, check.check_name) == (TABLE, "complete")
     # The sum of three rows could show one, and the catalog does not allow that.
@@ -215,13 +215,13 @@ def test_the_check_passes_with_the_sums_that_agree(claims: House) -> None:
 
 def test_the_sums_are_shown_where_they_show_no_row(claims: House) -> None:
     claims.serve("Name,Premium\n" + "Ann,0.25\n" * 10)
-    [check] = claims.run().checks
+    check = claims.run().check("complete")
     assert plain(check.metadata) == {"rows": 10, "sum of Premium": "2.50"}
 
 
 def test_the_sums_of_few_rows_are_shown_where_the_catalog_shows_values(claims: House) -> None:
     claims.write_catalog(SHOWN)
-    [check] = claims.run().checks
+    check = claims.run().check("complete")
     assert plain(check.metadata) == {"rows": 3, "sum of Premium": "20413448.15"}
 
 
@@ -322,7 +322,7 @@ def test_a_table_that_differs_from_its_file_is_rolled_back_and_never_reported_as
 
     assert not run.success
     assert run.materialized == [DATASET]
-    [check] = run.checks
+    check = run.check("complete")
     assert not check.passed
     assert plain(check.metadata)["difference"] == difference
     assert plain(check.metadata)["where"] == "published"

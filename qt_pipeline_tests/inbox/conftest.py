@@ -70,7 +70,7 @@ def impatient_inbox(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[I
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[str]:
-    with running_azurite() as address:
+    with running_azurite("queue") as address:
         yield address
 
 

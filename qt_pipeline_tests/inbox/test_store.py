@@ -432,3 +432,22 @@ def test_updates_are_all_made_or_none(inbox: Inbox) -> None:
     with pytest.raises(Exception, match="time zone"):
         inbox.update(changes)
     assert stored(inbox, first).state is EventState.PENDING
+
+
+def test_an_event_is_found_by_its_number(inbox: Inbox) -> None:
+    seqs = inbox.append([event("d-one"), event("d-two", body=b"two")])
+    found = inbox.event(seqs[1])
+    assert found is not None
+    assert (found.seq, found.dataset_id, found.body) == (seqs[1], "d-two", b"two")
+    assert inbox.event(seqs[1] + 1) is None
+
+
+def test_open_events_are_counted_by_dataset(inbox: Inbox) -> None:
+    assert inbox.open_counts() == {}
+    seqs = inbox.append([event("d-one"), event("d-one"), event("d-two"), event("d-three"), event(None)])
+    settle(inbox, EventState.PARKED, seqs[1])
+    settle(inbox, EventState.DONE, seqs[3])
+    assert inbox.open_counts() == {
+        "d-one": {EventState.PENDING: 1, EventState.PARKED: 1},
+        "d-two": {EventState.PENDING: 1, EventState.PARKED: 0},
+    }

@@ -1,0 +1,138 @@
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.defs.checks import DESCRIPTIONS
+from qt_pipeline.sandbox import Fault
+from qt_pipeline_tests.defs.house import DATASET_ID, House, Run, plain
+
+CSV = "Ref,Name,Amount\n1,Ann,1.50\n2,Bob,2.50\n"
+
+
+def load(house: House, csv: str, **entry: Any) -> Run:
+    said = ", ".join(f"{key}: {value}" for key, value in {"table": "claims", **entry}.items())
+    house.write_catalog(f"datasets: {{{DATASET_ID}: {{{said}}}}}")
+    house.serve(csv)
+    return house.run()
+
+
+def test_a_load_that_goes_well_passes_every_check_of_its_dataset(house: House) -> None:
+    run = load(house, CSV)
+    assert {check.check_name for check in run.checks} == set(DESCRIPTIONS)
+    assert all(check.passed for check in run.checks)
+    assert {check.partition for check in run.checks} == {DATASET_ID}
+
+
+@pytest.mark.parametrize(
+    ("failing", "csv", "entry", "words"),
+    [
+        ("no_drift", "Ref,Name\n1,Ann\n2,Bob\n", {}, "columns that are missing: 'Amount'"),
+        ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"min_rows": 2}, "has 1 rows; the catalog expects at least 2"),
+        ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"max_drop_percent": 40}, "50.0 % fewer than the 2 before"),
+        ("enough_rows", "Ref,Name,Amount\n", {}, "a header and no rows"),
+        ("unique_key", CSV + "2,Cleo,3.50\n", {"key": "[Ref]"}, "Lines 4 of the file have a key"),
+        ("unique_key", CSV + ",Cleo,3.50\n", {"key": "[Ref]"}, "Lines 4 of the file have no value in the key"),
+        ("required_values", CSV + "3,,3.50\n", {"columns": "{Name: {required: true}}"}, "Line 4 of the file"),
+    ],
+)
+def test_a_file_fails_the_check_that_is_about_it_and_only_that(
+    house: House, failing: str, csv: str, entry: dict[str, Any], words: str
+) -> None:
+    load(house, CSV)
+    before = house.sql("SELECT * FROM claims")
+    run = load(house, csv, **entry)
+    assert not run.success
+    check = run.check(failing)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert words in str(check.description)
+    said = plain(check.metadata)
+    assert (said["dataset"], words in said["what happened"], bool(said["what to do"])) == (DATASET_ID, True, True)
+    others = [other for other in run.checks if other.check_name != failing]
+    assert len(others) == len(DESCRIPTIONS) - 1
+    assert {(other.passed, other.severity) for other in others} == {(False, dg.AssetCheckSeverity.WARN)}
+    assert {other.description for other in others} == {"Not decided: the load failed before."}
+    assert house.sql("SELECT * FROM claims") == before
+
+
+def test_a_difference_that_the_policy_accepts_is_a_warning_until_the_next_load(house: House) -> None:
+    load(house, CSV)
+    run = load(house, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
+    assert run.success
+    check = run.check("no_drift")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert plain(check.metadata)["changes"] == "- new column 'Broker' (text(50))"
+    assert load(house, "Ref,Name,Amount,Broker\n2,Ann,1.50,B\n").check("no_drift").passed
+
+
+def test_what_the_catalog_declares_is_said_beside_the_result(house: House) -> None:
+    entry = {"key": "[Ref, Name]", "columns": "{Amount: {required: true}}", "min_rows": 2, "fresh_within_hours": 26.5}
+    run = load(house, CSV, **entry)
+    assert plain(run.check("unique_key").metadata) == {"declared": "Ref, Name"}
+    assert plain(run.check("required_values").metadata) == {"declared": "Amount"}
+    assert plain(run.check("enough_rows").metadata) == {"rows": 2, "at least": 2.0}
+    assert plain(run.check("fresh").metadata) == {"within hours": 26.5}
+    assert plain(load(house, CSV + "3,Cleo,1\n").check("unique_key").metadata) == {
+        "declared": "The catalog declares none for this dataset."
+    }
+
+
+def test_a_download_that_fails_decides_no_check(house: House) -> None:
+    house.serve(CSV)
+    house.sandbox.state.set_faults(DATASET_ID, [Fault(kind="status", status=404, times=None)])
+    run = house.run()
+    assert (run.success, run.checks) == (False, [])
+
+
+def test_a_download_observes_the_dataset_in_quantemplate_as_a_version(house: House) -> None:
+    first = load(house, CSV)
+    [observed] = first.observations
+    sha256 = house.sandbox.state.version(DATASET_ID).sha256
+    assert (observed.asset_key.to_user_string(), observed.partition) == ("quantemplate/source", DATASET_ID)
+    assert plain(observed.metadata) == {
+        "name": "claims",
+        "sha256": sha256,
+        "bytes": len(CSV),
+        "trace id": first.id,
+    }
+    assert observed.tags["dagster/data_version"] == sha256
+    assert [one.tags for one in house.run().observations] == [observed.tags]
+
+
+def test_columns_of_the_table_come_from_columns_of_the_file(house: House) -> None:
+    run = load(house, "Gross Premium (GBP),Ref\n1.5,2\n", naming="snake_case")
+    landed = run.metadata(DATASET)["dagster/column_schema"]
+    assert [(column.name, column.type) for column in landed.columns] == [
+        ("Gross Premium (GBP)", "text"),
+        ("Ref", "text"),
+    ]
+    lineage = run.metadata(TABLE)["dagster/column_lineage"]
+    assert lineage.deps_by_column == {
+        "gross_premium_gbp": [dg.TableColumnDep(DATASET, "Gross Premium (GBP)")],
+        "ref": [dg.TableColumnDep(DATASET, "Ref")],
+    }
+
+
+def test_a_file_without_a_header_that_can_be_read_is_landed_all_the_same(house: House) -> None:
+    run = load(house, "\n\n")
+    assert run.materialized == [DATASET]
+    assert "dagster/column_schema" not in run.metadata(DATASET)
+
+
+def test_the_delay_counts_from_the_first_event_that_waited(house: House) -> None:
+    assert "seconds: event to commit" not in load(house, CSV).metadata(TABLE)
+    house.announce("d-another-dataset")
+    assert "seconds: event to commit" not in house.run().metadata(TABLE)
+    house.announce(DATASET_ID)
+    waited = house.run().metadata(TABLE)["seconds: event to commit"]
+    assert 0 < waited < 60
+    # A load of the table alone answers no event.
+    assert "seconds: event to commit" not in house.run([TABLE], tags={"qt/force": "true"}).metadata(TABLE)
+
+
+def test_a_run_that_a_person_asks_for_gets_the_name_of_its_dataset(house: House) -> None:
+    run = load(house, CSV, name="Claims of the house")
+    assert run.tags["qt/dataset"] == "Claims of the house"
+    assert run.metadata(TABLE)["name"] == run.metadata(DATASET)["name"] == "Claims of the house"
+    assert house.run(tags={"qt/dataset": "said already"}).tags["qt/dataset"] == "said already"
