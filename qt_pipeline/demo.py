@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qt_pipeline import sandbox
+from qt_pipeline.env_file import write_env_file
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
 from qt_pipeline.sandbox import ORGANISATION_ID, SANDBOX_DATASETS
@@ -90,17 +91,31 @@ class Stack:
             "QT_CATALOG": str(_CATALOG),
             "QT_CLIENT_ID": self.client_id,
             "QT_CLIENT_SECRET": self._client_secret,
+            "QT_DAGSTER_URL": self.ui_url,
             "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
             "QT_LANDING_URL": str(state / "landing"),
             # The stand-in has its new data ready when it posts an event.
             "QT_LOOK_AGAIN_MINUTES": "never",
             "QT_ORGANISATION_ID": ORGANISATION_ID,
             "QT_RELAY_TOKENS": self._relay_token,
+            "QT_RELAY_URL": f"http://127.0.0.1:{self.ports.relay}",
             "QT_STATE_DIR": str(state),
             "QT_TOKEN_URL": f"{sandbox_url}/auth/realms/qt/protocol/openid-connect/token",
             "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
             **self._settings,
         }
+
+    @property
+    def env_file(self) -> Path:
+        """Where `write_env_file` keeps the settings of this stack."""
+        return self.state_dir / "demo.env"
+
+    def write_env_file(self) -> None:
+        """Let other commands mean this stack, by `QT_ENV_FILE`, until it is stopped. The file holds its secrets."""
+        self.env_file.unlink(missing_ok=True)
+        settings = {name: value for name, value in self.environment.items() if name.startswith("QT_")}
+        del settings[ENV_FILE_VARIABLE]
+        write_env_file(self.env_file, settings, heading="# The demo that is running; this file goes when it ends.\n")
 
     def open_inbox(self) -> Inbox:
         """The inbox of this stack."""
@@ -174,6 +189,7 @@ class Stack:
 
     def stop_all(self) -> None:
         """End everything, the sources of events first."""
+        self.env_file.unlink(missing_ok=True)
         for name in ("sandbox", "relay", "dagster"):
             self.stop(name)
 
@@ -257,6 +273,7 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
             stack.start_sandbox()
             stack.start_relay()
             stack.start_dagster()
+            stack.write_env_file()
             console.print(_welcome(stack))
             seqs = {dataset.id: stack.fire(dataset.id) for dataset in SANDBOX_DATASETS}
             _show(console, await_round(stack, seqs))
@@ -276,9 +293,15 @@ def _welcome(stack: Stack) -> str:
         "  Assets > warehouse/table: rows, columns, preview and checks of each dataset\n"
         "  Automation > quantemplate_events: the sensor that turns events into runs\n"
         f"The tables: sqlite3 {stack.state_dir / 'warehouse.db'}\n"
-        f"The logs: {stack.state_dir / 'logs'}\n\n"
+        f"The logs: {stack.state_dir / 'logs'}\n"
+        f"Ask it from a second terminal: QT_ENV_FILE={_from_root(stack.env_file)} "
+        f"{_from_root(Path(sys.prefix))}/bin/qt-pipeline doctor (or events, datasets, run ...)\n\n"
         "Three datasets have changed in the sandbox; their events are on the way ..."
     )
+
+
+def _from_root(path: Path) -> Path:
+    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 PACKAGE = "qt_pipeline"
 
 FLOORS = (
-    ("errors", "values", "ahead"),
+    ("errors", "values", "ahead", "env_file"),
     ("tabular", "landing", "settings", "quantemplate", "sandbox", "database", "liveness", "dagster_api", "telemetry"),
     ("catalog", "warehouse", "inbox"),
     ("ingest", "dispatch", "relay", "doctor", "alerting"),

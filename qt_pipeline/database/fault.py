@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help."""
+    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help.
+
+    `of_table` says that it is about one table: what that would hold, how it is made, or what depends on it.
+    """
 
     number: int | None
     words: str
     passing: bool
+    of_table: bool = False

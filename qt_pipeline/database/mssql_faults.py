@@ -70,6 +70,8 @@ _SHOWING_ROWS = (
     (4815, "Received an invalid column length from the bcp client"),
     (8114, "Error converting data type"),
 )
+# Those that speak of one table: its values, its columns, what depends on it.
+_OF_TABLE = {511, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _SHOWING_ROWS)}
 _MESSAGES = (
     # First, so that their words are never told.
     *(_Message(number, phrase, told=False) for number, phrase in _SHOWING_ROWS),
@@ -113,7 +115,8 @@ def mssql_fault(error: BaseException | None, *, of_connection: bool = False) -> 
         words = ""
     numbered = f"error {number}" if number else f"an error of the kind {_kind(error)}"
     passing = known.passing if known else broken
-    return Fault(number, f"{words} ({numbered})" if words and number else words or numbered, passing)
+    told = f"{words} ({numbered})" if words and number else words or numbered
+    return Fault(number, told, passing, of_table=number in _OF_TABLE)
 
 
 def _kind(error: BaseException | None) -> str:

@@ -18,6 +18,8 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 _WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "3F", "40", "42", "53", "55", "57")
 # Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
 _PASSING = ("08", "40", "53", "55", "57", "58")
+# Classes that speak of one table: its values, its constraints, what depends on it, how much it holds.
+_OF_TABLE = ("22", "23", "2B", "54")
 
 
 def postgres_engine(
@@ -56,9 +58,10 @@ def postgres_fault(error: BaseException | None) -> Fault:
     """What the server, or the driver on its way to it, has said."""
     state: str | None = getattr(error, "sqlstate", None)
     passing = state is None or state.startswith(_PASSING)
+    of_table = state is not None and state.startswith(_OF_TABLE)
     if state is None or state.startswith(_WORDS_WITHOUT_ROWS):
-        return Fault(None, " ".join(_message(error).split()), passing)
-    return Fault(None, f"{type(error).__name__} (SQLSTATE {state})", passing)
+        return Fault(None, " ".join(_message(error).split()), passing, of_table)
+    return Fault(None, f"{type(error).__name__} (SQLSTATE {state})", passing, of_table)
 
 
 def advisory_key(*names: str) -> int:

@@ -4,6 +4,7 @@ from qt_pipeline.quantemplate.auth import CredentialsError, TokenAnswerError
 from qt_pipeline.quantemplate.body import (
     BrokenBodyError,
     DownloadLimitError,
+    DownloadTooSlowError,
     EmptyBodyError,
     UnexpectedContentError,
     UnprovenEndError,
@@ -29,6 +30,7 @@ __all__ = [
     "CredentialsError",
     "Download",
     "DownloadLimitError",
+    "DownloadTooSlowError",
     "EmptyBodyError",
     "Event",
     "NotAnEventError",

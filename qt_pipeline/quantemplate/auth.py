@@ -18,22 +18,31 @@ from pydantic import SecretStr
 from requests.exceptions import InvalidJSONError
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import PermanentError
-from qt_pipeline.quantemplate.transport import Timeouts, refuse_unavailable, unreachable
-from qt_pipeline.values import is_loopback_url
+from qt_pipeline.errors import Concern, PermanentError
+from qt_pipeline.quantemplate.transport import Timeouts, moment_of, refuse_unavailable, unreachable
+from qt_pipeline.values import is_loopback_url, utc_now
 
 _PEER: Final = "The token endpoint"
 _LONGEST_MARGIN_SECONDS: Final = 60
 # RFC 6750, 2.1. Anything else would end up, quoted, in the error of an illegal header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# Which of the two Keycloak refuses (RFC 6749, 5.2, knows no difference).
+_REFUSED: Final = {
+    "invalid_client": "does not know the client id",
+    "unauthorized_client": "knows the client id and refuses the secret",
+}
 
 
 class CredentialsError(PermanentError):
     """The token endpoint refuses this client id and secret."""
 
+    concerns = Concern.QUANTEMPLATE
+
 
 class TokenAnswerError(PermanentError):
     """The token endpoint answered, but not with a token."""
+
+    concerns = Concern.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,8 @@ class TokenSource:
         self._timeouts = timeouts
         self._token: AccessToken | None = None
         self._lock = threading.Lock()
+        self.clock_ahead_seconds: float | None = None
+        """How far this machine's clock was ahead of the endpoint's at its last answer; None where it told no time."""
 
     def current(self) -> AccessToken:
         """A token that is not about to expire."""
@@ -91,7 +102,7 @@ class TokenSource:
             token_endpoint_auth_method="client_secret_post",  # noqa: S106  # the name of a method
         )
         session.trust_env = not is_loopback_url(self._url)
-        session.register_compliance_hook("access_token_response", _refuse_failures)
+        session.register_compliance_hook("access_token_response", self._hear)
         with session:
             try:
                 answer = session.fetch_token(
@@ -109,6 +120,13 @@ class TokenSource:
                 # What Authlib raises for an answer that is no object or has an odd lifetime.
                 _refuse_answer()
 
+    def _hear(self, response: requests.Response) -> requests.Response:
+        """Authlib's hook for an answer that it has not read yet; it would lose the status."""
+        told = moment_of(response.headers.get("date", ""))
+        self.clock_ahead_seconds = None if told is None else (utc_now() - told).total_seconds()
+        _refuse_failures(response)
+        return response
+
 
 def _token(answer: dict[str, Any], asked_at: float) -> AccessToken:
     value = answer.get("access_token")
@@ -125,15 +143,21 @@ def _refuse_answer() -> NoReturn:
     ) from None
 
 
-def _refuse_failures(response: requests.Response) -> requests.Response:
-    """Authlib's hook for an answer that it has not read yet; it would lose the status."""
+def _refuse_failures(response: requests.Response) -> None:
     refuse_unavailable(response, _PEER)
     status = response.status_code
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise CredentialsError(
-            f"{_PEER} refused the client id or secret (status {status}).",
+            f"{_PEER} {_REFUSED.get(_error_in(response), 'refused the client id or secret')} (status {status}).",
             todo="Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active.",
         )
     if status != HTTPStatus.OK:
         raise TokenAnswerError(f"{_PEER} answered {status}.", todo="Check QT_TOKEN_URL.")
-    return response
+
+
+def _error_in(response: requests.Response) -> str:
+    try:
+        answer: Any = response.json()
+        return str(answer["error"])
+    except (InvalidJSONError, LookupError, TypeError):
+        return ""

@@ -14,7 +14,7 @@ from typing import Final
 import requests
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import PermanentError, TransientError
+from qt_pipeline.errors import Concern, PermanentError, TransientError
 from qt_pipeline.quantemplate.transport import RequestFailedError
 
 _PIECE_BYTES: Final = 256 * 1024
@@ -27,6 +27,8 @@ _JSON: Final = re.compile(rb"(\xef\xbb\xbf)?\s*[\[{]")
 
 class BrokenBodyError(RequestFailedError):
     """The body ended before its end, or its gzip is damaged. A repeat may bring the whole."""
+
+    concerns = Concern.DATASET
 
 
 class UnprovenEndError(PermanentError):
@@ -47,6 +49,10 @@ class DownloadLimitError(PermanentError):
     Permanent, the one about time too: by then all patience of one download is used up, and trying again by itself would
     spend as much once more at every layer.
     """
+
+
+class DownloadTooSlowError(DownloadLimitError):
+    """The download takes longer than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Limits:
                 todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_BYTES; else look at it in Quantemplate.",
             )
         if time.monotonic() > self.ends_at:
-            raise DownloadLimitError(
+            raise DownloadTooSlowError(
                 f"The download is not over after {self.seconds:,.0f} seconds.",
                 todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_SECONDS; else look at the network.",
             )

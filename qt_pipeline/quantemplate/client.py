@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
 import requests
 from pydantic import SecretStr
 
-from qt_pipeline.errors import PermanentError, PipelineError
+from qt_pipeline.errors import Concern, PermanentError, PipelineError, about
 from qt_pipeline.quantemplate.auth import AccessToken, TokenSource
 from qt_pipeline.quantemplate.body import Body, Limits
 from qt_pipeline.quantemplate.retry import NotReadyError, Patience
@@ -38,6 +38,8 @@ class RefusedError(PermanentError):
 
 class UnauthorisedError(RefusedError):
     """The API rejects an access token (401), a fresh one too."""
+
+    concerns = Concern.QUANTEMPLATE
 
 
 class Sink(Protocol):
@@ -127,11 +129,10 @@ class QuantemplateClient:
             RedirectError, CredentialsError, TokenAnswerError, ConfigurationError: a person must look at the settings.
         """
         config = self._config
-        url = f"{config.api_url}/organisations/{quote(config.organisation_id, safe='')}"
-        url += f"/datasets/{quote(dataset_id, safe='')}"
+        url = self._url_of(dataset_id)
         if version is not None:
             url += f"?version={version:d}"
-        headers = {"Accept": "text/csv", "Accept-Encoding": "gzip", "X-QT-Trace-Id": trace_id}
+        headers = _headers(trace_id)
         started = time.monotonic()
         seconds = config.max_download_seconds
         limits = Limits(config.max_download_bytes, seconds, ends_at=started + seconds)
@@ -150,6 +151,36 @@ class QuantemplateClient:
 
         return self._patience.call(attempt, ends_at=limits.ends_at)
 
+    def authenticate(self) -> float | None:
+        """Have an access token, a new one if need be; tried once.
+
+        Returns:
+            How many seconds this machine's clock is ahead of the token endpoint's; None where that told no time.
+
+        Raises:
+            CredentialsError, TokenAnswerError, RequestFailedError, ConfigurationError: there is none to be had.
+        """
+        self._tokens.current()
+        return self._tokens.clock_ahead_seconds
+
+    def first_bytes(self, dataset_id: str, *, trace_id: str, limit: int, seconds: float) -> bytes:
+        """The beginning of the dataset's CSV, at most `limit` bytes of it; there the connection is closed. Tried once.
+
+        Raises:
+            DownloadTooSlowError: it has not come within `seconds`.
+            PipelineError: what `download_dataset` raises, without its patience.
+        """
+        limits = Limits(self._config.max_download_bytes, seconds, ends_at=time.monotonic() + seconds)
+        beginning = _Beginning(limit)
+        with about(dataset_id), suppress(_EnoughError):
+            self._receive_authorised(self._url_of(dataset_id), _headers(trace_id), lambda: beginning, limits)
+        return beginning.taken
+
+    def _url_of(self, dataset_id: str) -> str:
+        config = self._config
+        organisation = f"{config.api_url}/organisations/{quote(config.organisation_id, safe='')}"
+        return f"{organisation}/datasets/{quote(dataset_id, safe='')}"
+
     def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
         token = self._tokens.current()
         # A token may be revoked, or expire on its way: once more with a fresh one.
@@ -167,6 +198,33 @@ class QuantemplateClient:
                 for piece in body:
                     sink.write(piece)
             return body
+
+
+class _EnoughError(Exception):
+    """As much came as was wanted."""
+
+
+class _Beginning:
+    """A sink for the beginning of something, which ends the rest of it by its error."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.taken = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def write(self, data: bytes) -> None:
+        self.taken += data[: self._limit - len(self.taken)]
+        if len(self.taken) == self._limit:
+            raise _EnoughError
+
+
+def _headers(trace_id: str) -> dict[str, str]:
+    return {"Accept": "text/csv", "Accept-Encoding": "gzip", "X-QT-Trace-Id": trace_id}
 
 
 def _refuse_all_but_content(response: requests.Response) -> None:

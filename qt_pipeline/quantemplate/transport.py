@@ -7,7 +7,7 @@ Not here: what an answer means (see client), its body (see body), how often to t
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -17,7 +17,7 @@ import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError
+from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError
 from qt_pipeline.values import is_loopback_url, utc_now
 
 Authorise: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
@@ -32,11 +32,14 @@ class RequestFailedError(TransientError):
     `retry_after_seconds` is the wait that the server asked for, if it did.
     """
 
+    concerns = Concern.QUANTEMPLATE
     retry_after_seconds: float | None = None
 
 
 class RedirectError(PermanentError):
     """A redirect leads where this project does not follow."""
+
+    concerns = Concern.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +164,17 @@ def refuse_unavailable(response: requests.Response, peer: str) -> None:
 
 def retry_after_seconds(value: str) -> float | None:
     """The wait that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3); None for neither."""
+    if value.strip().isdecimal():
+        return float(value)
+    moment = moment_of(value)
+    return None if moment is None else max(0.0, (moment - utc_now()).total_seconds())
+
+
+def moment_of(value: str) -> datetime | None:
+    """The moment that a header names as an HTTP date (RFC 9110, 5.6.7); None for what is none."""
     try:
-        if value.strip().isdecimal():
-            return float(value)
         moment = parsedate_to_datetime(value)
         # A date "-0000" comes back naive; HTTP dates are always UTC.
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - utc_now()).total_seconds())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -104,3 +104,17 @@ def test_what_a_url_leaves_open_is_filled_in() -> None:
     assert dict(odbc.query) == {"Encrypt": "yes", "driver": "ODBC Driver 18 for SQL Server"}
     whole = make_url("mssql+pyodbc://?odbc_connect=Server%3Dh")
     assert completed(whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("message", "number", "of_table"),
+    [
+        ("The object 'v' is dependent on column 'c'.", 5074, True),
+        (DUPLICATE, 2627, True),
+        ("CREATE TABLE permission denied in database 'db'.", 262, False),
+        ("Login failed for user 'u'.", 18456, False),
+        (DEADLOCK, 1205, False),
+    ],
+)
+def test_a_refusal_says_whether_it_is_about_one_table(message: str, number: int, *, of_table: bool) -> None:
+    assert mssql_fault(by_pyodbc("42000", message, number)).of_table is of_table

@@ -56,3 +56,18 @@ def test_the_number_of_a_lock_is_the_same_in_every_process_and_another_for_anoth
     assert advisory_key("", "the ledger") == advisory_key("", "the ledger")
     assert len({advisory_key(*names) for names in (("", "a"), ("", "b"), ("s", "a"), ("a",))}) == 4
     assert advisory_key("", "a") == 7388730699893795624
+
+
+@pytest.mark.parametrize(
+    ("error", "of_table"),
+    [
+        (errors.DependentObjectsStillExist("cannot drop"), True),
+        (errors.UniqueViolation("canary"), True),
+        (errors.TooManyColumns("tables can have at most 1600 columns"), True),
+        (errors.InsufficientPrivilege("permission denied for schema"), False),
+        (errors.InvalidPassword("password authentication failed"), False),
+        (errors.DiskFull("could not extend file"), False),
+    ],
+)
+def test_a_refusal_says_whether_it_is_about_one_table(error: Exception, *, of_table: bool) -> None:
+    assert postgres_fault(error).of_table is of_table

@@ -1,0 +1,98 @@
+"""`qt-pipeline doctor`: whether everything is as it must be, and the next step where it is not.
+
+Here: how findings are shown. Not here: what is looked at (see the room doctor).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from qt_pipeline.cli.output import answer_json, console, several, shown
+from qt_pipeline.doctor import Finding, State, examine
+from qt_pipeline.settings import survey_settings
+
+_COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAILURE: "red", State.SKIPPED: "dim"}
+_TO_DO = (State.FAILURE, State.WARNING)
+
+
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False) -> None:
+    """Look at everything that is needed, from settings to Dagster, and say for each fault what to do next.
+
+    What it tries out it cleans away; no event, run or dataset's table is touched, and no secret is shown.
+
+    Exit codes: 0 no failure, though there may be warnings; 1 a failure.
+
+    Examples:
+        qt-pipeline doctor
+        qt-pipeline doctor --json
+        QT_ENV_FILE=.qt/demo.env qt-pipeline doctor
+    """
+    failures = look(as_json=as_json)
+    if failures:
+        raise typer.Exit(1)
+
+
+def look(*, as_json: bool = False) -> int:
+    """Look, tell, and say how many failures there are."""
+    told = console()
+    with _quiet(), console(err=True).status("Looking at everything …"):
+        findings = examine(survey_settings())
+    counts = Counter(finding.state for finding in findings)
+    if as_json:
+        answer_json(
+            {
+                "failures": counts[State.FAILURE],
+                "warnings": counts[State.WARNING],
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
+    else:
+        told.print(_table(findings))
+        _tell_what_to_do(told, findings)
+    return counts[State.FAILURE]
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table("area", "looked at", "state", "found")
+    for column in table.columns:
+        column.overflow = "fold"
+    before = None
+    for finding in findings:
+        if before not in (None, finding.area):
+            table.add_section()
+        state = f"[{_COLOURS[finding.state]}]{finding.state.value}[/]"
+        area = "" if before == finding.area else finding.area.value
+        table.add_row(area, shown(finding.subject), state, shown(finding.found))
+        before = finding.area
+    return table
+
+
+def _tell_what_to_do(told: Console, findings: Sequence[Finding]) -> None:
+    for state in _TO_DO:
+        for finding in findings:
+            if finding.state is state:
+                colour = _COLOURS[state]
+                told.print(
+                    f"[{colour}]{state.value}[/] {finding.area.value}, {shown(finding.subject)}: {shown(finding.found)}"
+                )
+                told.print(f"  → {shown(finding.todo)}")
+    failures, warnings = (sum(finding.state is state for finding in findings) for state in _TO_DO)
+    told.print(f"{several(failures, 'failure')}, {several(warnings, 'warning')}.")
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the log: what libraries say of what is wrong is said better by the findings, and without secrets."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

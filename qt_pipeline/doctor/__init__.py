@@ -1,0 +1,10 @@
+"""Checks of everything that this project needs, each with its next step, made of the other rooms' own probes.
+
+Here: what is looked at, and what each outcome means for a person. Not here: how a room is reached or tried; its table
+on a terminal (see cli).
+"""
+
+from qt_pipeline.doctor.examine import examine
+from qt_pipeline.doctor.finding import Area, Finding, State
+
+__all__ = ["Area", "Finding", "State", "examine"]

@@ -1,0 +1,190 @@
+"""What can be looked at without leaving this machine: settings, catalog, Python and its drivers, addresses of alerts.
+
+Here: these checks. Not here: anything that answers over a network (see vendor, storage, services).
+"""
+
+import logging
+import platform
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import NoSuchModuleError
+
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.doctor.case import Case
+from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.settings import ENV_FILE_VARIABLE, Survey
+
+_OTHERS = 0o077
+_LINE_WITHOUT_VALUE = re.compile(r"^[ \t]*(?:export[ \t]+)?(QT_\w+)[ \t]*(?![\w \t=])", re.MULTILINE)
+_VERSIONS = ("qt-pipeline", "dagster", "SQLAlchemy", "pyarrow")
+_NO_ODBC = (
+    "Install unixODBC (libodbc2 on Debian) and Microsoft's ODBC driver, or begin the URL with mssql+mssqlpython://, "
+    "which needs neither."
+)
+_SERVICES = "https://github.com/caronc/apprise/wiki"
+
+
+def settings(case: Case) -> Iterator[Finding]:
+    """Each fault of the settings by name, variables that nobody reads, and the file."""
+    survey = case.survey
+    yield from _file(survey)
+    for variable, reason in survey.faults.items():
+        where = "the environment" if variable in survey.in_environment else str(survey.file)
+        todo = f"Correct it in {where}."
+        yield Finding(Area.SETTINGS, variable, State.FAILURE, f"{_sentence(reason)}", todo)
+    for variable, near in survey.unknown.items():
+        where = str(survey.file) if variable in survey.in_file else "the environment"
+        todo = f"If {near} is meant, call it so in {where}." if near else f"Take it out of {where}."
+        yield Finding(Area.SETTINGS, variable, State.WARNING, "Nothing reads this variable.", todo)
+
+
+def _file(survey: Survey) -> Iterator[Finding]:
+    file = survey.file
+    if file is None:
+        yield Finding(Area.SETTINGS, ENV_FILE_VARIABLE, State.OK, "It is empty: no file of settings is read.")
+        return
+    subject = str(file)
+    if not file.is_file():
+        yield _no_file(survey, file)
+        return
+    if subject in survey.faults:
+        return
+    if (mode := file.stat().st_mode & 0o777) & _OTHERS:
+        found = f"Others on this machine may read it (mode {mode:03o}), and it holds secrets."
+        yield Finding(Area.SETTINGS, subject, State.WARNING, found, f"Run: chmod 600 {subject}")
+    text = file.read_text(encoding="utf-8")
+    for line in _LINE_WITHOUT_VALUE.finditer(text):
+        number = text.count("\n", 0, line.start(1)) + 1
+        found = f"{line[1]} on line {number} has no value."
+        yield Finding(Area.SETTINGS, subject, State.WARNING, found, f"Write {line[1]}=… there, or take the line out.")
+    count = len(survey.in_file)
+    yield Finding(
+        Area.SETTINGS, subject, State.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
+    )
+
+
+def _no_file(survey: Survey, file: Path) -> Finding:
+    subject = str(file)
+    if file.exists():
+        return Finding(Area.SETTINGS, subject, State.FAILURE, "It is no file.", "Put a file of settings in its place.")
+    if ENV_FILE_VARIABLE in survey.in_environment:
+        todo = f"Correct or unset {ENV_FILE_VARIABLE}."
+        return Finding(
+            Area.SETTINGS, subject, State.FAILURE, f"{ENV_FILE_VARIABLE} names it, and it is not there.", todo
+        )
+    if survey.settings.missing_credentials:
+        todo = "Run `qt-pipeline init`, which asks for what is needed and writes it."
+        return Finding(Area.SETTINGS, subject, State.WARNING, "There is no such file yet.", todo)
+    return Finding(Area.SETTINGS, subject, State.OK, "There is no such file: the environment says all that is needed.")
+
+
+def catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
+    """The catalog, or None, and what is to be said of it."""
+    file = survey.settings.catalog
+    subject = str(file)
+    if "QT_CATALOG" in survey.in_environment | survey.in_file and not file.exists():
+        todo = "Correct QT_CATALOG, or write the file."
+        return None, Finding(Area.CATALOG, subject, State.FAILURE, "QT_CATALOG names it, and it is not there.", todo)
+    try:
+        found = load_catalog(file)
+    except ConfigurationError as error:
+        return None, Finding.of_error(Area.CATALOG, subject, error)
+    if not file.exists():
+        words = "There is none: every dataset goes to a table that is named like its id."
+    else:
+        count = len(found.datasets)
+        words = f"It lists {count} dataset{'' if count == 1 else 's'}."
+    return found, Finding(Area.CATALOG, subject, State.OK, words)
+
+
+def machine(case: Case) -> Iterator[Finding]:
+    """Python, the libraries that matter, and the drivers of the databases."""
+    versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
+    python = f"Python {platform.python_version()}"
+    yield Finding(Area.MACHINE, python, State.OK, f"{versions}.")
+    for name in ("warehouse_url", "inbox_url"):
+        if f"QT_{name.upper()}" not in case.survey.faults and (fault := driver_fault(getattr(case.settings, name))):
+            yield Finding(Area.MACHINE, f"driver for QT_{name.upper()}", State.FAILURE, *fault)
+
+
+def driver_fault(url: str) -> tuple[str, str] | None:
+    """What is missing for a database at `url`, and what to do about it; None if nothing is."""
+    parsed = _with_driver(make_url(url))
+    name = parsed.drivername
+    try:
+        module: Any = parsed.get_dialect().import_dbapi()
+    except NoSuchModuleError:
+        return (
+            f"There is no dialect {name}.",
+            "Install it, or begin the URL with postgresql://, mssql:// or sqlite:///.",
+        )
+    except ImportError:
+        if name == "mssql+pyodbc":
+            return "The driver pyodbc cannot be loaded: the system has no ODBC manager.", _NO_ODBC
+        return f"The driver of {name}:// cannot be loaded.", "Install it into the environment of qt-pipeline."
+    if name != "mssql+pyodbc" or "odbc_connect" in parsed.query:
+        return None
+    wanted = str(parsed.query.get("driver", "ODBC Driver 18 for SQL Server"))
+    if wanted in cast("list[str]", module.drivers()):
+        return None
+    return (
+        f"The ODBC driver {wanted!r} is not installed.",
+        "Install it, or name one in the URL that is: `odbcinst -q -d`.",
+    )
+
+
+def _with_driver(url: URL) -> URL:
+    """The URL with the driver that this project uses where it names none."""
+    match url.get_backend_name():
+        case "postgresql":
+            return url.set(drivername="postgresql+psycopg")
+        case "mssql" if "+" not in url.drivername:
+            return url.set(drivername="mssql+mssqlpython")
+        case _:
+            return url
+
+
+def alerts(case: Case) -> Iterator[Finding]:
+    """Whether each address of alerts is one that Apprise understands. Nothing is sent."""
+    urls = case.settings.alert_urls
+    if not urls:
+        todo = f"Set QT_ALERT_URLS ({_SERVICES} has the addresses); `qt-pipeline alert --test` tries it."
+        yield Finding(Area.ALERTS, "QT_ALERT_URLS", State.WARNING, "It is not set: nobody is told of failures.", todo)
+    for number, url in enumerate(urls, start=1):
+        with _apprise_silent():
+            service = _service(url.get_secret_value())
+        subject = f"QT_ALERT_URLS, address {number}"
+        if service is None:
+            todo = f"Write it as Apprise has it: {_SERVICES}."
+            yield Finding(Area.ALERTS, subject, State.FAILURE, "Apprise does not understand it.", todo)
+        else:
+            yield Finding(Area.ALERTS, subject, State.OK, f"It is one of {service.service_name}; nothing was sent.")
+
+
+def _service(url: str) -> Any:  # noqa: ANN401  # half typed
+    # Every command would wait for it.
+    from apprise import Apprise  # noqa: PLC0415
+
+    return cast("Any", Apprise).instantiate(url)
+
+
+@contextmanager
+def _apprise_silent() -> Generator[None]:
+    # It would show the address, which is a secret.
+    log = logging.getLogger("apprise")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}."

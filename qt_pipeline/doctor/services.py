@@ -1,0 +1,121 @@
+"""The processes that must run: the relay and Dagster.
+
+Here: whether they answer as they should. Not here: starting them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http import HTTPStatus
+
+import requests
+
+from qt_pipeline.dagster_api import CodeLocation, Daemon, DagsterApi
+from qt_pipeline.doctor.case import Case
+from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.doctor.mask import address
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.values import is_loopback_url
+
+_CONNECT_SECONDS = 3
+_READ_SECONDS = 10
+_LONGEST_WORDS = 300
+_SENSOR = "quantemplate_events"
+_START_RELAY = "Start it: `qt-pipeline relay`. If it runs elsewhere, set QT_RELAY_URL."
+_START_DAGSTER = "Start it: `make dev`. If it runs elsewhere, set QT_DAGSTER_URL."
+_START_DAEMON = "Start it: `dagster-daemon run -w workspace.yaml`, or `make dev`, which does."
+
+
+def relay(case: Case) -> Iterator[Finding]:
+    """Whether the relay could store an event now, and whether anybody but this machine may send one."""
+    settings = case.settings
+    yield _relay(settings.relay_url, is_polling=settings.poll_minutes is not None)
+    if "QT_RELAY_TOKENS" not in case.survey.faults:
+        if settings.relay_tokens:
+            count = len(settings.relay_tokens)
+            yield Finding(
+                Area.RELAY, "QT_RELAY_TOKENS", State.OK, f"{count} token{' is' if count == 1 else 's are'} set."
+            )
+        else:
+            todo = "Run `qt-pipeline init`, which makes one, or set QT_RELAY_TOKENS to a secret of your own."
+            found = "It is not set: the relay takes events from this machine alone."
+            yield Finding(Area.RELAY, "QT_RELAY_TOKENS", State.WARNING, found, todo)
+
+
+def _relay(url: str, *, is_polling: bool) -> Finding:
+    finding: Callable[..., Finding] = partial(Finding, Area.RELAY, address(url))
+    with requests.Session() as session:
+        # A proxy must not be asked for what is on this machine.
+        session.trust_env = not is_loopback_url(url)
+        try:
+            answer = session.get(
+                f"{url}/readyz", timeout=(_CONNECT_SECONDS, _READ_SECONDS), allow_redirects=False, stream=True
+            )
+            status = HTTPStatus(answer.status_code)
+        except (requests.RequestException, ValueError) as error:
+            # Where every dataset is looked at every few minutes, events are a help and no more.
+            state = State.WARNING if is_polling else State.FAILURE
+            return finding(state, f"No relay answers there ({type(error).__name__}).", _START_RELAY)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        todo = "Look at the findings about the inbox, and at the relay's log."
+        return finding(State.FAILURE, "It runs, and cannot store an event now (503).", todo)
+    if status is not HTTPStatus.OK:
+        return finding(State.FAILURE, f"What answers there is not the relay ({status}).", "Correct QT_RELAY_URL.")
+    return finding(State.OK, "It could store an event now.")
+
+
+def dagster(case: Case) -> Iterator[Finding]:
+    """Whether Dagster answers, has loaded this project, and its daemon lives; whether the sensor of events is on."""
+    api = DagsterApi(case.settings.dagster_url, answer_seconds=_READ_SECONDS)
+    finding: Callable[..., Finding] = partial(Finding, Area.DAGSTER)
+    url = address(case.settings.dagster_url)
+    try:
+        yield finding(url, State.OK, f"Dagster {_words(api.version())} answers.")
+        location = api.code_location()
+        yield _location(location)
+        yield from _daemons(api.daemons())
+        if location.is_loaded:
+            yield _sensor(is_running=api.is_sensor_running(_SENSOR))
+    except PipelineError as error:
+        yield finding(url, State.FAILURE, error.what, error.todo or _START_DAGSTER)
+
+
+def _location(location: CodeLocation) -> Finding:
+    if location.is_loaded:
+        return Finding(Area.DAGSTER, "code location qt_pipeline", State.OK, "It is loaded.")
+    todo = "Correct what it says, then reload the code location in the UI, under Deployment."
+    found = f"It is not loaded: {_words(location.error or 'no reason is given')}"
+    return Finding(Area.DAGSTER, "code location qt_pipeline", State.FAILURE, found, todo)
+
+
+def _daemons(daemons: Sequence[Daemon]) -> Iterator[Finding]:
+    finding: Callable[..., Finding] = partial(Finding, Area.DAGSTER)
+    required = [daemon for daemon in daemons if daemon.is_required]
+    if not any(daemon.is_running for daemon in required):
+        yield finding(
+            "daemon", State.FAILURE, "It does not run: no event becomes a run, and no run begins.", _START_DAEMON
+        )
+        return
+    for daemon in required:
+        subject = f"daemon {daemon.name}"
+        if not daemon.is_running:
+            silent = daemon.silent_seconds
+            since = "ever" if silent is None else f"for {silent:,.0f} seconds"
+            yield finding(subject, State.FAILURE, f"It has given no sign {since}.", _START_DAEMON)
+        elif daemon.error:
+            todo = "Look at the daemon's log, and at Deployment > Daemons in the UI."
+            yield finding(subject, State.FAILURE, f"It meets errors: {_words(daemon.error)}", todo)
+    if all(daemon.is_running and not daemon.error for daemon in required):
+        yield finding("daemon", State.OK, f"All {len(required)} parts of it give signs of life.")
+
+
+def _sensor(*, is_running: bool) -> Finding:
+    if is_running:
+        return Finding(Area.DAGSTER, f"sensor {_SENSOR}", State.OK, "It is on.")
+    todo = f"Turn it on in the UI: Automation > {_SENSOR}."
+    return Finding(Area.DAGSTER, f"sensor {_SENSOR}", State.FAILURE, "It is off: no event becomes a run.", todo)
+
+
+def _words(text: str) -> str:
+    """The beginning of what Dagster says, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_WORDS else f"{line[:_LONGEST_WORDS]} …"

@@ -1,0 +1,165 @@
+"""Where files, events and tables are kept: landing, inbox and target, each tried in the way that it is used.
+
+Here: these checks. Not here: how each is tried (see the rooms themselves).
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from qt_pipeline.doctor.case import Case
+from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.doctor.local import driver_fault
+from qt_pipeline.doctor.mask import address
+from qt_pipeline.doctor.mounts import network_file_system
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.inbox import EventState, open_inbox
+from qt_pipeline.landing import Landing
+from qt_pipeline.settings import Settings
+from qt_pipeline.warehouse import TargetRefusedError, Warehouse, open_warehouse
+
+_LITTLE_BYTES = 2_000_000_000
+_GIGA = 1_000_000_000
+_DDL = "Let an administrator run what `qt-pipeline ddl` prints, or give this login the right to create tables."
+_DDL_OF_TABLE = (
+    "Let an administrator run what `qt-pipeline ddl FILE --dataset-id ID` prints before a dataset's first load."
+)
+
+
+def landing(case: Case) -> Iterator[Finding]:
+    """A file is written to the landing, read back and deleted."""
+    url = case.settings.landing_url
+    finding: Callable[..., Finding] = partial(Finding, Area.LANDING, address(url) if "://" in url else url)
+    try:
+        free = Landing(url).probe()
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+        return
+    if url.startswith("memory://"):
+        yield finding(
+            State.WARNING, "Landed files are in memory and end with each process.", "Name a folder in QT_LANDING_URL."
+        )
+    elif free is not None and free < _LITTLE_BYTES:
+        yield finding(State.WARNING, f"Only {free / _GIGA:.1f} GB are free there.", "Make room, or move the landing.")
+    else:
+        room = "" if free is None else f", {free / _GIGA:,.0f} GB are free"
+        yield finding(State.OK, f"A file was written, read back and deleted{room}.")
+
+
+def inbox(case: Case) -> Iterator[Finding]:
+    """The inbox is opened, as relay and sensor open it, and commits a write; the queue before it, if any, answers."""
+    settings = case.settings
+    yield from _inbox(settings.inbox_url)
+    if settings.relay_queue_url:
+        yield from _queue(settings.relay_queue_url)
+
+
+def _inbox(url: str) -> Iterator[Finding]:
+    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, _database(url))
+    if driver_fault(url):
+        yield finding(State.SKIPPED, "Its driver must be there first.")
+        return
+    try:
+        opened = open_inbox(url)
+        try:
+            opened.check()
+            counts = opened.counts()
+        finally:
+            opened.close()
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+        return
+    waiting = f"{counts[EventState.PENDING]:,} events are pending, {counts[EventState.PARKED]:,} parked"
+    yield finding(State.OK, f"It commits; {waiting}.")
+    yield from _on_a_share(url, finding, "QT_INBOX_URL")
+
+
+def _queue(url: str) -> Iterator[Finding]:
+    # Azure's libraries are imported for those alone who need them.
+    from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
+
+    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, f"queue {address(url)}")
+    try:
+        queue = open_queue(url)
+        try:
+            queue.check()
+        finally:
+            queue.close()
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+    else:
+        yield finding(State.OK, "It answers and knows who asks.")
+
+
+def target(case: Case) -> Iterator[Finding]:
+    """The target answers, and lets a load's steps be gone through with made-up rows, in each schema that is used."""
+    settings = case.settings
+    url = settings.warehouse_url
+    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, _database(url))
+    if driver_fault(url):
+        yield finding(State.SKIPPED, "Its driver must be there first.")
+        return
+    try:
+        _opened(settings, prepare=False).check()
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+        return
+    try:
+        warehouse = _opened(settings, prepare=True)
+    except TargetRefusedError as error:
+        yield finding(State.FAILURE, f"The ledger is not there and cannot be made: {error.what}", _DDL)
+        return
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+        return
+    yield finding(State.OK, "It answers, and the ledger is there.")
+    yield from (
+        finding(State.WARNING, warning, "Whoever runs the database decides; docs/targets.md says more.")
+        for warning in warehouse.warnings
+    )
+    listed = case.catalog.datasets if case.catalog else ()
+    for schema in dict.fromkeys([None, *(dataset.table_schema for dataset in listed)]):
+        yield from _steps(warehouse, schema)
+    yield from _on_a_share(url, finding, "QT_WAREHOUSE_URL")
+
+
+def _opened(settings: Settings, *, prepare: bool) -> Warehouse:
+    return open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema, prepare=prepare)
+
+
+def _steps(warehouse: Warehouse, schema: str | None) -> Iterator[Finding]:
+    where = f" in the schema {schema}" if schema else ""
+    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, f"a load{where}")
+    staged = False
+    try:
+        with warehouse.probe(schema) as probe:
+            probe.stage()
+            staged = True
+            probe.publish()
+    except TargetRefusedError as error:
+        # A login that may only load tables which others have made is a set-up that works.
+        state, todo = (State.WARNING, _DDL_OF_TABLE) if staged else (State.FAILURE, _DDL)
+        step = "Tables cannot be made" if staged else "Staging tables cannot be made and filled"
+        yield finding(state, f"{step}{where}: {error.what}", todo)
+    except PipelineError as error:
+        yield finding(State.FAILURE, error.what, error.todo)
+    else:
+        yield finding(State.OK, "Made-up rows went in by the fast way, were published, and are gone again.")
+
+
+def _database(url: str) -> str:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return str(parsed.database or "")
+    return parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iterator[Finding]:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return
+    if kind := network_file_system(Path(str(parsed.database))):
+        found = f"SQLite's locks do not hold on a network share ({kind}): data can be lost."
+        yield finding(State.WARNING, found, f"Name a file on a local disk, or a server, in {setting}.")

@@ -1,0 +1,90 @@
+"""A trial of everything that a load does to a target, with a few made-up rows, that leaves nothing behind.
+
+Here: tables of the trial's own, filled in the way that the engine's loads are. Not here: the datasets' tables.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import Table, select
+
+from qt_pipeline.tabular import Column, ColumnType, Contract, Kind, Rows
+from qt_pipeline.values import utc_now
+from qt_pipeline.warehouse.errors import TargetRefusedError
+from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.target import Target
+from qt_pipeline.warehouse.verify import Totals, Verification, summed_columns
+
+_COLUMNS = {
+    "a text": (ColumnType(Kind.TEXT, length=20), ("Zoë", None)),
+    "a number": (ColumnType(Kind.INTEGER), ("7", "-3")),
+    "an amount": (ColumnType(Kind.DECIMAL, 15, 2), ("1234.56", "-0.01")),
+    "a day": (ColumnType(Kind.DATE, format="%Y-%m-%d"), ("2026-01-31", "1752-09-14")),
+    "a moment": (ColumnType(Kind.TIMESTAMP, format="%Y-%m-%d %H:%M:%S"), ("2026-01-31 10:00:00", None)),
+}
+_CONTRACT = Contract(tuple(Column(name, name, type_) for name, (type_, _) in _COLUMNS.items()))
+_TOTALS = Totals(rows=2, sums={"a number": Decimal(4), "an amount": Decimal("1234.55")})
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A trial in one schema. Its methods are in the order of a load's steps; each raises what a load would."""
+
+    target: Target
+    staged: Table
+    table: Table
+
+    def stage(self) -> None:
+        """Make a staging table and fill it by the engine's own fast way."""
+        batches = batches_for(self.staged, [_rows()], 0, utc_now())
+        taken = self.target.stage(self.staged, batches, becomes_table=False)
+        self._compare(Totals(rows=2), Totals(rows=taken))
+
+    def publish(self) -> None:
+        """Make a table, fill it with what is staged, add it up, delete its rows and drop it, in one transaction."""
+        with self.target.publishing(self.staged) as connection:
+            self.target.create_table(connection, self.table)
+            names = [column.name for column in self.table.c]
+            copied = select(*(self.staged.c[name] for name in names))
+            connection.execute(self.table.insert().from_select(names, copied))
+            self._compare(_TOTALS, self.target.totals(connection, self.table, summed_columns(_CONTRACT)))
+            connection.execute(self.table.delete())
+            self.table.drop(connection)
+
+    def _compare(self, expected: Totals, found: Totals) -> None:
+        if difference := Verification(expected=expected, found=found).difference:
+            raise TargetRefusedError(
+                f"The target does not give back what it was given: {difference}.",
+                todo="Look for a trigger or a rule on new tables, or use another target.",
+            )
+
+
+def probe_table(schema: str | None) -> TableSpec:
+    """A table of the trial's own, under a name that no other has."""
+    return TableSpec(f"{OWN_PREFIX}probe_{_any_number():x}", schema)
+
+
+@contextmanager
+def probing(target: Target, spec: TableSpec) -> Generator[Probe]:
+    """A trial with the table `spec`, whose schema is there. Nothing of it stays."""
+    shapes = Shapes(target, spec)
+    staged = shapes.stage(_any_number(), _CONTRACT, target.stage_prefixes)
+    try:
+        yield Probe(target, staged, shapes.table(_CONTRACT))
+    finally:
+        target.drop_stage(staged)
+
+
+def _any_number() -> int:
+    # Far beyond the number of any load.
+    return uuid4().int >> 80
+
+
+def _rows() -> Rows:
+    texts = tuple(pa.array(values, pa.string()) for _, values in _COLUMNS.values())
+    return Rows(_CONTRACT, texts, np.array([2, 3], dtype=np.int64))

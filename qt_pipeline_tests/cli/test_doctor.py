@@ -1,0 +1,115 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qt_pipeline import cli
+from qt_pipeline.doctor import Area, Finding, State
+from qt_pipeline.settings import PROJECT_ROOT
+
+WELL = Finding(Area.TARGET, "the [target]", State.OK, "It answers.")
+WARNED = Finding(Area.RELAY, "the relay", State.WARNING, "It is alone.", "Set [a] token.")
+FAILED = Finding(Area.TOKEN, "the token", State.FAILURE, "It is refused.", "Ask for \x1b[31manother.")
+SKIPPED = Finding(Area.DATASETS, "datasets", State.SKIPPED, "There must be a token first.")
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What the doctor will find."""
+    findings: list[Finding] = []
+    # The command hides its module, which has the same name.
+    monkeypatch.setattr(sys.modules["qt_pipeline.cli.doctor"], "examine", lambda _: findings)
+    return findings
+
+
+def doctor(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["qt-pipeline", "doctor", *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [([WELL], 0), ([WELL, WARNED, SKIPPED], 0), ([FAILED, WELL], 1)],
+    ids=["ok", "warning", "failure"],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_only_a_failure_is_one(
+    monkeypatch: pytest.MonkeyPatch, found: list[Finding], findings: list[Finding], code: int, options: tuple[str, ...]
+) -> None:
+    found += findings
+    assert doctor(monkeypatch, *options) == code
+
+
+def test_people_get_a_table_and_below_it_the_next_steps(
+    monkeypatch: pytest.MonkeyPatch, found: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found += [FAILED, SKIPPED, WELL, WARNED]
+    doctor(monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    end = next(number for number, line in enumerate(lines) if line.startswith("└"))
+    table = "\n".join(lines[: end + 1])
+    assert all(word in table for word in ("area", "the [target]", "skipped", "It is alone."))
+    assert lines[end + 1 :] == [
+        "failure token, the token: It is refused.",
+        "  → Ask for \N{REPLACEMENT CHARACTER}[31manother.",
+        "warning relay, the relay: It is alone.",
+        "  → Set [a] token.",
+        "1 failure, 1 warning.",
+    ]
+
+
+def test_scripts_get_one_object_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, found: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found += [FAILED, WARNED]
+    doctor(monkeypatch, "--json")
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "failures": 1,
+        "warnings": 1,
+        "findings": [
+            {
+                "area": "token",
+                "subject": "the token",
+                "state": "failure",
+                "found": "It is refused.",
+                "todo": "Ask for \x1b[31manother.",
+            },
+            {
+                "area": "relay",
+                "subject": "the relay",
+                "state": "warning",
+                "found": "It is alone.",
+                "todo": "Set [a] token.",
+            },
+        ],
+    }
+
+
+def test_it_works_from_anywhere_with_settings_that_nothing_else_works_with(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("QT_READ_TIMEOUT_SECONDS=canary-1\nQT_WAREHOUSE_URL=canary-2\nQT_LOG_FORMAT=x\n")
+    nowhere = dict.fromkeys(("QT_RELAY_URL", "QT_DAGSTER_URL"), "http://127.0.0.1:1")
+    done = subprocess.run(
+        [sys.executable, "-m", "qt_pipeline", "doctor", "--json"],
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "QT_ENV_FILE": str(tmp_path / ".env"),
+            "QT_STATE_DIR": str(tmp_path / "state"),
+            **nowhere,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "canary" not in done.stdout + done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    failed = {finding["subject"] for finding in findings if finding["area"] == "settings"}
+    assert {"QT_READ_TIMEOUT_SECONDS", "QT_WAREHOUSE_URL", "QT_LOG_FORMAT"} <= failed
+    assert {finding["area"] for finding in findings} == set(Area)

@@ -1,0 +1,258 @@
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qt_pipeline import cli
+from qt_pipeline.catalog import load_catalog
+from qt_pipeline.env_file import read_env_file
+from qt_pipeline.settings import PROJECT_ROOT, load_settings
+from qt_pipeline_tests.cli.terminal import typed
+
+SECRET = "hunter2 'and' \\ more"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QT_")}
+    return kept | {
+        "QT_ENV_FILE": str(tmp_path / ".env"),
+        "QT_CATALOG": str(tmp_path / "datasets.yaml"),
+        "QT_STATE_DIR": str(tmp_path / "state"),
+        "PYTHONPATH": str(PROJECT_ROOT),
+    }
+
+
+@pytest.fixture
+def ask(environment: dict[str, str], tmp_path: Path) -> Callable[[Sequence[tuple[str, str]]], tuple[int, str]]:
+    """Run `init` at a terminal, with these answers."""
+    return lambda answers: typed(["init"], answers, environment=environment, folder=tmp_path)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], tmp_path: Path) -> Path:
+    """The folder, whose files this process reads as its settings."""
+    for name in list(os.environ):
+        if name.startswith("QT_"):
+            monkeypatch.delenv(name)
+    for name in ("QT_ENV_FILE", "QT_CATALOG", "QT_STATE_DIR"):
+        monkeypatch.setenv(name, environment[name])
+    return tmp_path
+
+
+@pytest.fixture
+def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:  # noqa: ARG001
+    """Run `init` as a script does."""
+
+    def run(*options: str, typed_in: str = "", **settings: str) -> Done:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["qt-pipeline", "init", *options])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed_in))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return Done(int(ended.value.code or 0), output.out, output.err)
+
+    return run
+
+
+FIRST = [
+    ("Client id", "api-user"),
+    ("client secret: ", SECRET),
+    ("organisation", "c-org-000001"),
+    ("Where do tables go", ""),
+    ("Its URL", ""),
+    ("Make a secret token", "y"),
+    ("Id of a dataset", "d-first"),
+    ("Its table", "premium"),
+    ("Id of a dataset", "d-second"),
+    ("Its table", ""),
+    ("Id of a dataset", ""),
+    ("Look at it all now", "n"),
+]
+
+
+def test_what_was_answered_is_what_the_settings_and_the_catalog_say(
+    ask: Callable[..., tuple[int, str]], here: Path
+) -> None:
+    code, screen = ask(FIRST)
+    assert code == 0, screen
+    assert SECRET not in screen
+    assert (here / ".env").stat().st_mode & 0o777 == 0o600
+    settings = load_settings()
+    assert (settings.client_id, settings.organisation_id) == ("api-user", "c-org-000001")
+    assert settings.client_secret is not None
+    assert settings.client_secret.get_secret_value() == SECRET
+    assert settings.warehouse_url == f"sqlite:///{PROJECT_ROOT}/.qt/warehouse.db"
+    [token] = settings.relay_tokens
+    assert len(token.get_secret_value()) > 30
+    assert token.get_secret_value() not in screen
+    assert {d.id: d.table for d in load_catalog(settings.catalog).datasets} == {
+        "d-first": "premium",
+        "d-second": "d_second",
+    }
+    first_line = (here / "datasets.yaml").read_text().splitlines()[0]
+    assert first_line == f"# yaml-language-server: $schema={PROJECT_ROOT}/docs/datasets.schema.json"
+
+
+def test_a_wrong_answer_is_told_at_once_and_asked_again(ask: Callable[..., tuple[int, str]], here: Path) -> None:
+    code, screen = ask(
+        [
+            ("Client id", ""),
+            ("It is needed", "api-user"),
+            ("client secret: ", SECRET),
+            ("organisation", "c-org"),
+            ("Where do tables go", "oracle"),
+            ("There is no 'oracle'", "postgresql"),
+            ("Its URL", "nonsense"),
+            ("is not a SQLAlchemy URL", "postgresql://loader@db.example/reporting"),
+            ("The password (empty for none): ", "p@ss/word"),
+            ("schema", "quantemplate"),
+            ("Make a secret token", "n"),
+            ("Id of a dataset", "no id at all"),
+            ("Its table", "x"),
+            ("cannot be the id of a dataset", "d-one"),
+            ("Its table", "x"),
+            ("Id of a dataset", "d-two"),
+            ("Its table", "X"),
+            ("both go to the table", ""),
+            ("Look at it all now", "n"),
+        ]
+    )
+    assert code == 0, screen
+    assert "p@ss/word" not in screen
+    settings = load_settings()
+    assert settings.warehouse_url == "postgresql://loader:p%40ss%2Fword@db.example/reporting"
+    assert settings.warehouse_schema == "quantemplate"
+    assert [d.id for d in load_catalog(here / "datasets.yaml").datasets] == ["d-one"]
+
+
+KEEPING = [
+    ("Client id", "another"),
+    ("keeps the present one): ", ""),
+    ("organisation", ""),
+    ("Leave it so?", "y"),
+]
+
+
+def test_what_is_there_is_changed_only_when_that_is_agreed_to(ask: Callable[..., tuple[int, str]], here: Path) -> None:
+    lines = (
+        f"# mine\nQT_CLIENT_ID=before\nQT_CLIENT_SECRET=kept\nQT_ORGANISATION_ID=c-kept\nQT_RELAY_TOKENS={'t' * 20}\n"
+    )
+    (here / ".env").write_text(f"{lines}QT_WAREHOUSE_URL=sqlite:////tmp/w.db\nOTHER=x\n")
+    (here / "datasets.yaml").write_text("unlisted: refuse\n")
+    before = (here / ".env").read_text()
+    code, screen = ask([*KEEPING, ("Change them?", "n")])
+    assert code == 1
+    assert "QT_CLIENT_ID" in screen.partition("has other values for")[2]
+    assert (here / ".env").read_text() == before
+    code, screen = ask([*KEEPING, ("Change them?", "y"), ("Look at it all now", "n")])
+    assert code == 0, screen
+    assert (here / ".env").read_text() == before.replace("before", "another")
+    assert (here / "datasets.yaml").read_text() == "unlisted: refuse\n"
+
+
+def test_ctrl_c_writes_nothing(ask: Callable[..., tuple[int, str]], here: Path) -> None:
+    code, _ = ask([("Client id", "api-user"), ("client secret: ", SECRET), ("organisation", "\x03")])
+    assert code != 0
+    assert list(here.iterdir()) == []
+
+
+def test_without_a_terminal_it_says_what_to_do_in_place_of_waiting(run: Run, here: Path) -> None:
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "There is no terminal to ask on. Give the answers as options, with --yes; `qt-pipeline init --help` lists them."
+    ]
+    assert list(here.iterdir()) == []
+
+
+def test_every_question_has_an_option(run: Run, here: Path) -> None:
+    options = ["--client-id", "api-user", "--client-secret-stdin", "--organisation-id", "c-org"]
+    options += [
+        "--warehouse-url",
+        "sqlite:////tmp/w.db",
+        "--no-relay-token",
+        "--dataset",
+        "d-a=paid",
+        "--dataset",
+        "d-b",
+    ]
+    done = run("--yes", *options, typed_in=f"{SECRET}\n")
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert read_env_file(here / ".env") == {
+        "QT_CLIENT_ID": "api-user",
+        "QT_CLIENT_SECRET": SECRET,
+        "QT_ORGANISATION_ID": "c-org",
+        "QT_WAREHOUSE_URL": "sqlite:////tmp/w.db",
+    }
+    assert {d.id: d.table for d in load_catalog(here / "datasets.yaml").datasets} == {"d-a": "paid", "d-b": "d_b"}
+
+
+@pytest.mark.usefixtures("here")
+def test_secrets_may_come_from_the_environment(run: Run, tmp_path: Path) -> None:
+    secrets = {"QT_CLIENT_SECRET": SECRET, "QT_WAREHOUSE_URL": "postgresql://u:hunter3@h/d"}
+    done = run("--yes", "--client-id", "api-user", "--organisation-id", "c-org", **secrets)
+    assert done.returncode == 0, done.stderr
+    assert "hunter" not in done.stdout + done.stderr
+    assert secrets.items() <= read_env_file(tmp_path / ".env").items()
+    assert "Also set in the environment" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--yes", "--client-id", "x"], 1, "QT_CLIENT_SECRET is not known. Give --client-secret-stdin"),
+        (["--client-secret-stdin"], 2, "goes with --yes"),
+        (["--yes", "--client-id", ""], 2, "--client-id is empty"),
+        (["--yes", "--warehouse-url", "nonsense"], 2, "not a SQLAlchemy URL"),
+        (["--yes", "--warehouse-url", "postgresql://u:hunter3@h/d"], 2, "must not hold a password"),
+        (["--yes", "--dataset", "no id"], 2, "cannot be the id of a dataset"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_and_nothing_written(
+    run: Run, here: Path, options: list[str], code: int, words: str
+) -> None:
+    known = {"QT_CLIENT_SECRET": SECRET, "QT_CLIENT_ID": "x", "QT_ORGANISATION_ID": "c-org"}
+    done = run(*options, typed_in="", **({} if code == 1 else known))
+    told = " ".join(done.stderr.replace("│", " ").split())
+    assert (done.returncode, words in told) == (code, True), done.stderr
+    assert "hunter" not in told
+    assert list(here.iterdir()) == []
+
+
+def test_a_catalog_that_is_there_is_not_touched(run: Run, here: Path) -> None:
+    (here / "datasets.yaml").write_text("datasets: {}\n")
+    known = {"QT_CLIENT_SECRET": SECRET, "QT_CLIENT_ID": "x", "QT_ORGANISATION_ID": "c-org"}
+    done = run("--yes", "--dataset", "d-a", **known)
+    assert done.returncode == 1
+    assert "there already" in done.stderr
+    assert not (here / ".env").exists()
+    assert (here / "datasets.yaml").read_text() == "datasets: {}\n"
+
+
+def test_it_looks_at_everything_when_asked_to(run: Run, here: Path) -> None:
+    known = {"QT_CLIENT_SECRET": SECRET, "QT_CLIENT_ID": "x", "QT_ORGANISATION_ID": "c-org"}
+    nowhere = dict.fromkeys(("QT_RELAY_URL", "QT_DAGSTER_URL", "QT_TOKEN_URL", "QT_API_URL"), "http://127.0.0.1:1")
+    done = run("--yes", "--test", **known, **nowhere)
+    assert done.returncode == 1
+    assert "No connection to the token endpoint" in " ".join(done.stdout.split()).replace("The token", "the token")
+    assert (here / ".env").exists()
