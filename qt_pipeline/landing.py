@@ -13,16 +13,17 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from uuid import uuid4
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from qt_pipeline.errors import PermanentError, TransientError
+from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError
 from qt_pipeline.values import utc_now
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _DATA = "data.csv.zst"
 _MANIFEST = "manifest.json"
 _COMPRESSION = "zstd"
 _RUN_LETTERS = 8
+_CHUNK = 1 << 20
 _FOLDER = re.compile(r"(?P<number>[0-9]{8,})-.+")
 
 
@@ -41,7 +43,8 @@ class Manifest(BaseModel):
     """What is known of a landed file. `bytes` and `sha256` are of the CSV as it was served, not of the stored file.
 
     `through_seq` is the highest event sequence that the inbox `inbox_id` held for the dataset when the download began:
-    the file shows at least what those events announced.
+    the file shows at least what those events announced. `waiting_since` is when the first of them came that no load had
+    settled by then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +60,7 @@ class Manifest(BaseModel):
     bytes: int
     stored_bytes: int
     landed_at: datetime
+    waiting_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,29 @@ class Landed:
         source = pa.CompressedInputStream(pa.PythonFile(cast("io.IOBase", stored), mode="r"), _COMPRESSION)
         return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", source), buffer_size=1 << 20))
 
+    def verify(self) -> None:
+        """Return if the stored file still is what was landed; it is read from beginning to end.
+
+        Raises:
+            LandedFileChangedError: it is not.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self.open() as stream:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+        except OSError:
+            # What no longer unpacks, or is gone.
+            unread = True
+        else:
+            unread = False
+        if unread or digest.hexdigest() != self.manifest.sha256:
+            raise LandedFileChangedError(
+                f"The landed file {self.uri} is not what was landed any more{': it cannot be read' if unread else ''}.",
+                todo="Bring it back from a backup, or take another load.",
+                dataset_id=self.manifest.dataset_id,
+            )
+
     def write_beside(self, name: str, text: str) -> None:
         """Keep a text about the landed file in its folder."""
         _write_at_once(self.folder / name, text)
@@ -86,8 +113,16 @@ class NothingLandedError(PermanentError):
     """There is no complete landing to load."""
 
 
+class LandedFileChangedError(PermanentError):
+    """A stored file has another content than the one that was landed."""
+
+    concerns = Concern.LANDING
+
+
 class LandingUnavailableError(TransientError):
     """The store refuses to take a file: a disk that is full, most often."""
+
+    concerns = Concern.LANDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +134,7 @@ class Provenance:
     inbox_id: str
     through_seq: int
     event_id: str | None
+    waiting_since: datetime | None = None
 
 
 class Landing:
@@ -130,13 +166,36 @@ class Landing:
             if not (folder / _MANIFEST).exists():
                 _remove(folder)
 
+    def probe(self) -> int | None:
+        """Write a file, read it back and delete it; the bytes that are free there, or None where that is not known.
+
+        Raises:
+            LandingUnavailableError: one of the three does not work.
+            ConfigurationError: nothing that is installed can reach the store.
+        """
+        file = self._root / f".qt-probe-{uuid4().hex}"
+        try:
+            with _explained(self._root):
+                self._root.mkdir(parents=True, exist_ok=True)
+                _write_and_delete(file)
+        except PipelineError:
+            raise
+        except ImportError:
+            raise _unknown_store(str(self._root).partition("://")[0]) from None
+        except Exception as error:  # noqa: BLE001  # each store has errors of its own, whose words may show its keys
+            raise LandingUnavailableError(
+                f"The landing {self._root} cannot be used ({type(error).__name__}).",
+                todo="Check QT_LANDING_URL, and that this process may read, write and delete there.",
+            ) from None
+        return shutil.disk_usage(self._root).free if isinstance(self._root, Path) else None
+
     def newest(self, dataset_id: str) -> Landed:
         """The newest complete landing of a dataset.
 
         Raises:
             NothingLandedError: there is none.
         """
-        landed = next(self._complete(dataset_id), None)
+        landed = next(self.complete(dataset_id), None)
         if landed is None:
             raise NothingLandedError(
                 "No landed file was found.",
@@ -147,10 +206,20 @@ class Landing:
 
     def of_run(self, dataset_id: str, run_id: str) -> Landed | None:
         """The complete landing that a run made, if it made one."""
-        its_own = (found for found in self._complete(dataset_id, run_id) if found.manifest.run_id == run_id)
+        its_own = (found for found in self.complete(dataset_id, run_id) if found.manifest.run_id == run_id)
         return next(its_own, None)
 
-    def _complete(self, dataset_id: str, run_id: str = "") -> Iterator[Landed]:
+    def datasets(self) -> list[str]:
+        """The ids of all datasets that may have landed files."""
+        return sorted(home.name for home in self._root.iterdir() if home.is_dir()) if self._root.exists() else []
+
+    def remove(self, landed: Landed) -> None:
+        """Delete a landed file and all that is beside it. What a crash leaves of it does not count any more."""
+        with _explained(landed.folder):
+            (landed.folder / _MANIFEST).unlink(missing_ok=True)
+            _remove(landed.folder)
+
+    def complete(self, dataset_id: str, run_id: str = "") -> Iterator[Landed]:
         """Complete landings, newest first; with `run_id` those that may be of that run."""
         for _, folder in sorted(self._folders(dataset_id), key=lambda entry: entry[0], reverse=True):
             manifest = folder / _MANIFEST
@@ -202,6 +271,7 @@ class Draft:
                 bytes=self._sink.bytes,
                 stored_bytes=(self._folder / _DATA).stat().st_size,
                 landed_at=utc_now(),
+                waiting_since=provenance.waiting_since,
             )
             _write_at_once(self._folder / _MANIFEST, manifest.model_dump_json(indent=2))
         return Landed(manifest, self._folder)
@@ -246,7 +316,29 @@ def _root(url: str) -> Folder:
     # A tenth of a second at the start of each run, for those alone who land elsewhere than in a local folder.
     from upath import UPath  # noqa: PLC0415
 
-    return UPath(url)
+    try:
+        return UPath(url)
+    except ValueError:
+        raise _unknown_store(url.partition("://")[0]) from None
+
+
+def _unknown_store(scheme: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Nothing that is installed can reach a landing at {scheme}://.",
+        todo="Install what fsspec needs for it (adlfs for az:// and abfs://, s3fs for s3://), or name a folder in "
+        "QT_LANDING_URL.",
+    )
+
+
+def _write_and_delete(file: Folder) -> None:
+    content = file.name.encode()
+    try:
+        file.write_bytes(content)
+        if file.read_bytes() != content:
+            raise OSError("it gives back other bytes than were written")
+    finally:
+        with suppress(FileNotFoundError):
+            file.unlink()
 
 
 @contextmanager
@@ -286,5 +378,6 @@ def _sync(path: Folder) -> None:
 def _remove(folder: Folder) -> None:
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
-    else:
+    elif folder.exists():
+        # An object store knows no empty folder.
         folder.rmdir(recursive=True)

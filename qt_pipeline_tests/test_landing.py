@@ -5,19 +5,22 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from azure.storage.blob import BlobServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qt_pipeline.errors import TransientError
+from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.landing import (
     Draft,
     Landed,
+    LandedFileChangedError,
     Landing,
     LandingUnavailableError,
     Manifest,
@@ -25,14 +28,31 @@ from qt_pipeline.landing import (
     Provenance,
 )
 from qt_pipeline.values import utc_now
+from qt_pipeline_tests.azurite import running_azurite
 
 DATASET = "d-one"
 CSV = b"Reference,Amount\n" + b"007,1.25\n" * 1000
 
 
-@pytest.fixture(params=["folder", "object store"])
-def landing(request: pytest.FixtureRequest, tmp_path: Path) -> Landing:
-    return Landing(str(tmp_path / "landing") if request.param == "folder" else f"memory://landing-{uuid.uuid4()}")
+@pytest.fixture(scope="module")
+def blob_account() -> Iterator[str]:
+    """The connection string of an account with a container `files`."""
+    # The account that every Azurite has, and its published key.
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    with running_azurite("blob") as address:
+        account = f"AccountName=devstoreaccount1;AccountKey={key};BlobEndpoint={address}/devstoreaccount1;"
+        BlobServiceClient.from_connection_string(account).create_container("files")
+        yield account
+
+
+@pytest.fixture(params=["folder", "object store", "azure blob"])
+def landing(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Landing:
+    if request.param == "folder":
+        return Landing(str(tmp_path / "landing"))
+    if request.param == "object store":
+        return Landing(f"memory://landing-{uuid.uuid4()}")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", request.getfixturevalue("blob_account"))
+    return Landing(f"az://files/{uuid.uuid4()}/landing")
 
 
 @pytest.fixture
@@ -278,3 +298,57 @@ def test_what_is_not_a_landing_is_left_alone(folder: Path) -> None:
     assert landing.newest(DATASET) == landed
     assert land(landing, "run-2").manifest.number == 2
     assert folders(folder) == ["00000001-run-1", "00000002-run-2", "00000009.txt", "notes"]
+
+
+def test_a_probe_leaves_nothing_and_tells_what_is_free_where_that_is_known(landing: Landing, folder: Path) -> None:
+    free = landing.probe()
+    # An object store knows no empty folder.
+    assert not landing._root.exists() or list(landing._root.iterdir()) == []
+    assert (free is not None and free > 0) if folder.exists() else free is None
+
+
+def test_a_probe_tells_of_a_landing_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LandingUnavailableError, match="cannot be written"):
+        Landing(str(tmp_path / "file" / "landing")).probe()
+
+
+@pytest.mark.parametrize("url", ["nope://container/landing", "s3://bucket/landing"])
+def test_a_store_that_nothing_can_reach_is_a_matter_of_configuration(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{url.partition(':')[0]}://"):
+        Landing(url).probe()
+
+
+def test_a_file_that_is_as_it_was_landed_passes_and_any_other_does_not(landing: Landing) -> None:
+    landed, other = land(landing, "run-1"), land(landing, "run-2", b"a\n1\n")
+    landed.verify()
+    stored = landed.folder / "data.csv.zst"
+    for content_of in ((other.folder / "data.csv.zst").read_bytes, lambda: b"torn", lambda: b""):
+        stored.write_bytes(content_of())
+        with pytest.raises(LandedFileChangedError, match=f"^Dataset {DATASET}: The landed file"):
+            landed.verify()
+    stored.unlink()
+    with pytest.raises(LandedFileChangedError, match="cannot be read"):
+        landed.verify()
+
+
+def test_a_landing_that_is_removed_is_gone_with_all_that_is_beside_it(landing: Landing) -> None:
+    gone, kept = land(landing, "run-1"), land(landing, "run-2")
+    gone.write_beside("misfits-run-1.csv", "line\n")
+    landing.remove(gone)
+    assert list(landing.complete(DATASET)) == [kept]
+    assert not gone.folder.exists()
+    assert land(landing, "run-3").manifest.number == 3
+
+
+def test_the_landing_knows_which_datasets_it_has(landing: Landing) -> None:
+    assert landing.datasets() == []
+    for dataset_id in ("d-two", "d-one"):
+        land(landing, "run-1", dataset_id=dataset_id)
+    assert landing.datasets() == ["d-one", "d-two"]
+
+
+def test_a_download_that_is_refused_before_its_first_byte_is_told_as_it_was(landing: Landing) -> None:
+    with pytest.raises(RuntimeError, match="refused"), landing.draft(DATASET, "run-1"):
+        raise RuntimeError("refused")
+    assert list(landing.complete(DATASET)) == []

@@ -3,38 +3,52 @@
 Here: options, and how events are shown. Not here: what a replay means (see inbox), when it is planned (see dispatch).
 """
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, printable, shown
+from qt_pipeline.dagster_api import DagsterApi
+from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
 from qt_pipeline.settings import load_settings
 
 _MOST_AT_ONCE = 100_000
+_DELIVERY_TAG = "qt/delivery"
+_ANSWER_SECONDS = 5
 
 Dataset = Annotated[str | None, typer.Option("--dataset-id", help="Only events for this dataset.")]
 
 
 def events(
+    number: Annotated[
+        int | None, typer.Argument(metavar="[NUMBER]", help="One event: its raw body, and its whole fate.")
+    ] = None,
     *,
     state: Annotated[EventState | None, typer.Option(help="Only events in this state.")] = None,
     dataset_id: Dataset = None,
     limit: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="At most so many, the newest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each event.")] = False,
 ) -> None:
-    """Show the events of the inbox, newest first, and what became of each."""
+    """Show the events of the inbox, newest first, and what became of each.
+
+    Examples:
+        qt-pipeline events --state parked
+        qt-pipeline events 17
+    """
     inbox = _inbox()
+    if number is not None:
+        _tell_one(_event(inbox, number), as_json=as_json)
+        return
     found = inbox.events(state=state, dataset_id=dataset_id, limit=limit)
     if as_json:
         for event in found:
-            typer.echo(json.dumps(_plain(event)))
+            answer_json(_plain(event))
         return
-    Console().print(_table(found))
+    print_table(_table(found))
     counts = inbox.counts()
     typer.echo(", ".join(f"{count} {state.value}" for state, count in counts.items()) + ".")
 
@@ -49,6 +63,10 @@ def replay(
 
     Name events by number, or --parked, or --dataset-id for the newest event of a dataset; --parked with --dataset-id
     means the parked events of that dataset.
+
+    Examples:
+        qt-pipeline replay 17
+        qt-pipeline replay --parked
     """
     if not (numbers or parked or dataset_id):
         raise typer.BadParameter("Say which: numbers of events, --parked, or --dataset-id.")
@@ -73,15 +91,67 @@ def _inbox() -> Inbox:
     return open_inbox(load_settings().inbox_url)
 
 
+def _event(inbox: Inbox, number: int) -> StoredEvent:
+    event = inbox.event(number)
+    if event is None:
+        raise PermanentError(
+            f"The inbox has no event {number}.",
+            todo="`qt-pipeline events` lists them; those that are settled go after QT_INBOX_RETENTION_DAYS.",
+        )
+    return event
+
+
+def _tell_one(event: StoredEvent, *, as_json: bool) -> None:
+    runs = _runs(event)
+    if as_json:
+        answer_json({**_plain(event), "runs": runs})
+        return
+    table = Table.grid(padding=(0, 2))
+    said = {
+        "number": str(event.seq),
+        "event": event.name,
+        "id": event.event_id,
+        "dataset": event.dataset_id or "none",
+        "received": f"{clock(event.received_at)} UTC, {ago(event.received_at)}",
+        "from": event.source_address or "",
+        "created": event.created or "",
+        "state": event.state.value,
+        "why": event.outcome or _fate(event),
+        "settled": f"{clock(event.settled_at)} UTC" if event.settled_at else "",
+        "tries": str(event.attempts - event.attempts_before_replay),
+        "looks": str(event.looks) if event.looks else "",
+        "replayed": "yes" if event.attempts_before_replay else "",
+        "delivery": event.delivery or "",
+        "runs": "\n".join(runs),
+    }
+    for name, words in said.items():
+        if words:
+            table.add_row(name, "\n".join(map(shown, words.splitlines())))
+    print_table(table)
+    console().print("\nits body, as it was sent:")
+    for line in event.body.decode(errors="replace").splitlines():
+        typer.echo(printable(line))
+
+
+def _runs(event: StoredEvent) -> list[str]:
+    """Where the runs of its newest delivery are shown; none without a Dagster that answers."""
+    if event.delivery is None:
+        return []
+    api = DagsterApi(load_settings().dagster_url, answer_seconds=_ANSWER_SECONDS)
+    with suppress(PipelineError):
+        return [f"{run.status}: {api.run_url(run.run_id)}" for run in api.runs(tags={_DELIVERY_TAG: event.delivery})]
+    return []
+
+
 def _table(found: Sequence[StoredEvent]) -> Table:
     table = Table("number", "received (UTC)", "event", "dataset", "state", "tries", "what became of it")
     for event in found:
         tries = event.attempts - event.attempts_before_replay
         table.add_row(
             str(event.seq),
-            f"{event.received_at:%Y-%m-%d %H:%M:%S}",
-            _shown(event.name),
-            _shown(event.dataset_id or ""),
+            clock(event.received_at),
+            shown(event.name),
+            shown(event.dataset_id or ""),
             event.state.value,
             str(tries),
             _fate(event),
@@ -91,17 +161,10 @@ def _table(found: Sequence[StoredEvent]) -> Table:
 
 def _fate(event: StoredEvent) -> str:
     if event.outcome:
-        return _shown(event.outcome)
+        return shown(event.outcome)
     if event.not_before is not None:
         return f"waits until {event.not_before:%H:%M:%S}"
     return f"delivery {event.delivery}" if event.delivery else "waits for the sensor"
-
-
-def _shown(text: str) -> str:
-    # What a sender chose must not steer the terminal, nor Rich.
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text).replace(
-        "[", "\\["
-    )
 
 
 def _plain(event: StoredEvent) -> dict[str, object]:
@@ -111,18 +174,14 @@ def _plain(event: StoredEvent) -> dict[str, object]:
         "name": event.name,
         "dataset_id": event.dataset_id,
         "created": event.created,
-        "received_at": _iso(event.received_at),
+        "received_at": iso(event.received_at),
         "source_address": event.source_address,
         "state": event.state.value,
         "outcome": event.outcome,
         "tries": event.attempts - event.attempts_before_replay,
         "looks": event.looks,
         "delivery": event.delivery,
-        "not_before": _iso(event.not_before),
-        "settled_at": _iso(event.settled_at),
+        "not_before": iso(event.not_before),
+        "settled_at": iso(event.settled_at),
         "body": event.body.decode(errors="replace"),
     }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

@@ -5,6 +5,7 @@ Not here: where a file comes from, where its rows go.
 """
 
 from qt_pipeline.tabular.arrow import Array, Ints, convert, floating_numbers, integers, named_batch, whole_numbers
+from qt_pipeline.tabular.compare import Difference, NothingInCommonError, Side, compare, rows_at
 from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
@@ -12,6 +13,7 @@ from qt_pipeline.tabular.guard import BadCsvError
 from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
 from qt_pipeline.tabular.reader import EmptyFileError, Header, OpenStream, RowTooLongError, read_header, read_text
+from qt_pipeline.tabular.records import NoRecordError, RawRecord, record_at
 from qt_pipeline.tabular.rows import AssumptionBrokenError, Passage, Rows, read_rows
 from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, TEXT, ColumnType, Kind, Seen
 
@@ -32,6 +34,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "Contract",
+    "Difference",
     "DriftError",
     "EmptyFileError",
     "Header",
@@ -40,13 +43,18 @@ __all__ = [
     "Kind",
     "Misfit",
     "Naming",
+    "NoRecordError",
+    "NothingInCommonError",
     "OpenStream",
     "Passage",
+    "RawRecord",
     "RowTooLongError",
     "Rows",
     "Rules",
     "Seen",
     "Settled",
+    "Side",
+    "compare",
     "convert",
     "find_misfits",
     "floating_numbers",
@@ -59,6 +67,8 @@ __all__ = [
     "read_header",
     "read_rows",
     "read_text",
+    "record_at",
+    "rows_at",
     "settle",
     "whole_numbers",
     "written",

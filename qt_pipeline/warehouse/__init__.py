@@ -13,6 +13,7 @@ from qt_pipeline.warehouse.errors import (
     StaleLoadError,
     TableBusyError,
     TableNotOursError,
+    TableRefusedError,
     TargetLimitError,
     TargetRefusedError,
     TargetUnavailableError,
@@ -20,6 +21,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, PublishedLoad
+from qt_pipeline.warehouse.retention import Needed
 from qt_pipeline.warehouse.tables import TableSpec
 from qt_pipeline.warehouse.verify import Totals, Verification
 from qt_pipeline.warehouse.warehouse import Expectation, Warehouse
@@ -32,11 +34,13 @@ __all__ = [
     "LoadJob",
     "LoadRecord",
     "LoadStatus",
+    "Needed",
     "PublishedLoad",
     "Reached",
     "StaleLoadError",
     "TableBusyError",
     "TableNotOursError",
+    "TableRefusedError",
     "TableSpec",
     "TargetLimitError",
     "TargetRefusedError",

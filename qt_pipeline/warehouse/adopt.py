@@ -70,7 +70,7 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str) -
     if unfit:
         raise TableNotOursError(
             f"The table {table} cannot be taken over: its columns {', '.join(unfit)} could change values.",
-            todo="Give them the type that the README names for such values, or the dataset another table.",
+            todo="Give them the type that docs/targets.md names for such values, or the dataset another table.",
             dataset_id=dataset_id,
         )
     return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))

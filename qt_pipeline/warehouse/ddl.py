@@ -16,7 +16,8 @@ from qt_pipeline.warehouse.tables import Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
 
 _ON_TABLE = "SELECT, INSERT, DELETE"
-_ON_LOADS = "SELECT, INSERT, UPDATE"
+# DELETE is for `qt-pipeline purge`.
+_ON_LOADS = "SELECT, INSERT, UPDATE, DELETE"
 
 
 def preparation(target: Target, backend: str, table: TableSpec | None, contract: Contract | None) -> list[str]:

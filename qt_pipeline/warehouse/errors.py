@@ -3,16 +3,34 @@
 Here: the errors of this room, with what to do about each. Not here: errors of a file's content (see tabular).
 """
 
-from qt_pipeline.errors import PermanentError, TransientError
+from qt_pipeline.database import Fault
+from qt_pipeline.errors import Concern, PermanentError, TransientError
 from qt_pipeline.warehouse.verify import Verification
 
 
 class TargetUnavailableError(TransientError):
     """The target database refuses or cannot be reached; a repeat may find it well."""
 
+    concerns = Concern.TARGET
+
 
 class TargetRefusedError(PermanentError):
-    """The target database says no, and will say so again: a missing right, a table that something depends on."""
+    """The target database says no, and will say so again: a missing right, a login that is not let in."""
+
+    concerns = Concern.TARGET
+
+
+class TableRefusedError(TargetRefusedError):
+    """The target database refuses one table: what it would hold, how it is named, or what depends on it."""
+
+    concerns = Concern.DATASET
+
+
+def refused(fault: Fault) -> type[TargetUnavailableError | TargetRefusedError]:
+    """The error for what a server has said."""
+    if fault.passing:
+        return TargetUnavailableError
+    return TableRefusedError if fault.of_table else TargetRefusedError
 
 
 class StageLostError(TransientError):

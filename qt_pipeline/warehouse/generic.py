@@ -39,8 +39,14 @@ from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
-from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
-from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.errors import (
+    TableBusyError,
+    TableRefusedError,
+    TargetRefusedError,
+    TargetUnavailableError,
+)
+from qt_pipeline.warehouse.ledger import columns
+from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
@@ -105,7 +111,7 @@ class GenericTarget:
             for name in sorted(filter(None, {schema, staging_schema})):
                 if not inspect(connection).has_schema(name):
                     connection.execute(CreateSchema(name))
-            metadata.create_all(connection)
+            prepare_ledger(connection, schema)
 
     def exists(self) -> bool:
         """See Target."""
@@ -202,7 +208,7 @@ class GenericTarget:
             f"{change.column!r} to {table.c[change.column].type.compile(dialect=connection.dialect)}"
             for change in changes
         )
-        raise TargetRefusedError(
+        raise TableRefusedError(
             f"The table {table.name!r} has columns that are too narrow for this file.",
             todo=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
         )

@@ -4,8 +4,8 @@ Here: these tables and every statement on them.
 Not here: the datasets' tables (see publish), when which line is written (see publish).
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -28,9 +28,11 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy import update as update_statement
+from sqlalchemy.schema import CreateColumn
 
 from qt_pipeline.database import Number, UtcDateTime
 from qt_pipeline.tabular import Column, ColumnType, Contract, Kind
@@ -57,6 +59,8 @@ class LoadJob:
 
     `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download is loaded.
     `through_seq` counts in the inbox `inbox_id`. `rules` stands for all that the catalog says of how rows are made.
+    `restores_load_id` is the load whose file is published again because a person asked for it; `through_seq` is then
+    that of the load that is replaced, so that what was older then is older still.
     """
 
     dataset_id: str
@@ -70,6 +74,7 @@ class LoadJob:
     through_seq: int
     event_id: str | None
     rules: str
+    restores_load_id: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class LoadRecord(LoadJob):
     @property
     def shows(self) -> bool:
         """Whether the table showed this load's file when it ended."""
-        return self.status in _SHOWN
+        return self.status in SHOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ loads = Table(
     SqlColumn("replaced_load_id", Number),
     SqlColumn("changes", UnicodeText),
     SqlColumn("error", UnicodeText),
+    SqlColumn("restores_load_id", Number),
     Index("_qt_loads_dataset", "dataset_id", "status"),
     sqlite_autoincrement=True,
 )
@@ -164,8 +170,31 @@ columns = Table(
     SqlColumn("last_load", Number, nullable=False),
 )
 
+ADDED_LATER = ("restores_load_id",)
+"""The columns of `loads` that older versions did not make."""
 _IDS_AT_ONCE = 500
-_SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
+SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
+"""How a load ends whose file the table shows."""
+
+
+def prepare(connection: Connection, schema: str | None) -> None:
+    """Make what is missing in a schema: the tables, or the columns that a ledger of an older version lacks."""
+    there, preparer = inspect(connection), connection.dialect.identifier_preparer
+    is_older = there.has_table(loads.name, schema=schema)
+    metadata.create_all(connection)
+    if not is_older:
+        return
+    known = {str(column["name"]) for column in there.get_columns(loads.name, schema=schema)}
+    placed = loads_in(schema)
+    for name in ADDED_LATER:
+        if name not in known:
+            added = CreateColumn(placed.c[name]).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(placed)} ADD {added}")
+
+
+def loads_in(schema: str | None) -> Table:
+    """The table of loads with its schema's name."""
+    return loads.to_metadata(MetaData(), schema=schema) if schema else loads
 
 
 def open_load(connection: Connection, job: LoadJob, *, schema: str | None, table: str, mode: str) -> int:
@@ -211,7 +240,7 @@ def last_begun(connection: Connection, *, schema: str | None, table: str) -> int
 
 def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
     """The newest load that shows in a dataset's table. Numbers are issued under its lock: the highest came last."""
-    return _last(connection, loads.c.dataset_id == dataset_id, _SHOWN)
+    return _last(connection, loads.c.dataset_id == dataset_id, SHOWN)
 
 
 def last_published(connection: Connection, *, dataset_id: str) -> int | None:
@@ -234,8 +263,8 @@ def _into(schema: str | None, table: str) -> ColumnElement[bool]:
 
 def _last(connection: Connection, which: ColumnElement[bool], statuses: tuple[LoadStatus, ...]) -> LoadRecord | None:
     published = _select_records().where(which, loads.c.status.in_(statuses))
-    row = connection.execute(published.order_by(loads.c.load_id.desc()).limit(1)).first()
-    return LoadRecord(*row) if row else None
+    row = connection.execute(published.order_by(loads.c.load_id.desc()).limit(1)).mappings().first()
+    return LoadRecord(**row) if row else None
 
 
 def records(connection: Connection, *, dataset_id: str | None, limit: int) -> list[LoadRecord]:
@@ -243,7 +272,38 @@ def records(connection: Connection, *, dataset_id: str | None, limit: int) -> li
     statement = _select_records().order_by(loads.c.load_id.desc()).limit(limit)
     if dataset_id is not None:
         statement = statement.where(loads.c.dataset_id == dataset_id)
-    return [LoadRecord(*row) for row in connection.execute(statement)]
+    return [LoadRecord(**row) for row in connection.execute(statement).mappings()]
+
+
+def newest_loads(connection: Connection, *, shown: bool) -> dict[str, LoadRecord]:
+    """For each dataset that was loaded, the newest load: with `shown` that which shows in its table, else of all."""
+    numbers = select(func.max(loads.c.load_id)).group_by(loads.c.dataset_id)
+    if shown:
+        numbers = numbers.where(loads.c.status.in_(SHOWN))
+    found = connection.execute(_select_records().where(loads.c.load_id.in_(numbers))).mappings()
+    return {row["dataset_id"]: LoadRecord(**row) for row in found}
+
+
+def changed_by(connection: Connection, runs: Mapping[str, str]) -> list[LoadRecord]:
+    """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""
+    found: list[LoadRecord] = []
+    waiting = iter(runs)
+    while some := list(islice(waiting, _IDS_AT_ONCE)):
+        statement = _select_records().where(
+            # Runs have no index, datasets have.
+            loads.c.dataset_id.in_({runs[run_id] for run_id in some}),
+            loads.c.run_id.in_(some),
+            loads.c.status == LoadStatus.PUBLISHED,
+            loads.c.changes.is_not(None),
+        )
+        found += [LoadRecord(**row) for row in connection.execute(statement).mappings()]
+    return found
+
+
+def record(connection: Connection, load_id: int) -> LoadRecord | None:
+    """One line of the ledger."""
+    row = connection.execute(_select_records().where(loads.c.load_id == load_id)).mappings().first()
+    return LoadRecord(**row) if row else None
 
 
 def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
@@ -256,7 +316,7 @@ def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -
             select(loads.c.dataset_id, func.max(through_published), func.max(loads.c.through_seq))
             .where(
                 loads.c.dataset_id.in_(some),
-                loads.c.status.in_(_SHOWN),
+                loads.c.status.in_(SHOWN),
                 loads.c.inbox_id == inbox_id,
                 loads.c.landing_run_id == loads.c.run_id,
             )

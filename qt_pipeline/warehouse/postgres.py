@@ -33,8 +33,9 @@ from sqlalchemy.types import TypeEngine
 from qt_pipeline.database import advisory_key, postgres_engine, postgres_fault
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
-from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
-from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.errors import TableBusyError, refused
+from qt_pipeline.warehouse.ledger import columns
+from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
@@ -77,7 +78,7 @@ class PostgresTarget:
             for name in {schema, staging_schema} - {None}:
                 if not inspect(connection).has_schema(str(name)):
                     connection.execute(CreateSchema(str(name)))
-            metadata.create_all(connection)
+            prepare_ledger(connection, schema)
 
     def exists(self) -> bool:
         """See Target."""
@@ -201,8 +202,7 @@ class PostgresTarget:
 
     def _refusal(self, cause: BaseException | None) -> PipelineError:
         fault = postgres_fault(cause)
-        kind = TargetUnavailableError if fault.passing else TargetRefusedError
-        return kind(
+        return refused(fault)(
             f"The target {self._address} refuses: {fault.words}.",
             todo="Check that the server runs and that this login may create and write tables there.",
         )

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from decimal import Context, Decimal
+from functools import cached_property
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
 from sqlite3 import Error as SQLiteError
@@ -45,8 +46,14 @@ from sqlalchemy.types import TypeEngine
 from qt_pipeline.database import creating_sqlite, sqlite_engine, writing
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import SHORT_DIGITS, Array, Column, ColumnType, Kind, Rows, convert, named_batch
-from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
-from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.errors import (
+    TableBusyError,
+    TableRefusedError,
+    TargetRefusedError,
+    TargetUnavailableError,
+)
+from qt_pipeline.warehouse.ledger import columns
+from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
@@ -57,14 +64,16 @@ _HALF = 1_000_000_000
 # SQLite answers with 2000 columns at most.
 _SUMS_AT_ONCE = 500
 _STAGE = "qt_stage"
+_READERS_WAIT = (
+    "Readers wait while a table is published: the file's disk does not take SQLite's write-ahead log (WAL). Move it to "
+    "a local disk."
+)
 _INDEXES_AND_TRIGGERS = text(
     "SELECT sql FROM sqlite_master "
     "WHERE tbl_name = :table COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL"
 )
-_PERMANENT = (
-    *("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR", "SQLITE_PERM", "SQLITE_AUTH"),
-    *("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
-)
+_OF_FILE = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_PERM", "SQLITE_AUTH")
+_PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 
 
 class SqliteTarget:
@@ -83,7 +92,6 @@ class SqliteTarget:
     # The staging table is in a file of its own.
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = False
-    warnings: Sequence[str] = ()
 
     def __init__(self, url: URL, *, prepare: bool = True) -> None:
         self._file = Path(str(url.database))
@@ -93,9 +101,19 @@ class SqliteTarget:
             return
         try:
             with self._explained(), creating_sqlite(self._engine, wait_seconds=_WAIT_SECONDS) as connection:
-                metadata.create_all(connection)
+                prepare_ledger(connection, self.schema)
         except OSError as error:
             raise self._refusal(error) from error
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """See Target."""
+        return self._warnings
+
+    @cached_property
+    def _warnings(self) -> Sequence[str]:
+        with self.reading() as connection:
+            return () if connection.scalar(text("PRAGMA journal_mode")) == "wal" else (_READERS_WAIT,)
 
     def exists(self) -> bool:
         """See Target."""
@@ -245,7 +263,8 @@ class SqliteTarget:
         name = str(getattr(cause, "sqlite_errorname", ""))
         # A misuse of the driver has no name: two statements where one may stand.
         wrong = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
-        kind = TargetRefusedError if wrong else TargetUnavailableError
+        refused = TargetRefusedError if name.startswith(_OF_FILE) else TableRefusedError
+        kind = refused if wrong else TargetUnavailableError
         return kind(
             f"The SQLite file {self._file} cannot be used: {cause}.",
             todo="Check that its disk has space, that this user may write there and that no other program holds it.",

@@ -4,21 +4,23 @@ Here: the beginning of a load, under its table's lock, and the ledger's answers.
 Not here: how a load goes on (see load), what differs between engines (see the targets).
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, MetaData, Table, inspect
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy import Connection, MetaData, Table, inspect, select
+from sqlalchemy.schema import CreateSchema, DropSchema
 from sqlalchemy.sql import quoted_name
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
-from qt_pipeline.warehouse import ddl, ledger
+from qt_pipeline.warehouse import ddl, ledger, retention
 from qt_pipeline.warehouse.adopt import SqlTypes, adopted
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, count_rows
+from qt_pipeline.warehouse.probe import Probe, probe_table, probing
+from qt_pipeline.warehouse.retention import Needed
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
 
@@ -45,6 +47,38 @@ class Warehouse:
     def __init__(self, target: Target, backend: str = "") -> None:
         self._target = target
         self._backend = backend
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a person who runs this database should know, in sentences."""
+        return self._target.warnings
+
+    def has_ledger(self) -> bool:
+        """Whether the ledger is there; asking makes nothing."""
+        return self._target.has_ledger()
+
+    def check(self) -> None:
+        """Return if the database is there and answers; asking makes nothing."""
+        if self._target.exists():
+            with self._target.reading() as connection:
+                connection.execute(select(1))
+
+    @contextmanager
+    def probe(self, schema: str | None = None) -> Generator[Probe]:
+        """A trial of a load's steps in a schema, by default the target's own; nothing of it stays.
+
+        A schema that is missing is made for it, as a load would make it.
+        """
+        spec = self.placed(probe_table(schema))
+        with self._target.writing() as connection:
+            made = _make_schema(connection, spec)
+        try:
+            with probing(self._target, spec) as probe:
+                yield probe
+        finally:
+            if made:
+                with self._target.writing() as connection:
+                    connection.execute(DropSchema(str(spec.schema)))
 
     @property
     def max_name_bytes(self) -> int:
@@ -88,6 +122,56 @@ class Warehouse:
         """Lines of the ledger, newest first."""
         with self._target.reading() as connection:
             return ledger.records(connection, dataset_id=dataset_id, limit=limit)
+
+    def newest_loads(self) -> dict[str, LoadRecord]:
+        """For each dataset that was loaded, the newest load that shows in its table."""
+        with self._target.reading() as connection:
+            return ledger.newest_loads(connection, shown=True)
+
+    def last_loads(self) -> dict[str, LoadRecord]:
+        """For each dataset, the load that began last, however it ended."""
+        with self._target.reading() as connection:
+            return ledger.newest_loads(connection, shown=False)
+
+    def changed_by(self, runs: Mapping[str, str]) -> list[LoadRecord]:
+        """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""
+        with self._target.reading() as connection:
+            return ledger.changed_by(connection, runs)
+
+    def load(self, load_id: int) -> LoadRecord | None:
+        """The line of the ledger for a load."""
+        with self._target.reading() as connection:
+            return ledger.record(connection, load_id)
+
+    def needed_loads(self, dataset_id: str) -> Needed:
+        """The loads of a dataset that later loads, its rows or the settling of events lean on, whatever their age."""
+        with self._target.reading() as connection:
+            return retention.needed(connection, dataset_id)
+
+    def forget(self, load_ids: Iterable[int]) -> None:
+        """Delete lines of the ledger; those of `needed_loads` must not be among them."""
+        with self._target.writing() as connection:
+            retention.forget(connection, load_ids)
+
+    def shows(self, job: LoadJob, table: TableSpec) -> LoadRecord | None:
+        """The newest load, if the table shows the very file of `job` already; asking makes nothing.
+
+        Raises:
+            TableNotOursError: the table is somebody else's, or another dataset's.
+        """
+        expected = self.expectation(job.dataset_id, table)
+        load = Load(
+            target=self._target,
+            job=job,
+            spec=self.placed(table),
+            load_id=0,
+            last=expected.last,
+            replaces=None,
+            contract=expected.contract,
+            takes_over=expected.takes_over,
+            table_columns=expected.columns,
+        )
+        return expected.last if load.shows_already() else None
 
     def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
         """For each dataset that was loaded, up to which event of an inbox."""
@@ -201,9 +285,12 @@ class Warehouse:
         return adopted(columns, self._target, table=str(spec), dataset_id=dataset_id)
 
 
-def _make_schema(connection: Connection, spec: TableSpec) -> None:
-    if spec.schema is not None and not inspect(connection).has_schema(spec.schema):
-        connection.execute(CreateSchema(spec.schema))
+def _make_schema(connection: Connection, spec: TableSpec) -> bool:
+    """Make the schema of a table if it is missing; whether it was."""
+    missing = spec.schema is not None and not inspect(connection).has_schema(spec.schema)
+    if missing:
+        connection.execute(CreateSchema(str(spec.schema)))
+    return missing
 
 
 def _columns_of(connection: Connection, spec: TableSpec) -> SqlTypes | None:

@@ -1,4 +1,4 @@
-"""A real Azure Storage Queue for the tests: Microsoft's Azurite, on a free port of 127.0.0.1, with nothing on disk.
+"""A real Azure Storage for the tests: queues or blobs of Microsoft's Azurite, on a free port of 127.0.0.1, all in memory.
 
 `make test` installs it where npm is. It must not be killed and started again in a test: what it has just acknowledged
 it may have forgotten.
@@ -11,23 +11,24 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-_MAIN = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "queue" / "main.js"
+_SERVICES = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src"
 _START_SECONDS = 60
 _LISTENING = re.compile(r"listens on (http://127\.0\.0\.1:\d+)")
 
 
 @contextmanager
-def running_azurite() -> Generator[str]:
+def running_azurite(service: Literal["queue", "blob"]) -> Generator[str]:
     """The address of a server that runs until the block ends. Skips the test where it is not installed."""
-    node = shutil.which("node")
-    if node is None or not _MAIN.is_file():
-        pytest.skip("Azurite is not installed (node, and `make test` or `npm ci` here): nothing is tested on a queue")
-    options = ["--queuePort", "0", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+    node, main = shutil.which("node"), _SERVICES / service / "main.js"
+    if node is None or not main.is_file():
+        pytest.skip(f"Azurite is not installed (node, and `make test` or `npm ci` here): no {service} is tested")
+    options = [f"--{service}Port", "0", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     with subprocess.Popen(
-        [node, _MAIN, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [node, main, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
         # A server that says nothing is ended, and so is the wait for its words.
         watchdog = threading.Timer(_START_SECONDS, server.kill)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from qt_pipeline.cli import app
 from qt_pipeline.inbox import EventState, EventUpdate, Inbox, NewEvent, open_inbox
 from qt_pipeline.settings import ENV_FILE_VARIABLE
+from qt_pipeline_tests.fake_dagster import RUN_ID, FakeDagster
 
 ONE, TWO = "d-the-first-dataset-0001", "d-the-second-dataset-002"
 
@@ -106,3 +107,32 @@ def test_events_are_replayed_by_number_and_one_that_cannot_be_is_told(inbox: Inb
 def test_a_replay_of_nothing_in_particular_is_a_wrong_option(inbox: Inbox) -> None:
     assert run("replay").exit_code == 2
     assert inbox.counts()[EventState.PENDING] == 3
+
+
+def test_one_event_is_shown_with_its_body_and_its_whole_fate(inbox: Inbox) -> None:
+    inbox.append([NewEvent("e", "Other", ONE, "yesterday", b'{"id":\n "\x1b[2J[bold]"}', "192.0.2.7")])
+    park(inbox, TWO)
+    told = run("events", "4").stdout
+    assert '{"id":\n "\N{REPLACEMENT CHARACTER}[2J[bold]"}' in told
+    assert "192.0.2.7" in told
+    assert "waits for the sensor" in told
+    parked = run("events", "2").stdout
+    assert "Tried 5 times." in parked
+    event = json.loads(run("events", "2", "--json").stdout)
+    assert (event["number"], event["outcome"], event["runs"]) == (2, "Tried 5 times.", [])
+
+
+def test_the_runs_of_an_event_are_shown_where_dagster_answers(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    [group] = [group for group in inbox.open_events() if group.dataset_id == TWO]
+    inbox.update([EventUpdate(group, attempts=1, delivery=f"{TWO}:2:1")])
+    with FakeDagster("STARTED") as dagster:
+        monkeypatch.setenv("QT_DAGSTER_URL", dagster.url)
+        assert f"STARTED: {dagster.url}/runs/{RUN_ID}" in run("events", "2").stdout
+    assert json.loads(run("events", "2", "--json").stdout)["runs"] == []
+
+
+@pytest.mark.usefixtures("inbox")
+def test_an_event_that_is_not_there_is_said_so() -> None:
+    result = run("events", "77")
+    assert result.exit_code == 1
+    assert str(result.exception).startswith("The inbox has no event 77.")

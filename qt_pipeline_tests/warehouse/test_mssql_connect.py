@@ -14,7 +14,12 @@ from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse import mssql_recorder
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
 
-ANSWERS = [("sp_getapplock", [(0,)]), ("is_read_committed_snapshot_on", [(True,)]), ("schema_id(", [(1,)])]
+ANSWERS = [
+    ("sp_getapplock", [(0,)]),
+    ("is_read_committed_snapshot_on", [(True,)]),
+    ("schema_id(", [(1,)]),
+    ("col_length(", [(8,)]),
+]
 ASLEEP = "Database 'db' on server 'host' is not currently available. Please retry the connection later."
 
 

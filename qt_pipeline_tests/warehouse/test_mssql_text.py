@@ -85,6 +85,7 @@ def contract(_statement: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, .
 ANSWERS: Sequence[tuple[str, Answer]] = (
     ("sp_getapplock", [(0,)]),
     ("schema_id(", [(5,)]),
+    ("col_length(", [(8,)]),
     ("is_read_committed_snapshot_on", [(True,)]),
     ("OUTPUT inserted.load_id", [(8,)]),
     ("SELECT count(*)", [(4,)]),

@@ -39,8 +39,9 @@ from sqlalchemy.types import TypeEngine
 from qt_pipeline.database import Fault, mssql_fault, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
-from qt_pipeline.warehouse.errors import TableBusyError, TargetRefusedError, TargetUnavailableError
-from qt_pipeline.warehouse.ledger import columns, metadata
+from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
+from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads_in, metadata
+from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at
 from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
@@ -249,13 +250,19 @@ class MssqlTarget:
             for name in sorted(filter(None, {self.schema, self.staging_schema})):
                 if not _has_schema(connection, name):
                     connection.execute(CreateSchema(name))
-            metadata.create_all(connection)
+            prepare_ledger(connection, self.schema)
 
     def _is_prepared(self) -> bool:
         with self.reading() as connection:
             inspector = inspect(connection)
             made = all(inspector.has_table(name, schema=self.schema) for name in metadata.tables)
-            return made and _has_schema(connection, self.staging_schema)
+            return made and _has_schema(connection, self.staging_schema) and self._is_complete(connection)
+
+    def _is_complete(self, connection: Connection) -> bool:
+        """Whether the ledger has the columns that older versions did not make."""
+        place = connection.dialect.identifier_preparer.format_table(loads_in(self.schema))
+        lengths = (connection.scalar(select(func.col_length(place, name))) for name in ADDED_LATER)
+        return all(length is not None for length in lengths)
 
     def _take_lock(self, connection: Connection, name: str) -> None:
         taken = take_mssql_lock(connection, f"{self.schema or ''}/{name}", wait_seconds=_WAIT_SECONDS)
@@ -282,7 +289,7 @@ class MssqlTarget:
             raise self._refusal(mssql_fault(error)) from None
 
     def _refusal(self, fault: Fault, *, broken: bool = False) -> PipelineError:
-        kind = TargetUnavailableError if fault.passing or broken else TargetRefusedError
+        kind = TargetUnavailableError if broken else refused(fault)
         return kind(
             f"The target {self._address} refuses: {fault.words}.",
             todo="Check that the server runs and that this login may create and write tables there.",
@@ -312,7 +319,7 @@ def _order(table: Table) -> None:
 
 def _refuse_temporary(table: Table) -> None:
     if table.name.startswith("#"):
-        raise TargetRefusedError(
+        raise TableRefusedError(
             f"SQL Server takes {table.name!r} for a table of one connection, which nobody else would see.",
             todo="Give the dataset another table name in the catalog.",
         )

@@ -5,6 +5,8 @@ ROLLBACK;
 -- with 'qt', 'U', 'V', '_qt_loads'
 -- SQLAlchemy asks which of these tables are there;
 -- with 'qt', 'U', 'V', '_qt_columns'
+SELECT col_length(?, ?) AS col_length_1;
+-- with 'qt._qt_loads', 'restores_load_id'
 COMMIT;
 SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME();
 COMMIT;

@@ -14,6 +14,8 @@ SELECT schema_id(?) AS schema_id_1;
 -- with 'qt'
 CREATE SCHEMA qt;
 -- SQLAlchemy asks which of these tables are there;
+-- with 'qt', 'U', 'V', '_qt_loads'
+-- SQLAlchemy asks which of these tables are there;
 -- with 'qt', 'U', 'V', '_qt_loads', '_qt_columns'
 CREATE TABLE qt._qt_loads (
     load_id BIGINT NOT NULL IDENTITY,
@@ -39,6 +41,7 @@ CREATE TABLE qt._qt_loads (
     replaced_load_id BIGINT NULL,
     changes NVARCHAR(max) NULL,
     error NVARCHAR(max) NULL,
+    restores_load_id BIGINT NULL,
     PRIMARY KEY (load_id)
 );
 CREATE INDEX _qt_loads_dataset ON qt._qt_loads (dataset_id, status);

@@ -1,0 +1,231 @@
+"""The commands `datasets` and `history`: what is known of datasets and their loads, without Dagster.
+
+Here: what a dataset's state is called, and both tables. Not here: what the ledger and the inbox mean by it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from qt_pipeline.catalog import Catalog, Dataset, load_catalog
+from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, several, shown
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.inbox import EventState, open_inbox
+from qt_pipeline.ingest import stale
+from qt_pipeline.settings import load_settings
+from qt_pipeline.values import is_dataset_id, utc_now
+from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_warehouse
+
+_SHORT_HASH = 8
+_MOST_AT_ONCE = 100_000
+
+DatasetId = Annotated[str, typer.Argument(help="The dataset.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A dataset that the catalog, the ledger or the inbox knows. `rules` is None where the catalog refuses it."""
+
+    dataset_id: str
+    rules: Dataset | None
+    shown: LoadRecord | None
+    last: LoadRecord | None
+    pending: int
+    parked: int
+    is_stale: bool
+
+    @property
+    def state(self) -> str:
+        """In one word or two: how its newest load ended."""
+        if self.last is None:
+            return "never loaded"
+        match self.last.status:
+            case LoadStatus.STAGING:
+                return "loading"
+            case LoadStatus.FAILED | LoadStatus.ABANDONED:
+                return "failed"
+            case _:
+                return "restored" if self.last.restores_load_id else "loaded"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What else a person should know."""
+        return [
+            *(["stale"] if self.is_stale else []),
+            *([several(self.pending, "event") + " pending"] if self.pending else []),
+            *([several(self.parked, "event") + " parked"] if self.parked else []),
+            *(["refused by the catalog"] if self.rules is None else []),
+        ]
+
+
+def datasets(*, as_json: AsJson = False) -> None:
+    """Show every dataset that is known: its table, its newest load, its state.
+
+    Examples:
+        qt-pipeline datasets
+        qt-pipeline datasets --json
+    """
+    settings = load_settings()
+    catalog = load_catalog(settings.catalog)
+    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
+    found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts())
+    if as_json:
+        for known in found:
+            answer_json(_known_as_json(known))
+        return
+    if not found:
+        console().print("No dataset is known yet: list one in the catalog, or let an event come.")
+        return
+    table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "", "state")
+    table.columns[3].justify = table.columns[4].justify = "right"
+    for known in found:
+        load = known.shown
+        table.add_row(
+            shown(known.rules.label if known.rules else ""),
+            shown(known.dataset_id),
+            shown(_table_name(known)),
+            "" if load is None or load.table_rows is None else f"{load.table_rows:,}",
+            "" if load is None else str(load.load_id),
+            clock(load.finished_at) if load else "",
+            ago(load.finished_at) if load else "",
+            ", ".join([known.state, *known.remarks]),
+        )
+    print_table(table)
+
+
+def history(
+    dataset_id: DatasetId,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="At most so many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show the loads of a dataset as the ledger tells them, newest first.
+
+    Examples:
+        qt-pipeline history d-claims
+        qt-pipeline history d-claims --limit 1 --json
+    """
+    settings = load_settings()
+    if not is_dataset_id(dataset_id):
+        load_catalog(settings.catalog).dataset(dataset_id)
+    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
+    warehouse = open_warehouse(*places, prepare=False)
+    loads = warehouse.loads(dataset_id=dataset_id, limit=limit) if warehouse.has_ledger() else []
+    if as_json:
+        for load in loads:
+            answer_json(_load_as_json(load))
+        return
+    if not loads:
+        console().print(f"{shown(dataset_id)} was never loaded.")
+        return
+    table = Table("load", "began (UTC)", "status", "rows", "in table", "file", "event", "run", "remarks", "landed file")
+    for column in (0, 3, 4, 6):
+        table.columns[column].justify = "right"
+    for load in loads:
+        table.add_row(
+            str(load.load_id),
+            clock(load.started_at),
+            "restored" if load.restores_load_id and load.shows else load.status.value,
+            _count(load.rows),
+            _count(load.table_rows),
+            load.sha256[:_SHORT_HASH],
+            str(load.through_seq or ""),
+            shown(load.run_id),
+            shown("; ".join(_remarks(load))),
+            shown(load.landing_uri),
+        )
+    print_table(table)
+
+
+def _known(catalog: Catalog, warehouse: Warehouse, events: Mapping[str, Mapping[EventState, int]]) -> list[_Known]:
+    has_ledger = warehouse.has_ledger()
+    newest, last = (warehouse.newest_loads(), warehouse.last_loads()) if has_ledger else ({}, {})
+    ids = sorted({*(dataset.id for dataset in catalog.datasets), *last, *events})
+    rules = {dataset_id: _rules(catalog, dataset_id) for dataset_id in ids}
+    listed = [dataset for dataset in rules.values() if dataset is not None]
+    are_stale = {found.dataset.id for found in stale(listed, newest, utc_now())}
+    return [
+        _Known(
+            dataset_id=dataset_id,
+            rules=rules[dataset_id],
+            shown=newest.get(dataset_id),
+            last=last.get(dataset_id),
+            pending=events.get(dataset_id, {}).get(EventState.PENDING, 0),
+            parked=events.get(dataset_id, {}).get(EventState.PARKED, 0),
+            is_stale=dataset_id in are_stale,
+        )
+        for dataset_id in ids
+    ]
+
+
+def _rules(catalog: Catalog, dataset_id: str) -> Dataset | None:
+    try:
+        return catalog.dataset(dataset_id)
+    except PipelineError:
+        return None
+
+
+def _table_name(known: _Known) -> str:
+    if known.shown is not None:
+        place = known.shown.table_schema, known.shown.table_name
+    else:
+        place = (known.rules.table_schema, known.rules.table) if known.rules else (None, "")
+    return ".".join(filter(None, place))
+
+
+def _remarks(load: LoadRecord) -> list[str]:
+    restored = [f"restores load {load.restores_load_id}"] if load.restores_load_id else []
+    return [*restored, *(load.changes or "").splitlines(), *([load.error] if load.error else [])]
+
+
+def _count(rows: int | None) -> str:
+    return "" if rows is None else f"{rows:,}"
+
+
+def _known_as_json(known: _Known) -> dict[str, object]:
+    load = known.shown
+    return {
+        "dataset_id": known.dataset_id,
+        "name": known.rules.label if known.rules else None,
+        "table": _table_name(known),
+        "state": known.state,
+        "stale": known.is_stale,
+        "rows": load and load.table_rows,
+        "load_id": load and load.load_id,
+        "loaded_at": iso(load.finished_at) if load else None,
+        "downloaded_at": iso(load.landed_at) if load else None,
+        "last_load_id": known.last and known.last.load_id,
+        "error": known.last and known.last.error,
+        "pending": known.pending,
+        "parked": known.parked,
+    }
+
+
+def _load_as_json(load: LoadRecord) -> dict[str, object]:
+    return {
+        "load_id": load.load_id,
+        "dataset_id": load.dataset_id,
+        "table": ".".join(filter(None, (load.table_schema, load.table_name))),
+        "mode": load.mode,
+        "status": load.status.value,
+        "rows": load.rows,
+        "table_rows": load.table_rows,
+        "began_at": iso(load.started_at),
+        "ended_at": iso(load.finished_at),
+        "sha256": load.sha256,
+        "bytes": load.bytes,
+        "landed_at": iso(load.landed_at),
+        "landed_file": load.landing_uri,
+        "landing_run_id": load.landing_run_id,
+        "run_id": load.run_id,
+        "event_id": load.event_id,
+        "through_seq": load.through_seq,
+        "replaced_load_id": load.replaced_load_id,
+        "restores_load_id": load.restores_load_id,
+        "changes": (load.changes or "").splitlines(),
+        "error": load.error,
+    }

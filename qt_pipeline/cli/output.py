@@ -1,0 +1,98 @@
+"""What the commands share when they answer: text from outside, JSON, counts, sizes, times and how long ago they were.
+
+Here: forms alone. Not here: what any one command says.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.values import utc_now
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+_STEP = 1000
+# Controls, what turns the direction of text, halves of characters, and separators of lines.
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_WIDEST = 300
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def console(*, err: bool = False) -> Console:
+    """Where people are answered. Lines are not cut: who reads them through a pipe wants them whole."""
+    return Console(soft_wrap=True, highlight=False, stderr=err)
+
+
+def print_table(table: Table) -> None:
+    """A table; as wide as it needs to be where no terminal bounds it."""
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=_WIDEST)).print(table)
+
+
+def printable(text: str) -> str:
+    """Text from outside, such that it does not steer the terminal."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in _STEERING else letter for letter in text
+    )
+
+
+def shown(text: str) -> str:
+    """The same for Rich, which has a markup of its own."""
+    return escape(printable(text))
+
+
+def answer_json(answer: Mapping[str, object]) -> None:
+    """One JSON object on a line of its own."""
+    typer.echo(json.dumps(answer))
+
+
+def error_as_json(error: PipelineError) -> dict[str, object]:
+    """What scripts are told of an error."""
+    return {"status": "failed", "dataset_id": error.dataset_id, "error": error.what, "todo": error.todo}
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment for scripts."""
+    return None if moment is None else moment.isoformat()
+
+
+def clock(moment: datetime | None) -> str:
+    """A moment for people, in UTC."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def lasting(time: timedelta | float) -> str:
+    """How long something took: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    seconds = int(time.total_seconds() if isinstance(time, timedelta) else time)
+    for unit, word, below, smaller in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min"), (_MINUTE, "min", 1, "s")):
+        if seconds >= unit:
+            rest = seconds % unit // below
+            return f"{seconds // unit} {word} {rest} {smaller}" if rest else f"{seconds // unit} {word}"
+    return f"{seconds} s"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago a moment was; nothing for none."""
+    if moment is None:
+        return ""
+    number, unit, *_ = lasting(max(timedelta(0), utc_now() - moment)).split()
+    return f"{number} {unit} ago"
+
+
+def size(count: int) -> str:
+    """A number of bytes: `512 bytes`, `1.2 MB`."""
+    amount, unit = float(count), 0
+    while amount >= _STEP and unit < len(_UNITS) - 1:
+        amount, unit = amount / _STEP, unit + 1
+    return f"{count:,} {'byte' if count == 1 else 'bytes'}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def several(count: int, word: str, plural: str = "") -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {word if count == 1 else plural or f'{word}s'}"

@@ -1,0 +1,139 @@
+"""The command `restore`: an earlier load's file in the table again.
+
+Here: what is asked before, what is told after, and that Dagster's UI tells the same. Not here: what a restore is (see
+ingest).
+"""
+
+from contextlib import suppress
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from qt_pipeline.catalog import Dataset, load_catalog
+from qt_pipeline.cli.output import answer_json, clock, console, error_as_json, several, shown
+from qt_pipeline.dagster_api import DagsterApi
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.ingest import Restored, loaded_by
+from qt_pipeline.ingest import restore as restore_load
+from qt_pipeline.landing import Landing
+from qt_pipeline.settings import Settings, load_settings
+from qt_pipeline.warehouse import open_warehouse
+
+DatasetId = Annotated[str, typer.Argument(help="The dataset.", show_default=False)]
+LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
+_ANSWER_SECONDS = 10
+
+
+def restore(
+    dataset_id: DatasetId,
+    load: LoadId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object; needs --yes.")] = False,
+) -> None:
+    """Publish the file of an earlier load again, verified and in one transaction like any load.
+
+    It stays until an event of the dataset, or a run by hand, brings newer data:
+    the daily refresh and the polling leave a restored dataset alone.
+
+    Examples:
+        qt-pipeline history d-claims
+        qt-pipeline restore d-claims 17
+    """
+    if as_json and not yes:
+        raise typer.BadParameter("--json needs --yes: nobody would see the question.")
+    settings = load_settings()
+    dataset = load_catalog(settings.catalog).dataset(dataset_id)
+    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
+    try:
+        warehouse = open_warehouse(*places)
+        record = loaded_by(warehouse, dataset.id, load)
+        if not yes:
+            when = f"{clock(record.finished_at)} UTC"
+            rows = several(record.rows or 0, "row")
+            typer.confirm(f"Replace the rows of {dataset.table} by the {rows} of load {load} ({when})?", abort=True)
+        _tell_runs_in_flight(settings, dataset)
+        done = restore_load(warehouse, Landing(settings.landing_url), dataset, load, run_id=f"restore-{uuid4()}")
+    except PipelineError as error:
+        if not as_json:
+            raise
+        answer_json(error_as_json(error))
+        raise typer.Exit(1) from None
+    is_told = _reported(settings, done, load)
+    if as_json:
+        answer_json(_as_json(done, load, is_told=is_told))
+    else:
+        _tell(done, load, is_told=is_told)
+
+
+def _tell_runs_in_flight(settings: Settings, dataset: Dataset) -> None:
+    """A run that has downloaded already would replace what is restored. Without Dagster, none is known of."""
+    with suppress(PipelineError):
+        going = _dagster(settings).runs_of(dataset.id, in_flight=True)
+        if going:
+            typer.secho(
+                f"Note: {several(len(going), 'run')} of {dataset.id} in flight; it may replace what is restored now.",
+                fg=typer.colors.YELLOW,
+                err=True,
+            )
+
+
+def _reported(settings: Settings, done: Restored, load: int) -> bool:
+    """Whether Dagster's UI shows the restore."""
+    file = done.outcome
+    if file is None:
+        return False
+    metadata: dict[str, str | int] = {
+        "dagster/table_name": file.table,
+        "dagster/partition_row_count": file.table_rows,
+        "rows": file.totals.rows,
+        "load": file.load_id,
+        "status": "restored",
+        "restored load": load,
+        "sha256": done.landed.manifest.sha256,
+        "dagster/uri": done.landed.uri,
+    }
+    try:
+        _dagster(settings).report_table(
+            file.dataset.id, description=f"Load {load} was restored by qt-pipeline restore.", metadata=metadata
+        )
+    except PipelineError:
+        return False
+    return True
+
+
+def _dagster(settings: Settings) -> DagsterApi:
+    return DagsterApi(settings.dagster_url, answer_seconds=_ANSWER_SECONDS)
+
+
+def _as_json(done: Restored, load: int, *, is_told: bool) -> dict[str, object]:
+    file = done.outcome
+    return {
+        "dataset_id": done.shown.dataset_id,
+        "status": "unchanged" if file is None else "restored",
+        "restored_load_id": load,
+        "load_id": done.shown.load_id if file is None else file.load_id,
+        "replaced_load_id": None if file is None else file.replaced_load_id,
+        "table": done.shown.table_name if file is None else file.table,
+        "rows": done.shown.rows if file is None else file.totals.rows,
+        "changes": [] if file is None else [str(change) for change in file.changes],
+        "in_dagster": is_told,
+    }
+
+
+def _tell(done: Restored, load: int, *, is_told: bool) -> None:
+    file = done.outcome
+    if file is None:
+        console().print(
+            f"{shown(done.shown.table_name)} shows the file of load {load} already, by load {done.shown.load_id}. "
+            "Nothing was done."
+        )
+        return
+    rows = several(file.totals.rows, "row")
+    console().print(f"{shown(file.table)}: load {load} is restored, {rows}, as load {file.load_id}.")
+    for remark in [*map(str, file.changes), *file.warnings]:
+        console().print(f"[yellow]Note:[/] {shown(remark)}")
+    console().print("It stays until an event, or a run by hand, brings newer data.")
+    if not is_told:
+        console().print("Dagster does not answer: its UI will not show this restore; the ledger does.")

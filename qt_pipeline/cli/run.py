@@ -1,0 +1,177 @@
+"""The commands `run` and `cancel`: runs in the Dagster that is running.
+
+Here: options, what is refused before anything starts, answers and exit codes.
+Not here: how runs are followed (see following), how Dagster is asked (see dagster_api).
+"""
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.cli.followed import FollowedBackfill, FollowedRuns
+from qt_pipeline.cli.following import Outcome, TimeIsUpError, expect_daemon, follow
+from qt_pipeline.cli.output import answer_json, console, error_as_json, shown
+from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError, RunStatus
+from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.settings import load_settings
+
+REASON = "asked for by qt-pipeline run"
+FAILED, CANCELED, UNREACHABLE, TIME_IS_UP, INTERRUPTED = 1, 3, 4, 124, 130
+
+DatasetIds = Annotated[list[str] | None, typer.Argument(metavar="[DATASET_ID]...", help="The datasets.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
+All = Annotated[bool, typer.Option("--all", help="Every dataset that the catalog or Dagster knows, as a backfill.")]
+Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table shows it already.")]
+New = Annotated[bool, typer.Option("--new", help="Also datasets that neither the catalog nor Dagster knows yet.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object for each run, or for the backfill.")]
+Timeout = Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="The longest wait.")]
+
+
+def run(
+    dataset_ids: DatasetIds = None,
+    *,
+    wait: Wait = False,
+    everything: All = False,
+    force: Force = False,
+    new: New = False,
+    as_json: AsJson = False,
+    timeout: Timeout = None,
+) -> None:
+    """Start a run that downloads and loads a dataset, in the Dagster that is running.
+
+    Exit codes: 0 done, or asked for; 1 refused or failed; 3 canceled;
+    4 Dagster cannot be reached, or its daemon does not run;
+    124 the time is up, 130 Ctrl-C: after these the run goes on.
+
+    Examples:
+        qt-pipeline run d-claims --wait
+        qt-pipeline run --all --wait --timeout 3600
+    """
+    if bool(dataset_ids) is everything:
+        raise typer.BadParameter("Say which: ids of datasets, or --all.")
+    if timeout is not None and not wait:
+        raise typer.BadParameter("--timeout goes with --wait.")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with _answered(as_json=as_json):
+        settings = load_settings()
+        catalog, api = load_catalog(settings.catalog), DagsterApi(settings.dagster_url)
+        partitions = api.partitions()
+        wanted = (
+            _all(catalog, partitions) if everything else _known(dataset_ids or (), catalog, partitions, may_be_new=new)
+        )
+        expect_daemon(api)
+        api.add_partitions(sorted(set(wanted).difference(partitions)))
+        tags = {"qt/reason": REASON, **({"qt/force": "true"} if force else {})}
+        started = FollowedBackfill(api) if everything else FollowedRuns(api)
+        try:
+            if isinstance(started, FollowedBackfill):
+                started.start(wanted, tags)
+            else:
+                for dataset_id in wanted:
+                    started.start(dataset_id, {"qt/dataset": catalog.dataset(dataset_id).label, **tags})
+        finally:
+            # Also what was started before something went wrong.
+            if not (as_json and wait):
+                _tell_started(started, as_json=as_json)
+        if not wait:
+            return
+        outcomes = _followed(started, deadline, as_json=as_json)
+        for outcome in outcomes:
+            _tell(outcome, as_json=as_json)
+        code = _exit_code(outcomes)
+    raise typer.Exit(code)
+
+
+def cancel(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="The runs, as `run` has printed them.")],
+) -> None:
+    """Cancel runs. The tables keep the rows they have; events that a run was for are parked.
+
+    Examples:
+        qt-pipeline cancel 4bed6fc3-592c-4f98-afc3-050a2300e77f
+    """
+    with _answered(as_json=False):
+        api = DagsterApi(load_settings().dagster_url)
+        for run_id in run_ids:
+            api.terminate(run_id)
+            console().print(f"Run {shown(run_id)} ends: {api.run_url(run_id)}")
+
+
+@contextmanager
+def _answered(*, as_json: bool) -> Generator[None]:
+    """Errors become words and exit codes."""
+    try:
+        yield
+    except PipelineError as error:
+        if as_json:
+            answer_json(error_as_json(error))
+        else:
+            typer.secho(str(error), fg=typer.colors.RED, err=True)
+        code = FAILED
+        if isinstance(error, DagsterUnavailableError):
+            code = UNREACHABLE
+        elif isinstance(error, TimeIsUpError):
+            code = TIME_IS_UP
+        raise typer.Exit(code) from None
+
+
+def _all(catalog: Catalog, partitions: Sequence[str]) -> list[str]:
+    known = {*partitions, *(dataset.id for dataset in catalog.datasets)}
+    if not known:
+        raise ConfigurationError("No dataset is known.", todo="List one in the catalog, or name it with --new.")
+    return sorted(dataset_id for dataset_id in known if catalog.accepts(dataset_id))
+
+
+def _known(wanted: Sequence[str], catalog: Catalog, partitions: Sequence[str], *, may_be_new: bool) -> list[str]:
+    """The ids, each once, if all of them may be asked for."""
+    known = {*partitions, *(dataset.id for dataset in catalog.datasets)}
+    for dataset_id in wanted:
+        catalog.dataset(dataset_id)
+        if dataset_id not in known and not may_be_new:
+            near = get_close_matches(dataset_id, known, n=1)
+            hint = f"Perhaps {near[0]} is meant. " if near else ""
+            raise ConfigurationError(
+                "Neither the catalog nor Dagster knows it.",
+                todo=f"{hint}If it is right, list it in the catalog, or say --new.",
+                dataset_id=dataset_id,
+            )
+    return list(dict.fromkeys(wanted))
+
+
+def _tell_started(started: FollowedRuns | FollowedBackfill, *, as_json: bool) -> None:
+    for answer in started.started():
+        if as_json:
+            answer_json(answer)
+        else:
+            words = f"{answer['dataset_id']}: run {answer['run_id']}" if "run_id" in answer else "The backfill of "
+            words += "" if "run_id" in answer else f"{answer['datasets']} datasets: {answer['backfill_id']}"
+            console().print(f"{shown(words)}  {answer['url']}")
+
+
+def _followed(started: FollowedRuns | FollowedBackfill, deadline: float | None, *, as_json: bool) -> Sequence[Outcome]:
+    try:
+        return follow(started, deadline, silent=as_json)
+    except KeyboardInterrupt:
+        typer.secho(f"\nNo longer followed. {started.goes_on()}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        answer_json(outcome.answer)
+        return
+    console().print(outcome.headline)
+    for line in outcome.complaints:
+        typer.secho(line, fg=typer.colors.RED, err=True)
+
+
+def _exit_code(outcomes: Sequence[Outcome]) -> int:
+    statuses = {status for outcome in outcomes for status in outcome.statuses}
+    if RunStatus.FAILURE in statuses:
+        return FAILED
+    return CANCELED if RunStatus.CANCELED in statuses else 0

@@ -1,0 +1,127 @@
+"""An earlier load's file in the table again, because a person wants it.
+
+Here: what may be restored, and how the ledger tells it from other loads. Not here: how a file is loaded (see load).
+
+A restore is a load like any other, but for its place in the order: it counts as the load that it replaces. So data that
+were older then are older still, no event is settled by it, and the next download replaces it.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from qt_pipeline.catalog import Dataset
+from qt_pipeline.errors import PermanentError, about
+from qt_pipeline.ingest.load import CsvFile, FileOutcome, job_of, load_file, table_of
+from qt_pipeline.landing import Landed, Landing
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse import LoadRecord, Warehouse
+
+
+class UnknownLoadError(PermanentError):
+    """The ledger has no such load of this dataset."""
+
+
+class FileGoneError(PermanentError):
+    """The file of a load is not in the landing."""
+
+
+class RestoreRefusedError(PermanentError):
+    """This load cannot be restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of a wish to restore. `outcome` is None if the table shows the file already, by the load `shown`."""
+
+    landed: Landed
+    shown: LoadRecord
+    outcome: FileOutcome | None
+
+
+def restore(warehouse: Warehouse, landing: Landing, dataset: Dataset, load_id: int, *, run_id: str) -> Restored:
+    """Publish the landed file of an earlier load again.
+
+    The file may lack columns that the table has got since: they are NULL then.
+
+    Raises:
+        UnknownLoadError: the dataset has no such load.
+        RestoreRefusedError: its file was never in the table, or the table keeps rows of many files.
+        FileGoneError: its file is not there.
+        LandedFileChangedError: its file is not what was loaded then.
+        PipelineError: as for `load_file`; the table keeps its rows.
+    """
+    with about(dataset.id):
+        record = loaded_by(warehouse, dataset.id, load_id)
+        _refuse_unfit(dataset, record)
+        landed = landed_by(landing, record)
+        landed.verify()
+        shown = warehouse.newest_loads()[dataset.id]
+        file = _file(landed, record, shown, run_id)
+        already = warehouse.shows(job_of(dataset, file), table_of(dataset))
+        if already is not None:
+            return Restored(landed, already, None)
+        return Restored(landed, shown, load_file(warehouse, dataset, file, force=True))
+
+
+def loaded_by(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord:
+    """The line of the ledger for a load of a dataset.
+
+    Raises:
+        UnknownLoadError: there is none.
+    """
+    record = warehouse.load(load_id) if warehouse.has_ledger() else None
+    if record is None or record.dataset_id != dataset_id:
+        whose = "" if record is None else f": it is one of {record.dataset_id}"
+        raise UnknownLoadError(
+            f"The dataset has no load {load_id}{whose}.",
+            todo=f"`qt-pipeline history {dataset_id}` lists its loads.",
+            dataset_id=dataset_id,
+        )
+    return record
+
+
+def landed_by(landing: Landing, record: LoadRecord) -> Landed:
+    """The landed file of a load.
+
+    Raises:
+        FileGoneError: it is not there: purged, in another landing, or never landed.
+    """
+    for landed in landing.complete(record.dataset_id, record.landing_run_id):
+        if (landed.manifest.run_id, landed.manifest.sha256) == (record.landing_run_id, record.sha256):
+            return landed
+    by_hand = urlsplit(record.landing_uri).scheme == "file"
+    raise FileGoneError(
+        f"The file of load {record.load_id} is not in the landing: "
+        + ("it was loaded by hand." if by_hand else "it was purged, or QT_LANDING_URL is another than then."),
+        todo=f"It was {record.landing_uri}: if you have it still, load it by `qt-pipeline load`.",
+        dataset_id=record.dataset_id,
+    )
+
+
+def _refuse_unfit(dataset: Dataset, record: LoadRecord) -> None:
+    if not record.shows:
+        raise RestoreRefusedError(
+            f"The file of load {record.load_id} was never in the table: the load is {record.status.value}.",
+            todo=f"`qt-pipeline history {dataset.id}` lists those that were: published or unchanged.",
+        )
+    if dataset.mode is not WriteMode.REPLACE:
+        raise RestoreRefusedError(
+            f"The table keeps rows of many files (mode {dataset.mode.value}); a single one cannot take their place.",
+            todo="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
+        )
+
+
+def _file(landed: Landed, record: LoadRecord, shown: LoadRecord, run_id: str) -> CsvFile:
+    manifest = landed.manifest
+    return CsvFile(
+        open=landed.open,
+        uri=landed.uri,
+        sha256=manifest.sha256,
+        bytes=manifest.bytes,
+        landed_at=manifest.landed_at,
+        run_id=run_id,
+        landing_run_id=manifest.run_id,
+        inbox_id=shown.inbox_id,
+        through_seq=shown.through_seq,
+        restores_load_id=record.load_id,
+    )

@@ -1,0 +1,79 @@
+"""Which lines of the ledger must stay, and the end of those that need not.
+
+Here: what leans on a line. Not here: how old one must be (see ingest), the lines themselves (see ledger).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
+
+from qt_pipeline.values import WriteMode
+from qt_pipeline.warehouse.ledger import SHOWN, LoadStatus, columns, loads
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The loads of a dataset that something leans on, by their numbers.
+
+    `in_table` are those whose rows the table may hold, and the one whose file it shows. `lines` are all whose lines
+    must stay: those, the last of each table, which a later load looks at, those that say which events are settled,
+    and those that the contract names.
+    """
+
+    in_table: frozenset[int] = frozenset()
+    lines: frozenset[int] = frozenset()
+
+
+def needed(connection: Connection, dataset_id: str) -> Needed:
+    """What of a dataset's loads must stay, whatever their age."""
+    of_dataset = loads.c.dataset_id == dataset_id
+    lines = connection.execute(
+        select(loads.c.load_id, loads.c.table_schema, loads.c.table_name, loads.c.mode, loads.c.status)
+        .where(of_dataset)
+        .order_by(loads.c.load_id.desc())
+    ).all()
+    kept = {line.load_id for line in lines if line.status is LoadStatus.STAGING}
+    in_table = set([line.load_id for line in lines if line.status in SHOWN][:1])
+    last_of_table: set[tuple[str | None, str]] = set()
+    rows_are_replaced = False
+    for line in lines:
+        place = line.table_schema, line.table_name
+        if place not in last_of_table:
+            last_of_table.add(place)
+            kept.add(line.load_id)
+        if line.status is LoadStatus.PUBLISHED and not rows_are_replaced:
+            in_table.add(line.load_id)
+            rows_are_replaced = line.mode == WriteMode.REPLACE.value
+    named = connection.execute(
+        select(columns.c.first_load, columns.c.last_load).where(columns.c.dataset_id == dataset_id)
+    )
+    kept.update(in_table, _settling(connection, of_dataset), *named)
+    return Needed(frozenset(in_table), frozenset(kept))
+
+
+def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[int]:
+    """The loads that `reached` takes its numbers from."""
+    found: set[int] = set()
+    for statuses in ((LoadStatus.PUBLISHED,), SHOWN):
+        counting = and_(of_dataset, loads.c.status.in_(statuses), loads.c.landing_run_id == loads.c.run_id)
+        highest = (
+            select(loads.c.inbox_id, func.max(loads.c.through_seq).label("seq"))
+            .where(counting)
+            .group_by(loads.c.inbox_id)
+            .subquery()
+        )
+        at_it = and_(loads.c.inbox_id == highest.c.inbox_id, loads.c.through_seq == highest.c.seq)
+        one_each = select(func.max(loads.c.load_id)).join(highest, at_it).where(counting).group_by(loads.c.inbox_id)
+        found.update(connection.scalars(one_each))
+    return found
+
+
+def forget(connection: Connection, load_ids: Iterable[int]) -> None:
+    """Delete lines of the ledger."""
+    waiting = iter(load_ids)
+    while some := list(islice(waiting, _AT_ONCE)):
+        connection.execute(delete(loads).where(loads.c.load_id.in_(some)))

@@ -1,0 +1,231 @@
+"""`datasets`, `history`, `diff`, `line`, `restore` and `purge` on real files and a real ledger, without Dagster."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from qt_pipeline import cli
+from qt_pipeline.demo import Ports, free_ports
+from qt_pipeline.inbox import EventState, EventUpdate, NewEvent, open_inbox
+from qt_pipeline.settings import ENV_FILE_VARIABLE
+from qt_pipeline.values import utc_now
+from qt_pipeline_tests.archive import DATASET, TABLE, Archive
+
+FIRST = b"Ref,Paid\n007,1.25\n007,1.25\n008,-3.50\n"
+SECOND = b'Paid,Ref,Note\n1.25,007,secret\n1.25,007,secret\n1.25,007,secret\n4.75,"0\n09",\n'
+
+Ran = tuple[int, str, str]
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """A dataset with two loads, both of whose files have names of the first."""
+    made = Archive(tmp_path)
+    made.rules(name="Claims [paid]", columns={"Ref": "text"})
+    made.bring(FIRST)
+    made.bring(SECOND)
+    return made
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], archive: Archive) -> Run:
+    """Run a command on the archive: its exit code, and what it says."""
+    closed = free_ports(Ports(0, 0, 0), lambda _: None).dagster
+    settings = {
+        ENV_FILE_VARIABLE: "",
+        "COLUMNS": "250",
+        "QT_STATE_DIR": str(archive.folder),
+        "QT_CATALOG": str(archive.folder / "datasets.yaml"),
+        "QT_DAGSTER_URL": f"http://127.0.0.1:{closed}",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+    def ran(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["qt-pipeline", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, output.out, output.err
+
+    return ran
+
+
+def answers(ran: Ran) -> list[dict[str, Any]]:
+    assert ran[0] == 0, ran
+    return [json.loads(line) for line in ran[1].splitlines()]
+
+
+def test_datasets_of_catalog_ledger_and_inbox_are_listed_each_with_its_state(run: Run, archive: Archive) -> None:
+    inbox = open_inbox(f"sqlite:///{archive.folder}/inbox.db")
+    inbox.append(
+        [NewEvent("e", "DatasetUpdated", dataset_id, None, b"{}") for dataset_id in ("d-new", "d-new", DATASET)]
+    )
+    [group] = [group for group in inbox.open_events() if group.dataset_id == DATASET]
+    inbox.update([EventUpdate(group, EventState.PARKED, "It broke.")])
+    found = {one["dataset_id"]: one for one in answers(run("datasets", "--json"))}
+    kept, new = found[DATASET], found["d-new"]
+    expected = {"name": "Claims [paid]", "table": TABLE, "state": "loaded", "rows": 4, "load_id": 2, "parked": 1}
+    assert kept.items() >= (expected | {"pending": 0, "stale": False}).items()
+    assert new.items() >= {"state": "never loaded", "rows": None, "pending": 2, "table": "d_new"}.items()
+    told = run("datasets")[1]
+    assert "Claims [paid]" in told
+    assert "loaded, 1 event parked" in told
+    assert "never loaded, 2 events pending" in told
+    assert "s ago" in told
+
+
+def test_the_state_tells_a_failure_a_restore_and_staleness(run: Run, archive: Archive) -> None:
+    def state() -> tuple[str, bool]:
+        [one] = answers(run("datasets", "--json"))
+        return one["state"], one["stale"]
+
+    archive.bring(b"Ref,Paid,Note\n007,much,\n", fails=True)
+    assert state() == ("failed", False)
+    assert run("restore", DATASET, "1", "--yes")[0] == 0
+    assert state() == ("restored", False)
+    archive.rules(fresh_within_hours=1)
+    archive.make_old(utc_now() - timedelta(hours=2))
+    assert state() == ("restored", True)
+
+
+def test_before_anything_was_loaded_that_is_said_and_no_database_is_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QT_STATE_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "none.yaml"))
+    assert "No dataset is known yet" in run("datasets")[1]
+    assert "was never loaded" in run("history", DATASET)[1]
+    assert not (tmp_path / "empty" / "warehouse.db").exists()
+
+
+def test_history_tells_each_load_newest_first(run: Run, archive: Archive) -> None:
+    archive.bring(b"Ref,Paid,Note\n007,much,\n", fails=True)
+    run("restore", DATASET, "1", "--yes")
+    restored, failed, second, first = answers(run("history", DATASET, "--json"))
+    assert [one["load_id"] for one in (restored, failed, second, first)] == [4, 3, 2, 1]
+    assert (failed["status"], failed["rows"]) == ("failed", None)
+    assert "does not fit" in failed["error"]
+    assert (restored["restores_load_id"], restored["sha256"]) == (1, first["sha256"])
+    assert second["changes"] == ["new column 'Note' (text(50))"]
+    told = run("history", DATASET, "--limit", "3")[1]
+    assert "restored" in told
+    assert "restores load 1" in told
+    assert first["sha256"][:8] in told
+    assert len(answers(run("history", DATASET, "--json", "--limit", "1"))) == 1
+
+
+def test_diff_counts_rows_and_hides_values_unless_they_are_asked_for(run: Run) -> None:
+    code, told, _ = run("diff", DATASET, "1", "2")
+    assert code == 0
+    assert "Only load 2 has the column 'Note'." in told
+    assert "1 removed, 2 added: 3 rows before, 4 after." in told
+    assert "line 4" in told
+    assert "lines 4, 5" in told
+    assert "--show-values does" in told
+    assert "-3.50" not in told
+    shown = run("diff", DATASET, "1", "2", "--show-values")[1]
+    assert "-3.50" in shown
+    assert "4.75" in shown
+
+
+def test_diff_shows_values_where_the_catalog_does(run: Run, archive: Archive) -> None:
+    [hidden] = answers(run("diff", DATASET, "1", "2", "--json"))
+    assert hidden["removed"] == {"rows": 1, "of": 3, "columns": [], "lines": [4]}
+    assert (hidden["added"]["rows"], hidden["added"]["lines"], hidden["added"]["columns"]) == (2, [4, 5], ["Note"])
+    archive.rules(show_values=True)
+    [shown] = answers(run("diff", DATASET, "1", "2", "--json", "--limit", "1"))
+    assert shown["columns"] == ["Ref", "Paid"]
+    assert shown["removed"]["values"] == [["008", "-3.50"]]
+    assert (shown["added"]["lines"], shown["added"]["values"]) == ([4], [["007", "1.25"]])
+
+
+def test_diff_of_a_load_with_itself_is_nothing(run: Run) -> None:
+    assert run("diff", DATASET, "2", "2")[1] == "No row differs: 4 rows before, 4 after.\n"
+
+
+def test_line_shows_the_record_as_it_stands_with_its_lines(run: Run) -> None:
+    _, told, _ = run("line", DATASET, "2", "5")
+    path, *lines = told.splitlines()
+    assert path.endswith("data.csv.zst")
+    assert [line.strip() for line in lines] == ["1  Paid,Ref,Note", '5  4.75,"0', '6  09",']
+    [answer] = answers(run("line", DATASET, "2", "5", "--json"))
+    assert answer["record"] == {"first_line": 5, "last_line": 6, "text": ['4.75,"0', '09",']}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("line", DATASET, "2", "6"), "within the record of lines 5 to 6"),
+        (("line", DATASET, "2", "7"), "the file has 6 lines"),
+        (("line", DATASET, "9", "2"), "has no load 9"),
+        (("diff", DATASET, "1", "9"), "has no load 9"),
+        (("restore", DATASET, "9", "--yes"), "has no load 9"),
+        (("history", "../x"), "cannot be the id of a dataset"),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_next_step(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    code, told, complaint = run(*arguments)
+    assert (code, told) == (1, "")
+    assert words in complaint
+
+
+def test_a_file_that_was_purged_is_said_to_be(run: Run, archive: Archive) -> None:
+    for landed in list(archive.landing.complete(DATASET))[1:]:
+        archive.landing.remove(landed)
+    for arguments in (("line", DATASET, "1", "2"), ("diff", DATASET, "1", "2"), ("restore", DATASET, "1", "--yes")):
+        code, _, complaint = run(*arguments)
+        assert code == 1
+        assert "not in the landing" in complaint
+
+
+def test_restore_asks_first_and_no_is_no(run: Run, archive: Archive) -> None:
+    before = archive.warehouse.loads()
+    asked = CliRunner().invoke(cli.app, ["restore", DATASET, "1"], input="n\n")
+    assert asked.exit_code == 1
+    assert "Replace the rows of d_kept by the 3 rows of load 1" in asked.output
+    assert archive.warehouse.loads() == before
+    assert run("restore", DATASET, "1", "--json")[0] == 2
+
+
+def test_restore_tells_what_it_did_and_that_the_ui_will_not(run: Run) -> None:
+    code, told, _ = run("restore", DATASET, "1", "--yes")
+    assert code == 0
+    assert "d_kept: load 1 is restored, 3 rows, as load 3." in told
+    assert "It stays until an event, or a run by hand" in told
+    assert "its UI will not show this restore" in told
+    assert "shows the file of load 1 already, by load 3. Nothing was done." in run("restore", DATASET, "1", "--yes")[1]
+    [answer] = answers(run("restore", DATASET, "2", "--yes", "--json"))
+    expected = {"status": "restored", "load_id": 4, "restored_load_id": 2, "rows": 4, "in_dagster": False}
+    assert answer.items() >= expected.items()
+
+
+def test_purge_says_what_would_go_asks_and_deletes(run: Run, archive: Archive) -> None:
+    for number in range(4):
+        archive.bring(f"Ref,Paid,Note\n{number},1.00,\n".encode())
+    archive.make_old(utc_now() - timedelta(days=40))
+    assert "There is nothing to delete." in run("purge", "--older-than", "50", "--yes")[1]
+    dry = run("purge", "--older-than", "30", "--keep", "2", "--dry-run")[1]
+    assert "Nothing was deleted; it would free " in dry
+    assert len(list(archive.landing.complete(DATASET))) == 6
+    no = CliRunner().invoke(cli.app, ["purge", "--older-than", "30", "--keep", "2"], input="n\n")
+    assert no.exit_code == 1
+    assert len(list(archive.landing.complete(DATASET))) == 6
+    [gone] = answers(run("purge", "--older-than", "30", "--keep", "2", "--yes", "--json"))
+    assert (gone["dataset_id"], gone["deleted"], len(gone["files"])) == (DATASET, True, 4)
+    assert len(list(archive.landing.complete(DATASET))) == 2
+    assert "There is nothing to delete." in run("purge", "--older-than", "30", "--keep", "2", "--yes")[1]
+    assert [one["load_id"] for one in answers(run("history", DATASET, "--json"))] == [6, 5, 2, 1]
+
+
+def test_purge_wants_an_age(run: Run) -> None:
+    assert run("purge")[0] == 2
+    assert run("purge", "--older-than", "0")[0] == 2
