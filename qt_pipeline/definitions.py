@@ -1,26 +1,52 @@
 """The code location `qt_pipeline`: everything that Dagster loads. Needs no setting and no network."""
 
-import dagster as dg
+from contextlib import suppress
+from pathlib import Path
 
-from qt_pipeline.defs.assets import EVENTS, dataset, table
+import dagster as dg
+from sqlalchemy import make_url
+
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.defs.alerts import quantemplate_alerts
+from qt_pipeline.defs.assets import EVENTS, SOURCE, dataset, table
+from qt_pipeline.defs.freshness import quantemplate_freshness
+from qt_pipeline.defs.overview import described
 from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
-from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource
+from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource, watch_resource
 from qt_pipeline.defs.sensors import quantemplate_events
+from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.settings import load_settings
 
 
 def build_defs(
-    *, refresh_cron: str | None = None, poll_minutes: float | None = None, **resources: object
+    *,
+    refresh_cron: str | None = None,
+    poll_minutes: float | None = None,
+    catalog: Catalog | None = None,
+    backend: str = "sql",
+    **resources: object,
 ) -> dg.Definitions:
-    """The definitions; `resources` replaces any by name, which is the seam that tests use."""
+    """The definitions; `resources` replaces any by name, which is the seam that tests use.
+
+    `catalog` and `backend`, the kind of the target, only say what people read of the assets.
+    """
+    assets = dg.map_asset_specs(
+        lambda spec: spec if catalog is None else described(spec, catalog, backend), [SOURCE, EVENTS, dataset, table]
+    )
     return dg.Definitions(
-        assets=[EVENTS, dataset, table],
-        sensors=[quantemplate_events, *([polling_sensor(poll_minutes)] if poll_minutes else [])],
+        assets=assets,
+        sensors=[
+            quantemplate_events,
+            quantemplate_freshness,
+            quantemplate_alerts,
+            *([polling_sensor(poll_minutes)] if poll_minutes else []),
+        ],
         schedules=[refresh_schedule(refresh_cron)] if refresh_cron else [],
         resources={
             "ingest": ingest_resource,
             "patience": patience_resource,
             "dispatcher": dispatcher_resource,
+            "watch": watch_resource,
             **resources,
         },
         # One process for both assets: a second one would cost seconds at each step.
@@ -32,4 +58,16 @@ def build_defs(
 def defs() -> dg.Definitions:
     """What Dagster loads: when a code location begins, and again when it is reloaded."""
     settings = load_settings()
-    return build_defs(refresh_cron=settings.refresh_cron, poll_minutes=settings.poll_minutes)
+    return build_defs(
+        refresh_cron=settings.refresh_cron,
+        poll_minutes=settings.poll_minutes,
+        catalog=_catalog(settings.catalog),
+        backend=make_url(settings.warehouse_url).get_backend_name(),
+    )
+
+
+def _catalog(path: Path) -> Catalog | None:
+    # One with a fault must not take the UI away: each run and each tick of the sensor says what is wrong with it.
+    with suppress(ConfigurationError):
+        return load_catalog(path)
+    return None

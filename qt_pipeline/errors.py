@@ -1,19 +1,34 @@
 """What can go wrong, as types a caller can act on.
 
-Here: the one base class and the two families every room's own errors belong to.
+Here: the one base class and the two families every room's own errors belong to; what an error is about.
 Not here: the errors of a single room; those live beside the code that raises them.
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Concern(StrEnum):
+    """What an error is about: one dataset, or something that all datasets share and that fails for all at once."""
+
+    DATASET = "dataset"
+    TARGET = "target"
+    QUANTEMPLATE = "quantemplate"
+    LANDING = "landing"
+    INBOX = "inbox"
+    CONFIGURATION = "configuration"
 
 
 class PipelineError(Exception):
     """Something a person must be able to understand without reading code.
 
     `what` says what happened and `todo` the next step; both are whole sentences and hold no secret.
-    `dataset_id` names the dataset it happened to, where there is one.
+    `dataset_id` names the dataset it happened to, where there is one; `concerns` says whose fault it is.
     """
+
+    concerns: ClassVar[Concern] = Concern.DATASET
 
     def __init__(self, what: str, *, todo: str = "", dataset_id: str | None = None) -> None:
         self.what = what
@@ -36,6 +51,8 @@ class PermanentError(PipelineError):
 
 class ConfigurationError(PermanentError):
     """A setting or the catalog is missing or wrong."""
+
+    concerns = Concern.CONFIGURATION
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 import pytest
 
-from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError, about
+from qt_pipeline import landing, quantemplate, warehouse
+from qt_pipeline.catalog.catalog import UnlistedDatasetError
+from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError, about
+from qt_pipeline.inbox import InboxUnavailableError
 
 
 def test_an_error_says_to_which_dataset_what_happened_and_what_to_do() -> None:
@@ -34,3 +37,33 @@ def test_other_errors_pass_as_they_are() -> None:
     with pytest.raises(ValueError, match="not ours") as caught, about("d-one"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "concern"),
+    [
+        (PipelineError, Concern.DATASET),
+        (warehouse.TargetUnavailableError, Concern.TARGET),
+        (warehouse.TargetRefusedError, Concern.TARGET),
+        (warehouse.TableRefusedError, Concern.DATASET),
+        (warehouse.TableBusyError, Concern.DATASET),
+        (warehouse.VerificationError, Concern.DATASET),
+        (quantemplate.RequestFailedError, Concern.QUANTEMPLATE),
+        (quantemplate.CredentialsError, Concern.QUANTEMPLATE),
+        (quantemplate.TokenAnswerError, Concern.QUANTEMPLATE),
+        (quantemplate.RedirectError, Concern.QUANTEMPLATE),
+        (quantemplate.UnauthorisedError, Concern.QUANTEMPLATE),
+        (quantemplate.RefusedError, Concern.DATASET),
+        (quantemplate.BrokenBodyError, Concern.DATASET),
+        (quantemplate.NotReadyError, Concern.DATASET),
+        (landing.LandingUnavailableError, Concern.LANDING),
+        (landing.NothingLandedError, Concern.DATASET),
+        (InboxUnavailableError, Concern.INBOX),
+        (ConfigurationError, Concern.CONFIGURATION),
+        (UnlistedDatasetError, Concern.DATASET),
+    ],
+)
+def test_an_error_says_whether_it_is_about_one_dataset_or_what_all_share(
+    error: type[PipelineError], concern: Concern
+) -> None:
+    assert error.concerns is concern

@@ -14,7 +14,8 @@ import requests
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
 from qt_pipeline.definitions import build_defs
-from qt_pipeline.defs.assets import DATASET, TABLE
+from qt_pipeline.defs.assets import DATASET, EVENTS, SOURCE, TABLE
+from qt_pipeline.defs.checks import DESCRIPTIONS
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.demo import prepare_dagster_home
 from qt_pipeline.liveness import Process, RunLocks
@@ -58,8 +59,8 @@ def test_the_definitions_load_without_settings_or_network_from_any_folder(tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "['quantemplate/dataset', 'quantemplate/events', 'warehouse/table']",
-        "['quantemplate_events'] ['quantemplate_refresh']",
+        "['quantemplate/dataset', 'quantemplate/events', 'quantemplate/source', 'warehouse/table']",
+        "['quantemplate_events', 'quantemplate_freshness', 'quantemplate_alerts'] ['quantemplate_refresh']",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -82,7 +83,15 @@ def test_both_assets_have_one_partition_for_each_dataset_and_the_table_comes_aft
     graph = build_defs().resolve_asset_graph()
     assert {graph.get(key).partitions_def for key in (DATASET, TABLE)} == {datasets}
     assert graph.get(TABLE).parent_keys == {DATASET}
-    assert [key.to_user_string() for key in graph.asset_check_keys] == ["warehouse/table:complete"]
+    assert {key.name for key in graph.asset_check_keys} == set(DESCRIPTIONS)
+    assert {graph.get(key).partitions_def for key in graph.asset_check_keys} == {datasets}
+
+
+def test_the_story_goes_from_quantemplate_by_the_event_and_the_file_to_the_table() -> None:
+    graph = build_defs().resolve_asset_graph()
+    assert graph.get(EVENTS.key).parent_keys == {SOURCE.key}
+    assert graph.get(DATASET).parent_keys == {SOURCE.key, EVENTS.key}
+    assert {key for key in graph.get_all_asset_keys() if graph.get(key).is_external} == {SOURCE.key, EVENTS.key}
 
 
 def test_both_assets_of_a_run_share_one_process() -> None:

@@ -91,7 +91,7 @@ def test_without_credentials_the_variables_are_named(house: House) -> None:
 
 def test_nothing_is_looked_at_without_an_event_unless_it_is_wanted() -> None:
     repository = build_defs().get_repository_def()
-    assert [sensor.name for sensor in repository.sensor_defs] == ["quantemplate_events"]
+    assert "quantemplate_polling" not in [sensor.name for sensor in repository.sensor_defs]
     assert repository.schedule_defs == []
 
 

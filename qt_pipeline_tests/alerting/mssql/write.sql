@@ -1,0 +1,26 @@
+-- connection 2
+INSERT INTO _qt_incidents (kind, subject, opened_at, closed_at, incident) VALUES (?, ?, ?, ?, ?);
+-- with 'does-not-load', 'd-one', 2026-01-31 10:00:00, None, '{"kind":"does-not-load","subject":"d-
+--   one","opened_at":"2026-01-31T10:00:00Z","hits":{"d-one":{"failing":true,"run_id":"r-
+--   1","over":false}},"runs":1,"run_id":"r-
+--   1","cause":null,"met":false,"calm_since":null,"closed_at":null,"told":[],"gone":false,"left":0}'
+DELETE FROM _qt_alerting;
+INSERT INTO _qt_alerting (id, memory) VALUES (?, ?);
+-- with 1,
+--   '{"runs_until":null,"runs_seen":{},"unread":{},"ledger_asked_at":null,"ledger_answered":true,"contacts":{}}'
+COMMIT;
+
+-- connection 3
+SET XACT_ABORT ON; SET LOCK_TIMEOUT 5000;
+DELETE FROM _qt_incidents WHERE _qt_incidents.kind = ? AND _qt_incidents.subject = ?;
+-- with 'does-not-load', 'd-one'
+INSERT INTO _qt_incidents (kind, subject, opened_at, closed_at, incident) VALUES (?, ?, ?, ?, ?);
+-- with 'does-not-load', 'd-one', 2026-01-31 10:00:00, 2026-01-31 10:00:00, '{"kind":"does-not-load","subject":"d-
+--   one","opened_at":"2026-01-31T10:00:00Z","hits":{"d-one":{"failing":false,"run_id":"r-
+--   1","over":true}},"runs":1,"run_id":"r-1","cause":null,"met":false,"calm_since":"2026-01-
+--   31T10:00:00Z","closed_at":"2026-01-31T10:00:00Z","told":[],"gone":false,"left":0}'
+DELETE FROM _qt_alerting;
+INSERT INTO _qt_alerting (id, memory) VALUES (?, ?);
+-- with 1,
+--   '{"runs_until":null,"runs_seen":{},"unread":{},"ledger_asked_at":null,"ledger_answered":true,"contacts":{}}'
+COMMIT;

@@ -1,0 +1,52 @@
+"""What SQL Server is sent, held as text: each statement of the store, in order, in `mssql/*.sql`."""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from qt_pipeline.alerting import AlertStore, FinishedRun, Memory, Seen, State, observe, open_store
+from qt_pipeline.database import mssql
+from qt_pipeline_tests.warehouse.mssql_recorder import Driver
+
+EXPECTED = Path(__file__).with_name("mssql")
+MOMENT = datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    driver = Driver([("sp_getapplock", [(0,)])])
+    monkeypatch.setattr(mssql, "create_engine", partial(create_engine, module=driver))
+    return driver
+
+
+@pytest.fixture
+def store(driver: Driver) -> AlertStore:
+    opened = open_store("mssql://sa:canary@server/db")
+    held("open", driver)
+    driver.lines.clear()
+    return opened
+
+
+def held(name: str, driver: Driver) -> None:
+    assert driver.text == (EXPECTED / f"{name}.sql").read_text()
+
+
+@pytest.mark.usefixtures("store")
+def test_opening_makes_the_tables_alone() -> None:
+    """Held by the fixture."""
+
+
+def test_a_state_is_written_in_one_transaction(store: AlertStore, driver: Driver) -> None:
+    first = State(Memory(), observe({}, Seen(runs=[FinishedRun("r-1", "d-one", MOMENT, failed=True)]), now=MOMENT))
+    later = observe(first.incidents, Seen(runs=[FinishedRun("r-2", "d-one", MOMENT, failed=False)]), now=MOMENT)
+    store.write(State(), first)
+    store.write(first, State(Memory(), later))
+    held("write", driver)
+
+
+def test_a_state_is_read_in_one_transaction(store: AlertStore, driver: Driver) -> None:
+    assert store.read() == State()
+    held("read", driver)

@@ -1,0 +1,362 @@
+"""The sensor of alerts over real rooms: what runs, events and loads lead to at a service on this machine."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+from pydantic import SecretStr
+
+from qt_pipeline.alerting import AlertStore, Cause, Courier, Post, State, addresses_of, from_text, open_store
+from qt_pipeline.catalog import load_catalog
+from qt_pipeline.definitions import build_defs
+from qt_pipeline.defs import endings
+from qt_pipeline.defs.alerts import quantemplate_alerts
+from qt_pipeline.defs.assets import DATASET
+from qt_pipeline.defs.partitions import datasets
+from qt_pipeline.defs.resources import Watch
+from qt_pipeline.defs.runs import note_failure
+from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.inbox import Inbox, InboxUnavailableError
+from qt_pipeline.sandbox import Fault
+from qt_pipeline.warehouse import TargetUnavailableError, Warehouse
+from qt_pipeline_tests.alerting.services import SECRET, Service, running_service
+from qt_pipeline_tests.defs.house import DATASET_ID, House
+
+OTHER_ID = "d-another-of-the-house-002"
+CSV = "Reference,Amount\n007,1.25\n008,2.50\n"
+RAGGED = "Reference,Amount\n007,1.25,canary-of-a-row\n"
+TITLE = "[qt_pipeline] "
+NAMED = f"datasets: {{{DATASET_ID}: {{name: Premium bordereau}}}}"
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running_service() as running:
+        yield running
+
+
+class Alerts:
+    """The sensor, its cursor, and what it is given; any part can be taken away for a while."""
+
+    def __init__(self, house: House, *urls: SecretStr) -> None:
+        self.house = house
+        self.urls = urls
+        self.cursor: str | None = None
+        self.inbox_is_away = self.target_is_away = False
+        self.sure = timedelta(0)
+        self.store = open_store(f"sqlite:///{house.folder}/inbox.db")
+
+    def tick(self) -> str:
+        """One tick, and what it says of itself."""
+        context = dg.build_sensor_context(instance=self.house.instance, cursor=self.cursor)
+        answer = quantemplate_alerts(context, watch=self._watch())
+        if isinstance(answer, dg.SkipReason):
+            return str(answer.skip_message)
+        assert isinstance(answer, dg.SensorResult)
+        assert answer.skip_reason is not None
+        self.cursor = self.cursor if answer.cursor is None else answer.cursor
+        return str(answer.skip_reason.skip_message)
+
+    def forget_when(self, **forgotten: Any) -> None:
+        """As if waits that a tick remembers were over."""
+        before = self.store.read()
+        self.store.write(before, State(replace(before.memory, **forgotten), before.incidents))
+
+    def _watch(self) -> Watch:
+        return Watch(
+            post=Post(addresses_of(self.urls), Courier(), per_hour=20, sure=self.sure),
+            open_inbox=self._inbox,
+            open_store=self._store,
+            open_warehouse=self._warehouse,
+            read_catalog=lambda: load_catalog(self.house.folder / "datasets.yaml"),
+            dagster_url="http://127.0.0.1:3000",
+        )
+
+    def _inbox(self) -> Inbox:
+        if self.inbox_is_away:
+            raise InboxUnavailableError("The inbox is not available: its disk is full.", todo="Make space.")
+        return self.house.inbox
+
+    def _store(self) -> AlertStore:
+        self._inbox()
+        return self.store
+
+    def _warehouse(self) -> Warehouse:
+        if self.target_is_away:
+            raise TargetUnavailableError("The target is away.")
+        return self.house.warehouse
+
+
+@pytest.fixture
+def alerts(house: House, service: Service) -> Alerts:
+    house.write_catalog(NAMED)
+    return Alerts(house, service.url)
+
+
+def ended(house: House, words: str = "The process of this run is gone.", *, well: bool = False) -> str:
+    """A run that Dagster says has succeeded, or failed without a word of its own."""
+    house.serve(CSV)
+    run = create_run_for_test(
+        house.instance, "__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": DATASET_ID}
+    )
+    if well:
+        house.instance.report_dagster_event(
+            dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job_name=run.job_name), run.run_id
+        )
+    else:
+        house.instance.report_run_failed(run, words)
+    return run.run_id
+
+
+def fail_by(house: House, status: int, *dataset_ids: str) -> list[str]:
+    """A run of each dataset that fails because Quantemplate answers so."""
+    runs: list[str] = []
+    for dataset_id in dataset_ids:
+        house.serve(CSV, dataset_id)
+        house.sandbox.state.set_faults(dataset_id, [Fault(kind="status", status=status, times=None)])
+        runs.append(house.run([DATASET], dataset_id=dataset_id).id)
+    return runs
+
+
+def test_without_an_address_nothing_is_looked_at(house: House) -> None:
+    alerts = Alerts(house)
+    alerts.inbox_is_away = True
+    assert alerts.tick() == "QT_ALERT_URLS is not set; nobody is told of failures."
+
+
+def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_its_end(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    assert alerts.tick() == "No incident is open."
+    house.serve(RAGGED)
+    run = house.run()
+    assert alerts.tick() == "Open incidents: does-not-load (1). Messages sent: 1."
+    [message] = service.received
+    assert message["title"] == f"{TITLE}Premium bordereau does not load"
+    assert message["message"].startswith(str(run.failure.metadata["what happened"].value))
+    assert f"What to do: {run.failure.metadata['what to do'].value}\n" in message["message"]
+    assert f"Run: http://127.0.0.1:3000/runs/{run.id}\n" in message["message"]
+    assert "canary-of-a-row" not in message["message"]
+    house.serve(CSV)
+    assert house.run().success
+    assert alerts.tick() == "No incident is open. Messages sent: 1."
+    assert service.titles[1:] == [f"{TITLE}Premium bordereau loads again"]
+    assert alerts.tick() == "No incident is open."
+
+
+def test_runs_are_counted_once_however_often_they_are_looked_at(house: House, alerts: Alerts, service: Service) -> None:
+    ended(house)
+    for _ in range(3):
+        alerts.tick()
+    house.instance.add_run_tags(ended(house), {"somebody": "was here"})
+    alerts.tick()
+    ended(house, well=True)
+    alerts.tick()
+    assert len(service.received) == 2
+    assert "in which 2 runs failed" in service.received[1]["message"]
+
+
+@pytest.mark.parametrize(("status", "title"), [(403, "2 alerts"), (401, "Quantemplate fails: 2 datasets do not load")])
+def test_an_error_says_whether_all_datasets_share_its_cause(
+    house: House, alerts: Alerts, service: Service, status: int, title: str
+) -> None:
+    runs = fail_by(house, status, DATASET_ID, OTHER_ID)
+    run = house.instance.get_run_by_id(runs[0])
+    assert run is not None
+    assert run.tags["qt/concerns"] == {401: "quantemplate", 403: "dataset"}[status]
+    alerts.tick()
+    assert service.titles == [f"{TITLE}{title}"]
+    assert "Premium bordereau" in service.received[0]["message"]
+    assert "d_another_of_the_house_002" in service.received[0]["message"]
+
+
+def test_credentials_that_are_missing_are_a_setting_that_all_share(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    house.serve(CSV)
+    house.run(with_credentials=False)
+    alerts.tick()
+    assert service.titles == [f"{TITLE}A setting or the catalog is wrong: 1 dataset does not load"]
+    assert "QT_CLIENT_ID" in service.received[0]["message"]
+
+
+def test_parked_events_are_told_with_their_reason_until_they_are_settled(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    house.write_catalog(f"{NAMED}\nunlisted: refuse")
+    [seq] = house.announce(OTHER_ID)
+    house.tick()
+    alerts.tick()
+    assert service.titles == [f"{TITLE}{OTHER_ID} does not load"]
+    assert service.received[0]["message"].startswith("The catalog refuses datasets that it does not list.")
+    assert f"qt-pipeline replay --parked --dataset-id {OTHER_ID}" in service.received[0]["message"]
+    house.inbox.replay([seq])
+    alerts.tick()
+    assert len(service.received) == 2
+
+
+def test_what_no_run_tells_is_told_only_when_it_stays_so(house: House, alerts: Alerts, service: Service) -> None:
+    alerts.sure = timedelta(hours=1)
+    house.write_catalog(f"{NAMED}\nunlisted: refuse")
+    house.announce(OTHER_ID)
+    house.tick()
+    assert alerts.tick() == "Open incidents: does-not-load (1)."
+    assert service.received == []
+
+
+def test_a_stale_dataset_is_told_until_it_is_loaded_again(house: House, alerts: Alerts, service: Service) -> None:
+    house.serve(CSV)
+    house.run()
+    house.write_catalog(f"datasets: {{{DATASET_ID}: {{name: Claims, fresh_within_hours: 0.00001}}}}")
+    time.sleep(0.05)
+    alerts.tick()
+    assert service.titles == [f"{TITLE}Claims is stale"]
+    assert "the catalog wants one within 1e-05 hours" in service.received[0]["message"]
+    house.write_catalog(f"datasets: {{{DATASET_ID}: {{name: Claims, fresh_within_hours: 9}}}}")
+    house.run()
+    alerts.tick()
+    assert service.titles[1:] == [f"{TITLE}Claims is up to date again"]
+
+
+def test_columns_that_changed_are_told_once(house: House, alerts: Alerts, service: Service) -> None:
+    house.serve(CSV)
+    house.run()
+    alerts.tick()
+    assert service.received == []
+    house.serve("Reference,Amount,Tax\n007,1.25,0.20\n")
+    house.run()
+    alerts.tick()
+    alerts.tick()
+    [message] = service.received
+    assert message["title"] == f"{TITLE}Premium bordereau has changed its columns"
+    assert "Tax" in message["message"]
+    assert message["type"] == "warning"
+
+
+def test_a_target_that_is_away_from_the_tick_only_delays_what_it_knows(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    house.serve(CSV)
+    house.run()
+    alerts.tick()
+    house.serve("Reference,Amount,Tax\n007,1.25,0.20\n")
+    house.run()
+    alerts.target_is_away = True
+    assert alerts.tick() == "No incident is open."
+    alerts.target_is_away = False
+    alerts.tick()
+    assert service.received == []
+    # It is asked again after a while.
+    alerts.forget_when(ledger_asked_at=None)
+    alerts.tick()
+    assert service.titles == [f"{TITLE}Premium bordereau has changed its columns"]
+
+
+def test_a_catalog_that_cannot_be_read_is_told_by_the_tick_itself(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    house.write_catalog("datasets: [")
+    alerts.tick()
+    assert service.titles == [f"{TITLE}A setting or the catalog is wrong"]
+    assert "datasets.yaml" in service.received[0]["message"]
+    house.write_catalog(NAMED)
+    alerts.tick()
+    assert service.titles[1:] == [f"{TITLE}Settings and catalog are well again"]
+
+
+def test_an_inbox_that_is_away_is_told_once_although_it_keeps_the_incidents(alerts: Alerts, service: Service) -> None:
+    alerts.inbox_is_away = True
+    for _ in range(3):
+        assert alerts.tick().startswith("Open incidents: inbox (1).")
+    assert service.titles == [f"{TITLE}The inbox of events fails"]
+    assert "Make space." in service.received[0]["message"]
+    alerts.inbox_is_away = False
+    alerts.tick()
+    alerts.tick()
+    assert service.titles[1:] == [f"{TITLE}The inbox of events is well again"]
+    assert from_text(alerts.cursor) == []
+
+
+def test_a_service_that_does_not_take_a_message_is_named_and_gets_it_later(
+    house: House, alerts: Alerts, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended(house)
+    service.status = 500
+    said = alerts.tick()
+    assert said.endswith("Not told, and tried again: address 1 (JSON), because it did not take the message.")
+    assert SECRET not in said + caplog.text
+    service.status = 200
+    alerts.forget_when(contacts={})
+    alerts.tick()
+    assert len(service.received) == 1
+
+
+def test_nothing_is_told_before_all_runs_that_ended_are_known(
+    house: House, alerts: Alerts, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(house)
+    ended(house, well=True)
+    monkeypatch.setattr(endings, "_AT_ONCE", 1)
+    for _ in range(3):
+        alerts.tick()
+    assert service.received == []
+    ended(house)
+    alerts.tick()
+    alerts.tick()
+    assert len(service.received) == 1
+
+
+def test_a_dataset_whose_partition_is_gone_is_told_to_be_gone(house: House, alerts: Alerts, service: Service) -> None:
+    fail_by(house, 403, OTHER_ID)
+    alerts.tick()
+    house.instance.delete_dynamic_partition(str(datasets.name), OTHER_ID)
+    alerts.tick()
+    assert service.titles[1:] == [f"{TITLE}d_another_of_the_house_002 is not loaded any more"]
+
+
+def test_a_run_that_died_is_told_in_dagsters_words(house: House, alerts: Alerts, service: Service) -> None:
+    run_id = ended(house)
+    alerts.tick()
+    assert service.received[0]["message"].startswith("The process of this run is gone.\nWhat to do: Open the run")
+    assert run_id in service.received[0]["message"]
+
+
+def without_ingest(house: House, error: Exception, *, noted: bool) -> str:
+    """A run that fails of this error before its first step."""
+
+    @dg.resource
+    def ingest(context: dg.InitResourceContext) -> None:
+        if noted:
+            assert isinstance(error, PipelineError)
+            assert context.instance is not None
+            assert context.run is not None
+            note_failure(context.instance, context.run.run_id, error)
+        raise error
+
+    house.serve(CSV)
+    job = build_defs(ingest=ingest).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=house.instance, partition_key=DATASET_ID, asset_selection=[DATASET], raise_on_error=False
+    ).run_id
+
+
+def test_an_error_of_ours_before_the_first_step_is_told_in_its_own_words(house: House) -> None:
+    error = ConfigurationError("QT_API_URL: is not an address.", todo="Correct it.")
+    cause = endings.why_failed(house.instance, without_ingest(house, error, noted=True))
+    assert cause == Cause("QT_API_URL: is not an address. Correct it.")
+
+
+def test_words_of_errors_that_are_not_ours_are_not_told(house: House) -> None:
+    error = ValueError("could not convert canary-of-a-row")
+    cause = endings.why_failed(house.instance, without_ingest(house, error, noted=False))
+    assert cause == Cause("It failed unexpectedly (ValueError).", "See the run's log. If it repeats, report it.")
+
+
+def test_of_a_run_that_says_nothing_nothing_is_said(house: House) -> None:
+    assert endings.why_failed(house.instance, "no such run") is None
