@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help compiled demo dev test lint format bench chaos schemas screenshots clean
+.PHONY: help compiled server demo dev test lint format bench chaos generated screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +29,9 @@ $(DEV_STAMP): pyproject.toml uv.lock | $(BIN)/uv
 
 compiled: $(RUN_STAMP)
 	@$(BIN)/python -m compileall -q qt_pipeline
+
+server: compiled  ## install what a server may need besides: a landing on Azure Blob, Dagster's storage in PostgreSQL
+	$(UV) sync --locked --quiet --no-dev --inexact --extra server
 
 demo: compiled  ## run the whole path on this machine; ONCE=1 does one round and exits
 	@$(BIN)/qt-pipeline demo $(if $(ONCE),--once)
@@ -62,8 +65,8 @@ chaos: $(DEV_STAMP) compiled  ## break things on purpose, at length, and print w
 	$(BIN)/python -m qt_pipeline_tests.chaos lives
 	$(BIN)/python -m qt_pipeline_tests.chaos bursts
 
-schemas: $(DEV_STAMP)  ## write docs/datasets.schema.json anew
-	$(BIN)/python -m qt_pipeline_tests.schema
+generated: $(DEV_STAMP)  ## write anew what is made from the code: the catalog's schema, the page of settings
+	$(BIN)/python -m qt_pipeline_tests.generated
 
 screenshots: $(DEV_STAMP)  ## take the pictures of the README again, in a real browser
 	$(BIN)/python -m qt_pipeline_tests.screenshots

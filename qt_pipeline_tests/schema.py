@@ -1,4 +1,4 @@
-"""The published JSON Schema of the catalog: `python -m qt_pipeline_tests.schema` writes it anew."""
+"""The published JSON Schema of the catalog: `python -m qt_pipeline_tests.generated` writes it anew."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,3 @@ PUBLISHED = Path(__file__).parent.parent / "docs" / "datasets.schema.json"
 def schema_text() -> str:
     """The text of the file."""
     return json.dumps(catalog_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    PUBLISHED.write_text(schema_text(), encoding="utf-8")

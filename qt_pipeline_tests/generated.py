@@ -1,0 +1,27 @@
+"""What is made from the code and kept beside it: `python -m qt_pipeline_tests.generated` writes it anew.
+
+Here: which files those are. Not here: what is in them.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from qt_pipeline_tests.configuration import CONFIGURATION, configuration_text
+from qt_pipeline_tests.operating import OPERATING, operating_text
+from qt_pipeline_tests.schema import PUBLISHED, schema_text
+
+GENERATED: Mapping[Path, Callable[[], str]] = {
+    PUBLISHED: schema_text,
+    CONFIGURATION: configuration_text,
+    OPERATING: operating_text,
+}
+
+
+def main() -> None:
+    """Write every generated file."""
+    for path, text in GENERATED.items():
+        path.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

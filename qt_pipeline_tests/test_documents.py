@@ -1,0 +1,367 @@
+"""The documents, held against the project; and each rule, held against a page that breaks it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+from dotenv import dotenv_values
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from typer.core import TyperGroup
+
+from qt_pipeline.alerting import KINDS, store
+from qt_pipeline.catalog import catalog_schema, load_catalog
+from qt_pipeline.definitions import build_defs
+from qt_pipeline.defs.checks import DESCRIPTIONS
+from qt_pipeline.doctor import Area
+from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.inbox import schema
+from qt_pipeline.settings import ENV_FILE_VARIABLE, PROJECT_ROOT, Settings, load_settings
+from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN
+from qt_pipeline.warehouse import ledger
+from qt_pipeline_tests import configuration
+from qt_pipeline_tests.configuration import GROUPS, Group, configuration_text, variable_of
+from qt_pipeline_tests.documents import (
+    Page,
+    anchor_of,
+    broken_links,
+    markdown_in,
+    unknown_names,
+    unknown_settings,
+    wrong_commands,
+    wrong_verbs,
+)
+from qt_pipeline_tests.generated import GENERATED
+from qt_pipeline_tests.operating import command_line
+
+PAGES = markdown_in(PROJECT_ROOT)
+SETTINGS = {variable_of(name) for name in Settings.model_fields}
+# Read by the tests alone.
+OTHER_VARIABLES = {ENV_FILE_VARIABLE, "QT_TEST_MSSQL_URL"}
+OWN_NAMES = {
+    *(
+        table.name
+        for metadata in (ledger.metadata, schema.metadata, store.metadata)
+        for table in metadata.sorted_tables
+    ),
+    *(LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN),
+}
+OPERATING = PurePosixPath("docs/operating.md")
+README_LINES = 150
+UNITS = sorted((PROJECT_ROOT / "docs" / "systemd").glob("*.service"))
+
+
+@pytest.fixture(name="program", scope="module")
+def _program() -> TyperGroup:
+    return command_line()
+
+
+def verbs() -> set[str]:
+    lines = (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    return {line.partition(":")[0] for line in lines if ":" in line and line[:1].isalpha()}
+
+
+def page(text: str, path: str = "docs/page.md") -> Page:
+    return Page(PurePosixPath(path), text)
+
+
+def faults_of_links(text: str) -> list[str]:
+    pages = {found.path: found for found in (page(text), page("# Other page\n\n## A `word` & another\n", "OTHER.md"))}
+    files = {*pages, PurePosixPath("docs"), PurePosixPath("docs/images/a.png"), PurePosixPath("code.py")}
+    return broken_links(pages, files.__contains__)
+
+
+def test_the_pages_are_found() -> None:
+    names = {str(path) for path in PAGES}
+    assert {"README.md", "ARCHITECTURE.md", "docs/reliability.md", "qt_pipeline/sandbox/data/README.md"} <= names
+    assert not any("node_modules" in name or name.startswith(".") for name in names)
+    assert sum(len(found.targets) for found in PAGES.values()) > 50
+    assert len(UNITS) == 3
+
+
+def test_every_link_leads_somewhere() -> None:
+    assert broken_links(PAGES, lambda path: (PROJECT_ROOT / path).exists()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a](../OTHER.md) [b](../OTHER.md#other-page) ![c](images/a.png) [d](../code.py) [e](.)",
+        "[a](../OTHER.md#a-word--another)",
+        "# Twice\n\n# Twice\n\n[a](#twice) [b](#twice-1) [c](page.md#twice)",
+        '<a id="here"></a> <img src="images/a.png"> [a](#here)',
+        "[a](https://example.com/x?y=z#w) <https://example.com>",
+        "`[a](nowhere.md)`\n\n```\n[a](nowhere.md)\n```",
+    ],
+)
+def test_a_link_that_leads_somewhere_is_no_fault(text: str) -> None:
+    assert faults_of_links(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[a](nowhere.md)", "docs/page.md:1: nowhere.md does not exist"),
+        ("[a](OTHER.md)", "does not exist"),
+        ("[a](../../OTHER.md)", "does not exist"),
+        ("text\n\n[a](../OTHER.md#nothing)", "docs/page.md:3: ../OTHER.md#nothing names a heading that is not there"),
+        ("# One\n\n[a](#One)", "not there"),
+        ("# Once\n\n[a](#once-1)", "not there"),
+        ("[a](../code.py#L1)", "no page"),
+        ("![a](images/b.png)", "does not exist"),
+        ("![a](../code.py)", "no picture"),
+        ('<img src="images/b.png">', "does not exist"),
+        ('<picture><source srcset="images/b.svg"></picture>', "does not exist"),
+        ("| a |\n|---|\n| [a](nowhere.md) |", "does not exist"),
+        ("[a]\n\n[a]: nowhere.md", "does not exist"),
+        ("[a](http://example.com)", "no https address"),
+        ("[a](https://example)", "no https address"),
+        ("[a](ftp://example.com)", "no https address"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(text: str, fault: str) -> None:
+    [found] = faults_of_links(text)
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [
+        ("Who tries again", "who-tries-again"),
+        ("A queue in front, on Azure", "a-queue-in-front-on-azure"),
+        ("The catalog: datasets.yaml", "the-catalog-datasetsyaml"),
+        ("Why? (really)", "why-really"),
+        ("_qt_loads & more, here", "_qt_loads--more-here"),
+    ],
+)
+def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
+    assert anchor_of(heading) == anchor
+
+
+def test_every_command_that_is_shown_can_be_given(program: TyperGroup) -> None:
+    assert [fault for found in PAGES.values() for fault in wrong_commands(found, program)] == []
+    assert [fault for found in PAGES.values() for fault in wrong_verbs(found, verbs())] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`qt-pipeline events --state parked`, `qt-pipeline relay`, `qt-pipeline`, `qt-pipeline --help`",
+        "```\n.venv/bin/qt-pipeline load file.csv --dataset-id d-one --dry-run  # a trial\n```",
+        "```\nQT_LOG_FORMAT=json qt-pipeline ddl f.csv --dataset-id d-… --login loader | sh\n```",
+        "`qt-pipeline replay EVENT`, `qt-pipeline replay 17 18`, `qt-pipeline load`",
+        "qt-pipeline nothing, in no code; `/opt/qt-pipeline nothing`, `x-qt-pipeline nothing`",
+        "`make test` `make demo ONCE=1`",
+    ],
+)
+def test_a_command_that_exists_is_no_fault(text: str, program: TyperGroup) -> None:
+    assert wrong_commands(page(text), program) == []
+    assert wrong_verbs(page(text), verbs()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("`qt-pipeline event`", "no such command"),
+        ("`qt-pipeline --hlep`", "no option --hlep"),
+        ("`qt-pipeline events --sate parked`", "--sate"),
+        ("`qt-pipeline events --state parkd`", "parkd"),
+        ("`qt-pipeline replay one`", "one"),
+        ("`qt-pipeline replay EVENT --all`", "no option --all"),
+        ("`qt-pipeline ddl file.csv --dataset-id=d-… --logn=loader`", "no option --logn"),
+        ("```\n$ .venv/bin/qt-pipeline load a.csv b.csv --dataset-id d-one\n```", "b.csv"),
+        ("`make tests`", "make tests"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(text: str, fault: str, program: TyperGroup) -> None:
+    [found] = [*wrong_commands(page(text), program), *wrong_verbs(page(text), verbs())]
+    assert fault in found
+
+
+def test_every_name_that_looks_like_ours_is_ours() -> None:
+    settings = SETTINGS | OTHER_VARIABLES
+    assert [fault for found in PAGES.values() for fault in unknown_settings(found, settings)] == []
+    assert [fault for found in PAGES.values() for fault in unknown_names(found, OWN_NAMES)] == []
+
+
+def test_a_name_that_nobody_has_is_found() -> None:
+    text = "`QT_CLIENT_ID`, `QT_CLIENTID`, QT_fetch_data; `_qt_loads`, `_qt_load`, `_qt_laods`, not_qt_laods"
+    assert unknown_settings(page(text), SETTINGS) == ["docs/page.md: QT_CLIENTID"]
+    assert unknown_names(page(text), OWN_NAMES) == ["docs/page.md: _qt_laods"]
+
+
+def statements(found: Page) -> list[str]:
+    """The SQL on our own tables that a page shows."""
+    inline = [text for _, code in found.code for text in re.findall(r'sqlite3 \S+ "([^"]+)"', code)]
+    return [text for text in (*inline, *(block for _, block in found.blocks("sql"))) if "_qt_" in text]
+
+
+def prepare(statement: str) -> None:
+    """Have a database that holds our tables look at a statement, as it would before it is run."""
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        ledger.metadata.create_all(connection)
+        schema.metadata.create_all(connection)
+        connection.exec_driver_sql(f"EXPLAIN {statement}")
+
+
+def test_every_statement_on_our_tables_can_be_run() -> None:
+    shown = [statement for found in PAGES.values() for statement in statements(found)]
+    assert len(shown) > 1
+    for statement in shown:
+        prepare(statement)
+
+
+@pytest.mark.parametrize(
+    "text", ["```sql\nSELECT rowz FROM _qt_loads\n```", '`sqlite3 a.db "select a from _qt_columns"`']
+)
+def test_a_statement_that_cannot_be_run_is_found(text: str) -> None:
+    [statement] = statements(page(text))
+    with pytest.raises(OperationalError, match="no such column"):
+        prepare(statement)
+
+
+def catalogs(found: Page) -> list[str]:
+    """The examples of a catalog: whole ones, and parts of one entry are none."""
+    return [
+        block for _, block in found.blocks("yaml") if block.startswith(("defaults:", "datasets:", "#", "unlisted:"))
+    ]
+
+
+def test_every_example_of_a_catalog_is_one(tmp_path: Path) -> None:
+    examples = [(found.path, text) for found in PAGES.values() for text in catalogs(found)]
+    assert len(examples) > 1
+    for path, text in examples:
+        (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
+        try:
+            load_catalog(tmp_path / "datasets.yaml")
+        except ConfigurationError as error:
+            pytest.fail(f"{path}: {error}")
+
+
+def test_an_example_that_is_no_catalog_is_found(tmp_path: Path) -> None:
+    [text] = catalogs(page("```yaml\ndatasets:\n  d-one: {tabel: a}\n```\n\n```yaml\nother: {}\n```"))
+    (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="perhaps 'table' is meant"):
+        load_catalog(tmp_path / "datasets.yaml")
+
+
+def test_the_page_of_the_catalog_has_every_key() -> None:
+    rows = PAGES[PurePosixPath("docs/datasets.md")].rows("Keys")
+    schema = catalog_schema()
+    known = {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", {})}
+    assert {name for row in rows for name in row[0].split(", ")} == known
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_what_is_generated_is_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == GENERATED[path](), "run: make generated"
+
+
+def test_the_page_of_settings_has_every_setting_once() -> None:
+    found = page(configuration_text())
+    variables = [row[0] for group in GROUPS for row in found.rows(group.title)]
+    assert sorted(variables) == sorted(SETTINGS)
+
+
+def test_the_page_of_settings_says_what_a_setting_is() -> None:
+    rows = {row[0]: row[1:] for group in GROUPS for row in page(configuration_text()).rows(group.title)}
+    assert rows["QT_REQUEST_ATTEMPTS"] == ["Tries of one request before its run fails.", "5", "at least 1, at most 20"]
+    assert rows["QT_READ_TIMEOUT_SECONDS"][1:] == ["60", "above 0, at most 3600"]
+    assert rows["QT_LOG_FORMAT"][1:] == ["auto", "auto, json, text"]
+    assert rows["QT_ALLOW_UNPROVEN_END"][1:] == ["false", "true, false"]
+    assert rows["QT_MAX_ROWS"][1:] == ["1_000_000_000", "at least 1"]
+    assert rows["QT_LOOK_AGAIN_MINUTES"][1] == "1,5,15"
+    assert rows["QT_INBOX_URL"][1] == "SQLite, inbox.db in the state folder"
+    assert rows["QT_CLIENT_ID"][1] == "none"
+    secrets = {name for name, (meaning, *_) in rows.items() if meaning.endswith(" Secret.")}
+    assert secrets == {"QT_CLIENT_SECRET", "QT_RELAY_TOKENS", "QT_ALERT_URLS"}
+    perhaps = {name for name, (meaning, *_) in rows.items() if meaning.endswith(" May hold a secret.")}
+    assert {"QT_WAREHOUSE_URL", "QT_INBOX_URL", "QT_LANDING_URL", "QT_RELAY_QUEUE_URL"} <= perhaps
+    assert not perhaps & {"QT_CLIENT_ID", "QT_CATALOG", "QT_API_URL"}
+
+
+def test_a_default_that_is_shown_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (row for group in GROUPS for row in page(configuration_text()).rows(group.title))
+    # The others are computed, and said in words.
+    shown = {row[0]: row[2] for row in rows if " " not in row[2] or "*" in row[2]}
+    values = {name: value for name, value in shown.items() if value != "none"}
+    assert len(values) > 25
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(ENV_FILE_VARIABLE, "")
+    plain = load_settings()
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == plain
+
+
+@pytest.mark.parametrize("names", [GROUPS[0].settings[1:], (*GROUPS[0].settings, "client_ids"), GROUPS[1].settings])
+def test_a_setting_without_a_group_is_noticed(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "GROUPS", (Group("First", "", names), *GROUPS[1:]))
+    with pytest.raises(LookupError, match="group"):
+        configuration_text()
+
+
+def unknown_in_example(text: str, folder: Path) -> list[str]:
+    """Settings that an example of `.env` names, commented out or not, and that do not exist."""
+    (folder / "example").write_text(text.replace("\n#QT_", "\nQT_"), encoding="utf-8")
+    return sorted(dotenv_values(folder / "example").keys() - SETTINGS)
+
+
+def test_the_example_of_an_env_file_names_settings_alone(tmp_path: Path) -> None:
+    example = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
+    assert "QT_CLIENT_ID=" in example
+    assert unknown_in_example(example, tmp_path) == []
+    assert unknown_in_example("QT_CLIENT_ID=\n#QT_CLIENTID=a\n# prose\n", tmp_path) == ["QT_CLIENTID"]
+
+
+def faults_of_unit(text: str, folder: Path) -> str:
+    """What systemd says of a unit whose programs are here, and not where the document puts them."""
+    analyser = shutil.which("systemd-analyze")
+    if analyser is None:
+        pytest.skip("systemd-analyze is not installed: units are not verified")
+    unit = folder / "qt-test.service"
+    unit.write_text(text.replace("/opt/qt_pipeline/.venv/bin", str(Path(sys.executable).parent)), encoding="utf-8")
+    done = subprocess.run([analyser, "verify", unit], capture_output=True, text=True, timeout=60, check=False)
+    # Of other units of this machine it may have something to say, too.
+    return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if unit.name in line)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_the_units_start_what_is_installed(path: Path, program: TyperGroup) -> None:
+    [command] = [line for line in path.read_text("utf-8").splitlines() if line.startswith("ExecStart=")]
+    named, *words = command.removeprefix("ExecStart=").split()
+    assert Path(named).parent == Path("/opt/qt_pipeline/.venv/bin")
+    assert (Path(sys.executable).parent / Path(named).name).is_file()
+    assert wrong_commands(page(f"`{Path(named).name} {' '.join(words)}`"), program) == []
+    assert ("-w workspace.yaml" in command) == Path(named).name.startswith("dagster")
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_the_units_are_accepted_by_systemd(path: Path, tmp_path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert faults_of_unit(text, tmp_path) == ""
+    assert "ProtectSytem" in faults_of_unit(text.replace("ProtectSystem", "ProtectSytem"), tmp_path)
+    assert "not executable" in faults_of_unit(text.replace("bin/", "bin/no-"), tmp_path)
+
+
+def first_cells(heading: str) -> list[str]:
+    return [row[0] for row in PAGES[OPERATING].rows(heading)]
+
+
+def test_what_can_be_told_of_is_explained(program: TyperGroup) -> None:
+    assert first_cells("Checks") == list(DESCRIPTIONS)
+    assert first_cells("What the doctor looks at") == [area.value for area in Area]
+    definitions = build_defs(refresh_cron="0 5 * * *", poll_minutes=15)
+    automations = [*(definitions.sensors or ()), *(definitions.schedules or ())]
+    assert set(first_cells("What runs by itself")) == {automation.name for automation in automations}
+    assert {kind.value for kind in KINDS} <= PAGES[OPERATING].anchors
+    assert set(program.commands) <= set(first_cells("The commands"))
+
+
+def test_the_readme_stays_short() -> None:
+    assert PAGES[PurePosixPath("README.md")].text.count("\n") <= README_LINES
