@@ -45,6 +45,13 @@ _BACKFILL_STATUS = (
 _PARTITIONS = """
 query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionKeys } } }
 """
+_DELETE_PARTITIONS = """
+mutation ($repository: RepositorySelector!, $keys: [String!]!) {
+  deleteDynamicPartitions(
+    repositorySelector: $repository, partitionsDefName: "quantemplate_datasets", partitionKeys: $keys
+  ) { __typename }
+}
+"""
 _MATERIALIZATIONS = """
 query ($key: AssetKeyInput!, $partitions: [String!]) {
   assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(partitions: $partitions) { runId metadataEntries {
@@ -149,6 +156,11 @@ class DagsterClient:
     def partitions(self) -> list[str]:
         """Every dataset id that Dagster knows."""
         return self._ask(_PARTITIONS, key={"path": TABLE})["assetNodeOrError"]["partitionKeys"]
+
+    def delete_partitions(self, dataset_ids: Sequence[str]) -> None:
+        """Let Dagster forget datasets."""
+        answer = self._ask(_DELETE_PARTITIONS, repository=_LOCATION, keys=dataset_ids)["deleteDynamicPartitions"]
+        assert answer["__typename"] == "DeleteDynamicPartitionsSuccess", answer
 
     def materializations(self, asset: Sequence[str], *, partition: str) -> list[Materialization]:
         """All materializations of an asset for a partition, newest first."""

@@ -3,24 +3,21 @@
 Here: which pages are shown, and when each has finished loading. Not here: the demo.
 """
 
-import os
-import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Page
 from rich.console import Console
 
 from qt_pipeline.demo import Ports, Stack, await_round, free_ports
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.sandbox import SANDBOX_DATASETS
 from qt_pipeline.settings import PROJECT_ROOT
+from qt_pipeline_tests.browser import NO_BROWSER, dagster_page, find_browser
 
 _IMAGES = PROJECT_ROOT / "docs" / "images"
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_SIZE = ViewportSize(width=1440, height=900)
-_LOAD_MILLISECONDS = 90_000
+_LOAD_SECONDS = 90
 _SETTLE_MILLISECONDS = 1_500
 _SHOWN = SANDBOX_DATASETS[1]
 
@@ -29,7 +26,9 @@ def main() -> None:
     """Start the demo, wait until its first round is over, and photograph it."""
     console = Console(soft_wrap=True)
     try:
-        browser = _find_browser()
+        browser = find_browser()
+        if browser is None:
+            raise ConfigurationError(NO_BROWSER)
         with TemporaryDirectory(prefix="qt-pipeline-") as folder:
             stack = Stack(Path(folder), free_ports(Ports(sandbox=8641, relay=8642, dagster=3000), console.print))
             try:
@@ -45,26 +44,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def _find_browser() -> str:
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if found is None:
-        raise ConfigurationError(
-            f"No browser was found: none of {', '.join(_BROWSERS)} is on the PATH.",
-            todo="Install Chromium, on Debian or Ubuntu by: apt-get install chromium",
-        )
-    return found
-
-
 def _take_all(stack: Stack, browser: str, console: Console) -> None:
-    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    # Chromium's sandbox does not work for root, which is whom a container has.
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=[*quiet, "--no-first-run", *as_root])
-        page = chromium.new_page(base_url=stack.ui_url, viewport=_SIZE, locale="en-GB", timezone_id="Etc/UTC")
-        page.set_default_timeout(_LOAD_MILLISECONDS)
-        # Otherwise each new instance invites to the community, across the whole page.
-        page.request.post("/graphql", data={"query": "mutation { setNuxSeen }"})
+    with dagster_page(browser, stack.ui_url, timeout_seconds=_LOAD_SECONDS) as page:
         _IMAGES.mkdir(parents=True, exist_ok=True)
 
         page.goto(f"/assets/warehouse/table?view=partitions&partition={_SHOWN.id}")
@@ -86,7 +67,6 @@ def _take_all(stack: Stack, browser: str, console: Console) -> None:
         page.goto("/locations/qt_pipeline/sensors/quantemplate_events")
         page.get_by_text("1 run requested").first.wait_for()
         _take(page, "sensor", console)
-        chromium.close()
 
 
 def _take(page: Page, name: str, console: Console) -> None:

@@ -1,5 +1,6 @@
 """The main command, as a person gives it in a checkout of their own."""
 
+import json
 import os
 import shutil
 import signal
@@ -90,6 +91,27 @@ def assert_one_round_was_shown(said: str) -> None:
         assert f" {table} " in said
 
 
+def assert_other_commands_can_mean_it(checkout: Checkout) -> None:
+    assert "QT_ENV_FILE=.qt/demo.env" in checkout.said()
+    assert (checkout.root / ".qt" / "demo.env").stat().st_mode & 0o777 == 0o600
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("QT_", "DAGSTER_"))}
+    asked = subprocess.run(
+        [sys.executable, "-m", "qt_pipeline", "doctor", "--json"],
+        cwd="/",
+        env=environment | {"PYTHONPATH": str(checkout.root), "QT_ENV_FILE": ".qt/demo.env"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    findings = json.loads(asked.stdout)["findings"]
+    assert [finding for finding in findings if finding["state"] == "failure"] == []
+    assert {finding["area"] for finding in findings if finding["state"] == "warning"} == {"alerts"}
+    assert [finding["subject"] for finding in findings if finding["area"] == "catalog"] == [
+        str(checkout.root / "qt_pipeline" / "sandbox" / "datasets.yaml")
+    ]
+
+
 @pytest.mark.usefixtures("default_ports_taken")
 def test_once_does_one_round_and_takes_other_ports_when_its_own_are_taken(checkout: Checkout) -> None:
     demo = checkout.demo("--once")
@@ -114,6 +136,8 @@ def test_ctrl_c_ends_the_demo_well_and_leaves_no_process_behind(checkout: Checko
     )
     assert_one_round_was_shown(checkout.said())
     assert len(checkout.processes()) > 4
+    assert_other_commands_can_mean_it(checkout)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 0, checkout.said()
     checkout.await_no_process()
+    assert not (checkout.root / ".qt" / "demo.env").exists()

@@ -23,7 +23,7 @@ KILLED_AFTER = 60
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LiveStack]:
-    with running_azurite() as address:
+    with running_azurite("queue") as address:
         settings = {
             "QT_DELIVERY_DELAY_SECONDS": "1",
             "QT_LOOK_AGAIN_MINUTES": "never",
