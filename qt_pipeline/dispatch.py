@@ -248,10 +248,14 @@ def _settled(group: OpenEvents, state: EventState, outcome: str) -> EventUpdate:
     )
 
 
-def unasked(known: Iterable[str], runs: Iterable[KnownRun]) -> list[str]:
-    """Which datasets to ask for when all are to be looked at: a run in flight will look at its own anyway."""
-    going = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}
-    return [dataset_id for dataset_id in known if dataset_id not in going]
+def unasked(known: Iterable[str], runs: Iterable[KnownRun], restored: Collection[str] = ()) -> list[str]:
+    """Which datasets to ask for when all are to be looked at: a run in flight will look at its own anyway.
+
+    Those that a person has `restored` are left alone: a look would bring back what was to go. An event, or a run that
+    somebody asks for, ends that.
+    """
+    left_out = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}.union(restored)
+    return [dataset_id for dataset_id in known if dataset_id not in left_out]
 
 
 def surplus(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, is_lost, plan
+from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, is_lost, plan, unasked
 from qt_pipeline.inbox import EventState, EventUpdate, OpenEvents
 from qt_pipeline.liveness import Process
 from qt_pipeline.warehouse import Reached
@@ -467,3 +467,10 @@ def _is_part(part: OpenEvents, whole: OpenEvents) -> bool:
 )
 def test_a_run_is_lost_when_its_process_is_gone_or_never_came(process: Process, seconds: int, lost: bool) -> None:
     assert is_lost(process, timedelta(seconds=seconds)) is lost
+
+
+def test_all_are_asked_for_but_those_with_a_run_in_flight_and_those_that_somebody_restored() -> None:
+    runs = [run(RunState.IN_FLIGHT, None, "d-busy"), run(RunState.FAILED, None, "d-failed")]
+    known = ["d-idle", "d-busy", "d-failed", "d-restored"]
+    assert unasked(known, runs, {"d-restored", "d-unknown"}) == ["d-idle", "d-failed"]
+    assert unasked(known, runs) == ["d-idle", "d-failed", "d-restored"]
