@@ -1,4 +1,4 @@
-"""A real Azure Storage for the tests: queues or blobs of Microsoft's Azurite, on a free port of 127.0.0.1, all in memory.
+"""A real Azure Storage for the tests: queues or blobs of Microsoft's Azurite, on a free port of 127.0.0.1, in memory.
 
 `make test` installs it where npm is. It must not be killed and started again in a test: what it has just acknowledged
 it may have forgotten.
@@ -26,7 +26,8 @@ def running_azurite(service: Literal["queue", "blob"]) -> Generator[str]:
     node, main = shutil.which("node"), _SERVICES / service / "main.js"
     if node is None or not main.is_file():
         pytest.skip(f"Azurite is not installed (node, and `make test` or `npm ci` here): no {service} is tested")
-    options = [f"--{service}Port", "0", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+    port = [f"--{service}Port", "0"]
+    options = [*port, "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
     with subprocess.Popen(
         [node, main, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
