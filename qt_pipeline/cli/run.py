@@ -5,8 +5,8 @@ Not here: how runs are followed (see following), how Dagster is asked (see dagst
 """
 
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import Annotated
 
@@ -68,19 +68,14 @@ def run(
         api.add_partitions(sorted(set(wanted).difference(partitions)))
         tags = {"qt/reason": REASON, **({"qt/force": "true"} if force else {})}
         started = FollowedBackfill(api) if everything else FollowedRuns(api)
-        try:
-            if isinstance(started, FollowedBackfill):
-                started.start(wanted, tags)
-            else:
-                for dataset_id in wanted:
-                    started.start(dataset_id, {"qt/dataset": catalog.dataset(dataset_id).label, **tags})
-        finally:
-            # Also what was started before something went wrong.
+        with ExitStack() as untold:
+            # Whatever goes wrong, what was started is told.
+            untold.callback(_tell_started, started, as_json=as_json)
+            _start(started, wanted, catalog, tags)
             if not (as_json and wait):
-                _tell_started(started, as_json=as_json)
-        if not wait:
-            return
-        outcomes = _followed(started, deadline, as_json=as_json)
+                untold.close()
+            outcomes = _followed(started, deadline, as_json=as_json) if wait else ()
+            untold.pop_all()
         for outcome in outcomes:
             _tell(outcome, as_json=as_json)
         code = _exit_code(outcomes)
@@ -141,6 +136,16 @@ def _known(wanted: Sequence[str], catalog: Catalog, partitions: Sequence[str], *
                 dataset_id=dataset_id,
             )
     return list(dict.fromkeys(wanted))
+
+
+def _start(
+    started: FollowedRuns | FollowedBackfill, wanted: Sequence[str], catalog: Catalog, tags: Mapping[str, str]
+) -> None:
+    if isinstance(started, FollowedBackfill):
+        started.start(wanted, tags)
+        return
+    for dataset_id in wanted:
+        started.start(dataset_id, {"qt/dataset": catalog.dataset(dataset_id).label, **tags})
 
 
 def _tell_started(started: FollowedRuns | FollowedBackfill, *, as_json: bool) -> None:

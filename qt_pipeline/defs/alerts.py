@@ -120,8 +120,8 @@ def _catalog(watch: Watch) -> tuple[Catalog | None, Mapping[Kind, Cause]]:
 
 
 def _known(instance: dg.DagsterInstance, catalog: Catalog) -> set[str]:
-    partitions = instance.get_dynamic_partitions(str(datasets.name))
-    return {*(d for d in partitions if catalog.accepts(d)), *(dataset.id for dataset in catalog.datasets)}
+    # Also those that the catalog refuses: their runs fail.
+    return {*instance.get_dynamic_partitions(str(datasets.name)), *(dataset.id for dataset in catalog.datasets)}
 
 
 def _look_into_ledger(
@@ -142,7 +142,8 @@ def _look_into_ledger(
     # Before it is asked: should the target hold this tick for too long, the next one goes without it.
     asking = State(replace(memory, ledger_asked_at=now, ledger_answered=False), state.incidents)
     store.write(state, asking)
-    limited = [d for d in map(catalog.dataset, sorted(seen.known or ())) if d.fresh_within_hours is not None]
+    accepted = [catalog.dataset(dataset_id) for dataset_id in sorted(seen.known or ()) if catalog.accepts(dataset_id)]
+    limited = [dataset for dataset in accepted if dataset.fresh_within_hours is not None]
     try:
         newest = watch.open_warehouse().newest_loads() if limited else {}
         changed = watch.open_warehouse().changed_by(memory.unread) if memory.unread else []

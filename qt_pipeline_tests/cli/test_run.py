@@ -96,7 +96,8 @@ def test_the_time_is_up_with_code_124_and_the_run_goes_on(run: Run) -> None:
     assert code == 124
     assert "d-one runs" in told
     assert "The time is up. The run goes on" in complaint
-    assert (answer[0], json.loads(answer[1])["error"]) == (124, "The time is up.")
+    started, error = map(json.loads, answer[1].splitlines())
+    assert (answer[0], started["run_id"], error["error"]) == (124, RUN_ID, "The time is up.")
 
 
 def test_ctrl_c_ends_the_wait_and_not_the_run(run: Run) -> None:

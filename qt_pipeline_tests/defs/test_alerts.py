@@ -23,6 +23,7 @@ from qt_pipeline.defs.runs import note_failure
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.inbox import Inbox, InboxUnavailableError
 from qt_pipeline.sandbox import Fault
+from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import TargetUnavailableError, Warehouse
 from qt_pipeline_tests.alerting.services import SECRET, Service, running_service
 from qt_pipeline_tests.defs.house import DATASET_ID, House
@@ -310,6 +311,30 @@ def test_nothing_is_told_before_all_runs_that_ended_are_known(
     alerts.tick()
     alerts.tick()
     assert len(service.received) == 1
+
+
+def test_a_tag_that_somebody_gives_to_an_old_run_makes_it_no_new_one(house: House) -> None:
+    run = create_run_for_test(house.instance, "__ASSET_JOB", tags={"dagster/partition": DATASET_ID})
+    ended_event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job_name=run.job_name)
+    house.instance.report_dagster_event(ended_event, run.run_id, timestamp=time.time() - 3600)
+    house.instance.add_run_tags(run.run_id, {"somebody": "was here"})
+
+    def seen(hours: int) -> int:
+        now = utc_now()
+        until = now - timedelta(hours=hours)
+        return len(endings.endings(house.instance, until=until, seen={}, now=now).runs)
+
+    assert [seen(hours=2), seen(hours=0)] == [1, 0]
+
+
+def test_a_run_of_a_dataset_that_the_catalog_refuses_is_told_too(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    house.write_catalog("unlisted: refuse")
+    house.serve(CSV)
+    house.run([DATASET])
+    alerts.tick()
+    assert service.titles == [f"{TITLE}{DATASET_ID} does not load"]
 
 
 def test_a_dataset_whose_partition_is_gone_is_told_to_be_gone(house: House, alerts: Alerts, service: Service) -> None:

@@ -61,8 +61,8 @@ def test_the_page_of_a_dataset_shows_its_rows_columns_and_preview(page: Page, st
 def test_the_overview_says_which_datasets_there_are_and_draws_plots(page: Page, stack: LiveStack) -> None:
     page.goto("/assets/warehouse/table?view=overview")
     for dataset in load_catalog(Path(stack.environment["QT_CATALOG"])).datasets:
-        expect(page.get_by_role("cell", name=dataset.label, exact=True)).to_be_visible()
-        expect(page.get_by_role("cell", name=dataset.id, exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name=dataset.label, exact=True).first).to_be_visible()
+        expect(page.get_by_role("cell", name=dataset.id, exact=True).first).to_be_visible()
     expect(page.get_by_text("demo@example.com").first).to_be_visible()
     page.get_by_role("button", name="Plots").click()
     plots = ("rows", "bytes", "seconds: event to commit", "seconds: inspect", "seconds: stage", "seconds: publish")
