@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from qt_pipeline.catalog import Catalog, Dataset
 from qt_pipeline.errors import ConfigurationError, PipelineError, about
 from qt_pipeline.inbox import Inbox
-from qt_pipeline.ingest.load import CsvFile, FileOutcome, load_file
+from qt_pipeline.ingest.files import landed_file
+from qt_pipeline.ingest.load import FileOutcome, load_file
 from qt_pipeline.landing import Draft, Landed, Landing, Manifest, Provenance
 from qt_pipeline.quantemplate import Download, QuantemplateClient
 from qt_pipeline.tabular import DriftError, Misfit, read_header
@@ -131,7 +132,7 @@ class Ingest:
                     file = load_file(
                         self._open_warehouse(),
                         dataset,
-                        _csv_file(landed, run_id),
+                        landed_file(landed, run_id),
                         force=force,
                         max_rows=self._max_rows,
                         observe=observe,
@@ -185,22 +186,6 @@ def _headers(landed: Landed) -> tuple[str, ...]:
 def _seconds_from_event(landed: Landed, run_id: str) -> float | None:
     since = landed.manifest.waiting_since
     return (utc_now() - since).total_seconds() if since and landed.manifest.run_id == run_id else None
-
-
-def _csv_file(landed: Landed, run_id: str) -> CsvFile:
-    manifest = landed.manifest
-    return CsvFile(
-        open=landed.open,
-        uri=landed.uri,
-        sha256=manifest.sha256,
-        bytes=manifest.bytes,
-        landed_at=manifest.landed_at,
-        run_id=run_id,
-        landing_run_id=manifest.run_id,
-        inbox_id=manifest.inbox_id,
-        through_seq=manifest.through_seq,
-        event_id=manifest.event_id,
-    )
 
 
 def _as_csv(misfits: Sequence[Misfit]) -> str:

@@ -4,19 +4,17 @@ Here: the order of reading, settling the contract, staging, guarding and publish
 Not here: where a file comes from (see ingest), how a table is written (see warehouse).
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias
 
 from qt_pipeline.catalog import Dataset
-from qt_pipeline.errors import ConfigurationError, about
+from qt_pipeline.errors import about
+from qt_pipeline.ingest.files import CsvFile
 from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
 from qt_pipeline.tabular import (
     AssumptionBrokenError,
@@ -46,31 +44,10 @@ from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, 
 
 _PREVIEW_ROWS = 10
 _MISFITS = 100
-_CHUNK = 1 << 20
 
 Exceptions: TypeAlias = tuple[type[Exception], ...]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CsvFile:
-    """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV.
-
-    `restores_load_id` is the load that had published it before, where a person wants it back; see `restore`.
-    """
-
-    open: OpenStream
-    uri: str
-    sha256: str
-    bytes: int
-    landed_at: datetime
-    run_id: str
-    landing_run_id: str
-    inbox_id: str = ""
-    through_seq: int = 0
-    event_id: str | None = None
-    restores_load_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,32 +108,6 @@ def load_file(
         if not force and load.shows_already():
             return _left(load, dataset)
         return _Loading(load, _rules_for(dataset, file), file, max_rows, meter).run()
-
-
-def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> CsvFile:
-    """A CSV file on this machine, which is read once for its hash. `observe`: see `load_file`.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    digest, size = hashlib.sha256(), 0
-    try:
-        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size)
-        with meter.opening(lambda: path.open("rb"))() as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", todo="Name a CSV file.") from None
-    return CsvFile(
-        open=lambda: path.open("rb"),
-        uri=path.resolve().as_uri(),
-        sha256=digest.hexdigest(),
-        bytes=size,
-        landed_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
-        run_id=run_id,
-        landing_run_id=run_id,
-    )
 
 
 def table_of(dataset: Dataset) -> TableSpec:

@@ -6,12 +6,13 @@ A restore is a load like any other, but for its place in the order: it counts as
 were older then are older still, no event is settled by it, and the next download replaces it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PermanentError, about
-from qt_pipeline.ingest.load import CsvFile, FileOutcome, job_of, load_file, table_of
+from qt_pipeline.ingest.files import CsvFile, landed_file
+from qt_pipeline.ingest.load import FileOutcome, job_of, load_file, table_of
 from qt_pipeline.landing import Landed, Landing
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadRecord, Warehouse
@@ -112,16 +113,10 @@ def _refuse_unfit(dataset: Dataset, record: LoadRecord) -> None:
 
 
 def _file(landed: Landed, record: LoadRecord, shown: LoadRecord, run_id: str) -> CsvFile:
-    manifest = landed.manifest
-    return CsvFile(
-        open=landed.open,
-        uri=landed.uri,
-        sha256=manifest.sha256,
-        bytes=manifest.bytes,
-        landed_at=manifest.landed_at,
-        run_id=run_id,
-        landing_run_id=manifest.run_id,
+    return replace(
+        landed_file(landed, run_id),
         inbox_id=shown.inbox_id,
         through_seq=shown.through_seq,
+        event_id=None,
         restores_load_id=record.load_id,
     )

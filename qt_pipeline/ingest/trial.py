@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PipelineError, about
+from qt_pipeline.ingest.files import CsvFile
 from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
-from qt_pipeline.ingest.load import CsvFile, Reading, rules_of, table_of
+from qt_pipeline.ingest.load import Reading, rules_of, table_of
 from qt_pipeline.tabular import Change, Contract, DriftError, Inspection, read_rows
 from qt_pipeline.telemetry import Meter, Observer, Ticker
 from qt_pipeline.warehouse import LoadRecord, Warehouse

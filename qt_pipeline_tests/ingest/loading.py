@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from qt_pipeline.catalog import Dataset, load_catalog
 from qt_pipeline.ingest import FileOutcome, load_file, local_file
-from qt_pipeline.ingest.load import CsvFile
+from qt_pipeline.ingest.files import CsvFile
 from qt_pipeline.warehouse import LoadRecord, Warehouse, open_warehouse
 from qt_pipeline_tests.compare import assert_table_equals_csv
 from qt_pipeline_tests.ingest.place import query

@@ -8,7 +8,7 @@ import pytest
 
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.ingest import TooManyRowsError, load_file
-from qt_pipeline.ingest.load import CsvFile
+from qt_pipeline.ingest.files import CsvFile
 from qt_pipeline.warehouse import LoadStatus
 from qt_pipeline_tests.ingest.loading import DATASET, Loading
 
