@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +20,7 @@ from qt_pipeline.alerting.messages import Message, Tone
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-SEND_SECONDS = 10.0
+SEND_SECONDS = 15.0
 """How long all addresses together may take, so that one that hangs does not hold up who sends."""
 _THREAD = "qt-alert"
 _KEY_LETTERS = 16
@@ -124,50 +124,58 @@ def addresses_of(urls: Sequence[SecretStr]) -> tuple[AppriseAddress, ...]:
     return tuple(AppriseAddress(url, number) for number, url in enumerate(different.values(), 1))
 
 
-@dataclass
 class Courier:
     """Sends messages, each in a thread of its own, and waits for all of them no longer than `seconds`.
 
     What is not over by then counts as not taken. Its address gets nothing more until it is, so that one that hangs for
-    ever costs one thread.
+    ever costs one thread; and what it took late is not sent again.
     """
 
-    seconds: float = SEND_SECONDS
-    _going: dict[str, threading.Thread] = field(default_factory=dict[str, threading.Thread], init=False, repr=False)
+    def __init__(self, seconds: float = SEND_SECONDS) -> None:
+        self.seconds = seconds
+        self._late: dict[str, _Sending] = {}
 
     def deliver(self, messages: Mapping[Address, Message]) -> list[Outcome]:
         """Send each address its message, all at once; never raises."""
         _keep_quiet()
-        problems: dict[str, str] = {}
-        started: list[tuple[Address, threading.Thread]] = []
-        for address, message in messages.items():
-            before = self._going.get(address.key)
-            if before is None or not before.is_alive():
-                thread = threading.Thread(
-                    # Not waited for when the process ends.
-                    target=_send,
-                    args=(address, message, problems),
-                    name=f"{_THREAD}-{address.key}",
-                    daemon=True,
-                )
-                self._going[address.key] = thread
-                thread.start()
-                started.append((address, thread))
+        under_way = {address: self._send(address, message) for address, message in messages.items()}
         deadline = time.monotonic() + self.seconds
-        for _, thread in started:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        late = f"it did not answer within {self.seconds:g} seconds"
-        over = {address.key: problems.get(address.key, late) for address, _ in started}
-        return [Outcome(address, over.get(address.key, "it still does not answer")) for address in messages]
+        for sending in under_way.values():
+            sending.thread.join(max(0.0, deadline - time.monotonic()))
+        return [Outcome(address, self._problem(sending, messages[address])) for address, sending in under_way.items()]
+
+    def _send(self, address: Address, message: Message) -> "_Sending":
+        """The sending of this message; or of an earlier one that is not over, or was this very message."""
+        late = self._late.pop(address.key, None)
+        if late is not None and (late.thread.is_alive() or (late.message == message and not late.problem)):
+            return late
+        return _Sending(address, message)
+
+    def _problem(self, sending: "_Sending", message: Message) -> str:
+        if sending.thread.is_alive():
+            self._late[sending.address.key] = sending
+            return f"it did not answer within {self.seconds:g} seconds"
+        return sending.problem if sending.message == message else "it was busy with an earlier message"
 
 
-def _send(address: Address, message: Message, problems: dict[str, str]) -> None:
-    try:
-        problems[address.key] = "" if address.send(message) else "it did not take the message"
-    except UnknownServiceError:
-        problems[address.key] = "it is not an address that Apprise knows"
-    except Exception as error:  # noqa: BLE001  # a hundred services, each with errors of its own, whose words may show keys
-        problems[address.key] = f"{type(error).__name__} on the way"
+class _Sending:
+    """A message on its way, and what became of it once its thread has ended."""
+
+    def __init__(self, address: Address, message: Message) -> None:
+        self.address = address
+        self.message = message
+        self.problem = ""
+        # A daemon: it is not waited for when the process ends.
+        self.thread = threading.Thread(target=self._run, name=f"{_THREAD}-{address.key}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.problem = "" if self.address.send(self.message) else "it did not take the message"
+        except UnknownServiceError:
+            self.problem = "it is not an address that Apprise knows"
+        except Exception as error:  # noqa: BLE001  # a hundred services with errors of their own, whose words may show keys
+            self.problem = f"{type(error).__name__} on the way"
 
 
 def _keep_quiet() -> None:

@@ -19,6 +19,7 @@ class Service:
 
     port: int
     status: int = 200
+    requests: int = 0
     received: list[dict[str, Any]] = field(default_factory=list)
     answer: threading.Event = field(default_factory=threading.Event)
 
@@ -42,6 +43,7 @@ def running_service() -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            service.requests += 1
             service.answer.wait()
             if service.status == 200:
                 service.received.append(json.loads(body))

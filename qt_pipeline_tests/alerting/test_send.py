@@ -77,15 +77,47 @@ def test_a_service_that_hangs_holds_nobody_up_and_gets_nothing_more_meanwhile(
     assert time.monotonic() - begun < 3
     assert hanging.problem == "it did not answer within 0.3 seconds"
     assert well.taken
-    [still] = send(service.url, courier=courier)
-    assert still.problem == "it still does not answer"
+    assert not send(service.url, courier=courier, message=TEST)[0].taken
+    assert service.requests == 1
     service.answer.set()
-    courier.seconds = 30
+    until_taken(service, courier, TEST)
+    assert service.titles == [MESSAGE.title, TEST.title]
+
+
+def test_what_a_service_took_late_is_not_sent_again(service: Service) -> None:
+    service.hang()
+    courier = Courier(seconds=0.3)
+    assert not send(service.url, courier=courier)[0].taken
+    service.answer.set()
+    await_late(courier)
+    assert send(service.url, courier=courier)[0].taken
+    assert service.titles == [MESSAGE.title]
+    assert send(service.url, courier=courier)[0].taken
+    assert service.titles == [MESSAGE.title] * 2
+
+
+def test_what_a_service_refused_late_is_sent_again(service: Service) -> None:
+    service.hang()
+    service.status = 500
+    courier = Courier(seconds=0.3)
+    assert not send(service.url, courier=courier)[0].taken
+    service.answer.set()
+    await_late(courier)
+    service.status = 200
+    assert send(service.url, courier=courier)[0].taken
+    assert service.titles == [MESSAGE.title]
+
+
+def await_late(courier: Courier) -> None:
+    for sending in courier._late.values():
+        sending.thread.join(30)
+
+
+def until_taken(service: Service, courier: Courier, message: Message) -> None:
     deadline = time.monotonic() + 30
-    while not send(service.url, courier=courier)[0].taken:
+    while not send(service.url, courier=courier, message=message)[0].taken:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert len(service.received) == 2
 
 
 class Exploding:

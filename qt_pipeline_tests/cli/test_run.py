@@ -2,9 +2,10 @@
 
 import _thread
 import json
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,19 @@ def test_the_time_is_up_with_code_124_and_the_run_goes_on(run: Run) -> None:
     assert (answer[0], started["run_id"], error["error"]) == (124, RUN_ID, "The time is up.")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process in the background may have been told to take no notice of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_wait_and_not_the_run(run: Run) -> None:
     with FakeDagster("STARTED") as dagster:
         threading.Timer(0.5, _thread.interrupt_main).start()
-        code, _, complaint = run(dagster, "d-one", "--wait")
+        code, _, complaint = run(dagster, "d-one", "--wait", "--timeout", "60")
         assert code == 130
         assert f"To cancel: qt-pipeline cancel {RUN_ID}" in complaint
         assert not any("terminate" in asked for asked in dagster.asked)
