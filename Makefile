@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help compiled server demo dev test lint format bench chaos generated screenshots clean
+.PHONY: help install compiled server demo dev test lint format bench chaos generated screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,8 @@ $(RUN_STAMP): pyproject.toml uv.lock | $(BIN)/uv
 $(DEV_STAMP): pyproject.toml uv.lock | $(BIN)/uv
 	$(UV) sync --locked --quiet --inexact --compile-bytecode
 	@touch $@ $(RUN_STAMP)
+
+install: compiled  ## make the environment in .venv, with the command qt-pipeline in it
 
 compiled: $(RUN_STAMP)
 	@$(BIN)/python -m compileall -q qt_pipeline

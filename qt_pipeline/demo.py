@@ -20,7 +20,9 @@ from types import FrameType
 from typing import Any
 
 import requests
+from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from qt_pipeline import sandbox
@@ -42,6 +44,10 @@ class DemoError(PipelineError):
     """The demo did not do what it should; its logs say more."""
 
 
+class NotArrivedError(DemoError):
+    """What an event announced is not in its table: somebody has told the sandbox to serve something else, perhaps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where the three processes listen, on 127.0.0.1."""
@@ -52,15 +58,26 @@ class Ports:
 
 
 class Stack:
-    """The processes, their settings and their state in one folder. Nothing of the user's own settings is used."""
+    """The processes, their settings and their state in one folder.
 
-    def __init__(self, state_dir: Path, ports: Ports, *, settings: Mapping[str, str] | None = None) -> None:
+    Nothing of the user's own settings is used, but what the environment says of the variables in `defaults`.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        ports: Ports,
+        *,
+        settings: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
         self.state_dir = state_dir
         self.ports = ports
         self.client_id = "demo"
         self._client_secret = secrets.token_urlsafe(24)
         self._relay_token = secrets.token_urlsafe(24)
         self._settings = dict(settings or {})
+        self._defaults = dict(defaults or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -82,28 +99,34 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment of every process."""
         state, sandbox_url = self.state_dir, f"http://127.0.0.1:{self.ports.sandbox}"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("QT_")}
-        return inherited | {
-            "DAGSTER_HOME": str(state / "dagster"),
-            "PYTHONUNBUFFERED": "1",
-            "QT_API_URL": f"{sandbox_url}/v1",
-            ENV_FILE_VARIABLE: "",
-            "QT_CATALOG": str(_CATALOG),
-            "QT_CLIENT_ID": self.client_id,
-            "QT_CLIENT_SECRET": self._client_secret,
-            "QT_DAGSTER_URL": self.ui_url,
-            "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
-            "QT_LANDING_URL": str(state / "landing"),
-            # The stand-in has its new data ready when it posts an event.
-            "QT_LOOK_AGAIN_MINUTES": "never",
-            "QT_ORGANISATION_ID": ORGANISATION_ID,
-            "QT_RELAY_TOKENS": self._relay_token,
-            "QT_RELAY_URL": f"http://127.0.0.1:{self.ports.relay}",
-            "QT_STATE_DIR": str(state),
-            "QT_TOKEN_URL": f"{sandbox_url}/auth/realms/qt/protocol/openid-connect/token",
-            "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
-            **self._settings,
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("QT_") or name in self._defaults
         }
+        return (
+            self._defaults
+            | inherited
+            | {
+                "DAGSTER_HOME": str(state / "dagster"),
+                "PYTHONUNBUFFERED": "1",
+                "QT_API_URL": f"{sandbox_url}/v1",
+                ENV_FILE_VARIABLE: "",
+                "QT_CATALOG": str(_CATALOG),
+                "QT_CLIENT_ID": self.client_id,
+                "QT_CLIENT_SECRET": self._client_secret,
+                "QT_DAGSTER_URL": self.ui_url,
+                "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
+                "QT_LANDING_URL": str(state / "landing"),
+                # The stand-in has its new data ready when it posts an event.
+                "QT_LOOK_AGAIN_MINUTES": "never",
+                "QT_ORGANISATION_ID": ORGANISATION_ID,
+                "QT_RELAY_TOKENS": self._relay_token,
+                "QT_RELAY_URL": f"http://127.0.0.1:{self.ports.relay}",
+                "QT_STATE_DIR": str(state),
+                "QT_TOKEN_URL": f"{sandbox_url}/auth/realms/qt/protocol/openid-connect/token",
+                "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
+                **self._settings,
+            }
+        )
 
     @property
     def env_file(self) -> Path:
@@ -266,8 +289,11 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
         DemoError: anything is wrong.
     """
     console = Console(soft_wrap=True)
-    stack = Stack(state_dir, free_ports(wanted, console.print))
-    with _ending_in_order():
+    with _only_one(state_dir), _ending_in_order():
+        ports = free_ports(wanted, console.print)
+        # Nobody is told of a demo's failures but those who watch it, unless they say otherwise for this very demo.
+        here = f"json://127.0.0.1:{ports.sandbox}/_control/alerts"
+        stack = Stack(state_dir, ports, defaults={"QT_ALERT_URLS": here})
         try:
             console.print("Starting the sandbox, the relay and Dagster ...")
             stack.start_sandbox()
@@ -290,7 +316,7 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
 def _welcome(stack: Stack) -> str:
     return (
         f"\nDagster's UI: {stack.ui_url}\n"
-        "  Assets > warehouse/table: rows, columns, preview and checks of each dataset\n"
+        "  Catalog > warehouse/table: rows, columns, preview and checks of each dataset\n"
         "  Automation > quantemplate_events: the sensor that turns events into runs\n"
         f"The tables: sqlite3 {stack.state_dir / 'warehouse.db'}\n"
         f"The logs: {stack.state_dir / 'logs'}\n"
@@ -320,7 +346,9 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
     deadline = time.monotonic() + _ROUND_SECONDS
     while len(arrivals) < len(seqs):
         if time.monotonic() > deadline:
-            raise DemoError(f"Not all events were done within {_ROUND_SECONDS} seconds.", todo=f"See {stack.ui_url}.")
+            raise NotArrivedError(
+                f"Not all events were done within {_ROUND_SECONDS} seconds.", todo=f"See {stack.ui_url}."
+            )
         stack.check_alive()
         time.sleep(0.2)
         for dataset_id in seqs.keys() - arrivals.keys():
@@ -329,9 +357,10 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
                 continue
             load = _load_of(event, warehouse)
             if event.state is not EventState.DONE or load is None or load.finished_at is None:
-                raise DemoError(f"The event {event.seq} of {names[dataset_id]} ended as {event.state}: {event.outcome}")
+                name = names[dataset_id]
+                raise NotArrivedError(f"The event {event.seq} of {name} ended as {event.state}: {event.outcome}")
             if load.sha256 != served[dataset_id]:
-                raise DemoError(f"The table of {names[dataset_id]} does not hold what the sandbox serves.")
+                raise NotArrivedError(f"The table of {names[dataset_id]} does not hold what the sandbox serves.")
             seconds = (load.finished_at - event.received_at).total_seconds()
             arrivals[dataset_id] = _Arrival(names[dataset_id], load, seconds)
     return [arrivals[dataset_id] for dataset_id in seqs]
@@ -356,12 +385,48 @@ def _show(console: Console, arrivals: list[_Arrival]) -> None:
 def _change_now_and_then(stack: Stack, console: Console) -> None:
     console.print("A dataset changes now and then; watch it arrive in the UI. Ctrl-C ends everything.")
     random = Random()  # noqa: S311  # a demo's whims
+    alerts = _Alerts(stack, console)
     while True:
-        time.sleep(random.uniform(*_CHANGE_SECONDS))
+        for _ in range(random.randint(*_CHANGE_SECONDS)):
+            time.sleep(1)
+            alerts.show_new()
         dataset = random.choice(SANDBOX_DATASETS)
-        [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
+        try:
+            [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
+        except NotArrivedError as error:
+            console.print(f"[yellow]{escape(str(error))}[/]")
+            continue
         rows, load_id, seconds = arrival.load.rows, arrival.load.load_id, arrival.seconds
         console.print(f"{arrival.dataset} changed: load {load_id}, {rows:,} rows, committed after {seconds:.1f} s.")
+
+
+class _Alerts:
+    """What the demo's own alerts say, which the sandbox takes in place of a chat or a mailbox."""
+
+    def __init__(self, stack: Stack, console: Console) -> None:
+        self._stack = stack
+        self._console = console
+        self._shown = 0
+
+    def show_new(self) -> None:
+        """Print the alerts that have come since the last time."""
+        alerts = self._stack.control("GET", "alerts")
+        for alert in alerts[self._shown :]:
+            self._console.print(f"[yellow]Alert: {escape(alert['title'])}[/]\n{escape(alert['message'])}\n")
+        self._shown = len(alerts)
+
+
+@contextmanager
+def _only_one(state_dir: Path) -> Generator[None]:
+    """Hold the folder of the demo: two would each find the other's rows in the tables."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(state_dir / "demo.lock", blocking=False):
+            yield
+    except Timeout:
+        raise DemoError(
+            f"A demo runs already on {state_dir}.", todo="End it first, by Ctrl-C in its terminal."
+        ) from None
 
 
 @contextmanager

@@ -293,7 +293,13 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message names each variable and never shows its value.
     """
-    values: dict[str, Any] = {"_env_file": env_file(), **overrides}
+    file = env_file()
+    if file is not None and os.environ.get(ENV_FILE_VARIABLE) and not file.is_file():
+        raise ConfigurationError(
+            f"{ENV_FILE_VARIABLE} names {file}, which is not there.",
+            todo="Correct it or unset it. The demo's own file is there only as long as the demo runs.",
+        )
+    values: dict[str, Any] = {"_env_file": file, **overrides}
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -301,7 +307,7 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(" ".join(told), todo="Correct it in the environment or in .env.") from None
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(
-            f"The file {env_file()} cannot be read as text.", todo="Let it be a text in UTF-8 that you may read."
+            f"The file {file} cannot be read as text.", todo="Let it be a text in UTF-8 that you may read."
         ) from None
 
 

@@ -358,8 +358,12 @@ MOMENTS = st.one_of(st.none(), st.integers(-100, 100).map(lambda seconds: NOW + 
 @st.composite
 def any_events(draw: st.DrawFn) -> list[OpenEvents]:
     seqs = sorted(draw(st.sets(st.integers(1, 30), max_size=10)))
+    # Groups may interlace, but no event is in two of them.
+    taken = set(seqs)
     events: list[OpenEvents] = []
     for seq in seqs:
+        last = draw(st.sampled_from([seq, *(number for number in range(seq + 1, seq + 4) if number not in taken)]))
+        taken.add(last)
         replayed_at = draw(st.sampled_from([0, 0, 2]))
         tries = draw(st.integers(0, 3))
         events.append(
@@ -367,7 +371,7 @@ def any_events(draw: st.DrawFn) -> list[OpenEvents]:
                 seq,
                 draw(st.sampled_from([*DATASETS, None])),
                 name=draw(st.sampled_from(["DatasetUpdated", "DatasetUpdated", "PipelineCompleted"])),
-                last=draw(st.integers(seq, seq + 3)),
+                last=last,
                 state=draw(st.sampled_from([EventState.PENDING, EventState.PENDING, EventState.PARKED])),
                 looks=draw(st.integers(0, tries)),
                 attempts=replayed_at + tries,

@@ -77,14 +77,24 @@ def replay(
         chosen += [event.seq for event in found]
     elif dataset_id:
         chosen += [event.seq for event in inbox.events(dataset_id=dataset_id, limit=1)]
+    if not chosen:
+        typer.echo(_nothing_to_replay(dataset_id, parked=parked), err=True)
+        raise typer.Exit(1)
     again = inbox.replay(sorted(set(chosen)))
-    typer.echo(
-        f"{again} event{'' if again == 1 else 's'} pending again; the sensor asks for their runs within seconds."
-    )
+    if again:
+        typer.echo(
+            f"{again} event{'' if again == 1 else 's'} pending again; the sensor asks for their runs within seconds."
+        )
     if again < len(set(chosen)):
         typer.echo("The others are unknown, or pending already.", err=True)
     if not again:
         raise typer.Exit(1)
+
+
+def _nothing_to_replay(dataset_id: str | None, *, parked: bool) -> str:
+    which = "is parked" if parked else "has come"
+    whose = f" for {dataset_id}" if dataset_id else ""
+    return f"No event{whose} {which}. To load without one: qt-pipeline run {dataset_id or 'DATASET_ID'} --wait"
 
 
 def _inbox() -> Inbox:

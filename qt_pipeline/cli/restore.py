@@ -14,7 +14,7 @@ from qt_pipeline.catalog import Dataset, load_catalog
 from qt_pipeline.cli.output import answer_json, clock, console, error_as_json, several, shown
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import Restored, loaded_by
+from qt_pipeline.ingest import Restored, check_restorable, loaded_by
 from qt_pipeline.ingest import restore as restore_load
 from qt_pipeline.landing import Landing
 from qt_pipeline.settings import Settings, load_settings
@@ -49,12 +49,14 @@ def restore(
     try:
         warehouse = open_warehouse(*places)
         record = loaded_by(warehouse, dataset.id, load)
+        landing = Landing(settings.landing_url)
+        check_restorable(landing, dataset, record)
         if not yes:
             when = f"{clock(record.finished_at)} UTC"
             rows = several(record.rows or 0, "row")
             typer.confirm(f"Replace the rows of {dataset.table} by the {rows} of load {load} ({when})?", abort=True)
         _tell_runs_in_flight(settings, dataset)
-        done = restore_load(warehouse, Landing(settings.landing_url), dataset, load, run_id=f"restore-{uuid4()}")
+        done = restore_load(warehouse, landing, dataset, load, run_id=f"restore-{uuid4()}")
     except PipelineError as error:
         if not as_json:
             raise

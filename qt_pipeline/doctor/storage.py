@@ -71,7 +71,7 @@ def _inbox(url: str) -> Iterator[Finding]:
     except PipelineError as error:
         yield finding(State.FAILURE, error.what, error.todo)
         return
-    waiting = f"{counts[EventState.PENDING]:,} events are pending, {counts[EventState.PARKED]:,} parked"
+    waiting = f"events pending: {counts[EventState.PENDING]:,}, parked: {counts[EventState.PARKED]:,}"
     yield finding(State.OK, f"It commits; {waiting}.")
     yield from _on_a_share(url, finding, "QT_INBOX_URL")
 

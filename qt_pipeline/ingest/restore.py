@@ -53,8 +53,7 @@ def restore(warehouse: Warehouse, landing: Landing, dataset: Dataset, load_id: i
     """
     with about(dataset.id):
         record = loaded_by(warehouse, dataset.id, load_id)
-        _refuse_unfit(dataset, record)
-        landed = landed_by(landing, record)
+        landed = check_restorable(landing, dataset, record)
         landed.verify()
         shown = warehouse.newest_loads()[dataset.id]
         file = _file(landed, record, shown, run_id)
@@ -99,17 +98,25 @@ def landed_by(landing: Landing, record: LoadRecord) -> Landed:
     )
 
 
-def _refuse_unfit(dataset: Dataset, record: LoadRecord) -> None:
-    if not record.shows:
-        raise RestoreRefusedError(
-            f"The file of load {record.load_id} was never in the table: the load is {record.status.value}.",
-            todo=f"`qt-pipeline history {dataset.id}` lists those that were: published or unchanged.",
-        )
-    if dataset.mode is not WriteMode.REPLACE:
-        raise RestoreRefusedError(
-            f"The table keeps rows of many files (mode {dataset.mode.value}); a single one cannot take their place.",
-            todo="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
-        )
+def check_restorable(landing: Landing, dataset: Dataset, record: LoadRecord) -> Landed:
+    """The landed file of a load that can be restored.
+
+    Raises:
+        RestoreRefusedError: its file was never in the table, or the table keeps rows of many files.
+        FileGoneError: its file is not there.
+    """
+    with about(dataset.id):
+        if not record.shows:
+            raise RestoreRefusedError(
+                f"The file of load {record.load_id} was never in the table: the load is {record.status.value}.",
+                todo=f"`qt-pipeline history {dataset.id}` lists those that were: published or unchanged.",
+            )
+        if dataset.mode is not WriteMode.REPLACE:
+            raise RestoreRefusedError(
+                f"The table keeps rows of many files (mode {dataset.mode.value}); one cannot take their place.",
+                todo="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
+            )
+        return landed_by(landing, record)
 
 
 def _file(landed: Landed, record: LoadRecord, shown: LoadRecord, run_id: str) -> CsvFile:

@@ -35,6 +35,13 @@ class _Webhook(BaseModel):
     url: str | None
 
 
+class _Alert(BaseModel):
+    """What Apprise posts to a `json://` address, as far as it is shown."""
+
+    title: str
+    message: str
+
+
 def routes(state: SandboxState) -> list[Route]:
     """The control routes over `state`, to be mounted at `/_control`."""
     control = _Control(state)
@@ -47,6 +54,8 @@ def routes(state: SandboxState) -> list[Route]:
         Route("/datasets/{dataset_id}/faults", control.set_faults, methods=["PUT"]),
         Route("/fire", control.fire_raw, methods=["POST"]),
         Route("/webhook", control.set_webhook, methods=["PUT"]),
+        Route("/alerts", control.take_alert, methods=["POST"]),
+        Route("/alerts", control.alerts),
         Route("/requests", control.requests),
     ]
 
@@ -99,6 +108,13 @@ class _Control:
     async def set_webhook(self, request: Request) -> Response:
         self._state.set_webhook(_Webhook.model_validate_json(await request.body()).url)
         return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def take_alert(self, request: Request) -> Response:
+        self._state.take_alert(_Alert.model_validate_json(await request.body()).model_dump())
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def alerts(self, _: Request) -> Response:
+        return JSONResponse(self._state.alerts())
 
     async def requests(self, _: Request) -> Response:
         return JSONResponse(

@@ -22,6 +22,7 @@ ORGANISATION_ID = "c-sandbox-insurance-000001"
 
 _VERSIONS_KEPT = 4
 _DOWNLOADS_KEPT = 1000
+_ALERTS_KEPT = 1000
 
 
 class NotServedError(PermanentError):
@@ -67,6 +68,7 @@ class SandboxState:
         self._lock = RLock()
         self._datasets: dict[str, _Dataset] = {}
         self._downloads: deque[Download] = deque(maxlen=_DOWNLOADS_KEPT)
+        self._alerts: deque[dict[str, str]] = deque(maxlen=_ALERTS_KEPT)
         self.set_webhook(webhook_url)
         for dataset in SANDBOX_DATASETS:
             self._datasets[dataset.id] = served = _Dataset(dataset.name)
@@ -140,6 +142,16 @@ class SandboxState:
         """The recent downloads, oldest first."""
         with self._lock:
             return tuple(self._downloads)
+
+    def take_alert(self, alert: dict[str, str]) -> None:
+        """Keep an alert, as the chat or the mailbox would that the demo does not have."""
+        with self._lock:
+            self._alerts.append(alert)
+
+    def alerts(self) -> list[dict[str, str]]:
+        """The alerts, oldest first."""
+        with self._lock:
+            return list(self._alerts)
 
     def set_webhook(self, url: str | None) -> None:
         """Where events are posted from now on.

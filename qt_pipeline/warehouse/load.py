@@ -186,7 +186,7 @@ class Load:
             totals=staged.totals,
             table_rows=table_rows,
             changes=changes,
-            warnings=tuple(self.target.warnings),
+            warnings=(*self.target.warnings, *self._shapes.remarks(staged.contract)),
             stage_seconds=self._stage_seconds,
             publish_seconds=time.monotonic() - began,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import BigInteger, Column, MetaData, Table
+from sqlalchemy import BigInteger, Column, MetaData, String, Table
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
@@ -19,6 +19,7 @@ from qt_pipeline.tabular import (
     LOAD_COLUMN,
     LOADED_AT_COLUMN,
     ROW_COLUMN,
+    SHORT_DIGITS,
     Array,
     ColumnType,
     Contract,
@@ -97,6 +98,15 @@ class Shapes:
     def own_type(self, name: str) -> TypeEngine[Any]:
         """The type of one of our own columns."""
         return self.target.column_type(_MOMENT) if name == LOADED_AT_COLUMN else BigInteger()
+
+    def remarks(self, contract: Contract) -> Iterator[str]:
+        """What a reader must know of columns that are not what they look like, in sentences."""
+        for column in contract.columns:
+            if column.type.kind is Kind.DECIMAL and isinstance(self.target.column_type(column.type), String):
+                yield (
+                    f"The column {column.name!r} ({column.type}) is text here: this database has no exact number of so "
+                    f"many digits. Compare and sort it by CAST(... AS REAL), or declare at most {SHORT_DIGITS} digits."
+                )
 
     def _shape(
         self, name: str, schema: str | None, contract: Contract, own: Iterable[str], prefixes: Sequence[str] = ()

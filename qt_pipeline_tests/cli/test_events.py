@@ -136,3 +136,10 @@ def test_an_event_that_is_not_there_is_said_so() -> None:
     result = run("events", "77")
     assert result.exit_code == 1
     assert str(result.exception).startswith("The inbox has no event 77.")
+
+
+def test_a_replay_of_nothing_says_how_to_load_without_an_event(inbox: Inbox) -> None:
+    inbox.update([EventUpdate(group, state=EventState.DONE) for group in inbox.open_events()])
+    result = run("replay", "--parked", "--dataset-id", TWO)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"No event for {TWO} is parked. To load without one: qt-pipeline run {TWO} --wait" in result.stderr

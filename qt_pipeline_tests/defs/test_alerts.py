@@ -151,6 +151,24 @@ def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_i
     assert alerts.tick() == "No incident is open."
 
 
+def test_an_outage_of_ten_failing_runs_is_one_alert_and_one_recovery(
+    house: House, alerts: Alerts, service: Service
+) -> None:
+    dataset_ids = [f"d-outage-{number}" for number in range(5)]
+    for _ in range(2):
+        for dataset_id in dataset_ids:
+            # As for a user whom Quantemplate has locked out: every token is refused.
+            fail_by(house, 401, dataset_id)
+            alerts.tick()
+    assert service.titles == [f"{TITLE}Quantemplate fails: 1 dataset does not load"]
+    for dataset_id in dataset_ids:
+        house.serve(CSV, dataset_id)
+        assert house.run(dataset_id=dataset_id).success
+        alerts.tick()
+    assert service.titles[1:] == [f"{TITLE}Quantemplate is well again"]
+    assert "in which 10 runs of 5 datasets failed." in service.received[1]["message"]
+
+
 def test_runs_are_counted_once_however_often_they_are_looked_at(house: House, alerts: Alerts, service: Service) -> None:
     ended(house)
     for _ in range(3):

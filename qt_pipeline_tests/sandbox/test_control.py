@@ -188,3 +188,11 @@ def test_the_request_log_tells_each_download_and_what_became_of_it(client: Clien
         (dataset_id, None, None, 401, None),
         ("d-unknown", None, None, 404, None),
     ]
+
+
+def test_an_alert_is_kept_as_it_was_told(client: Client) -> None:
+    before = client.control("GET", "alerts").json()
+    told = {"version": "1.0", "title": "It fails", "message": "Because.", "type": "failure", "attachments": []}
+    assert client.control("POST", "alerts", json=told).status_code == 204
+    assert client.control("GET", "alerts").json() == [*before, {"title": "It fails", "message": "Because."}]
+    assert client.control("POST", "alerts", json={"title": 1}).status_code == 400

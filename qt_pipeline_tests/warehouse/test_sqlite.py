@@ -263,3 +263,11 @@ def test_a_statement_after_the_publish_is_one_statement(sqlite: Sqlite, warehous
 def test_what_a_repeat_may_help_is_transient() -> None:
     assert issubclass(TableBusyError, TransientError)
     assert issubclass(TargetUnavailableError, TransientError)
+
+
+def test_decimals_that_are_text_here_are_told(warehouse: Warehouse) -> None:
+    declared = {"Wide": "decimal(18,2)", "Narrow": "decimal(15,2)"}
+    published = load(warehouse, b"Wide,Narrow,Name\n1.25,2.50,Ann\n", declared=declared)
+    [told] = [warning for warning in published.warnings if "Wide" in warning]
+    assert told.startswith("The column 'Wide' (decimal(18,2)) is text here")
+    assert not any("Narrow" in warning or "Name" in warning for warning in published.warnings)
