@@ -194,6 +194,10 @@ class Stack:
             if process.poll() is not None:
                 raise DemoError(f"The process {name} ended with {process.returncode}.", todo=self._see(name))
 
+    def is_running(self, name: str) -> bool:
+        """Whether `sandbox`, `relay` or `dagster` was started and not ended."""
+        return name in self._processes
+
     def pid(self, name: str) -> int:
         """The process id of `sandbox`, `relay` or `dagster`."""
         return self._processes[name].pid

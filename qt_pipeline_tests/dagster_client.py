@@ -112,6 +112,8 @@ class DagsterClient:
         self._url = f"{ui_url}/graphql"
         self._http = requests.Session()
         self._http.trust_env = False
+        # What was idle may be closed just when the next question comes.
+        self._http.headers["Connection"] = "close"
 
     def runs(self, *, partition: str | None = None, backfill: str | None = None) -> list[Run]:
         """All runs, or those of a partition or a backfill, newest first."""

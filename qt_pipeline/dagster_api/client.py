@@ -59,6 +59,8 @@ class DagsterApi:
         self._http = requests.Session()
         # A proxy of the environment must not be asked for what is on this machine.
         self._http.trust_env = not is_loopback_url(url)
+        # A server that closes what was idle, just when the next question comes, must not look as if it were away.
+        self._http.headers["Connection"] = "close"
 
     def run_url(self, run_id: str) -> str:
         """The page of a run in the UI."""

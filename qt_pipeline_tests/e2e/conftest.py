@@ -14,8 +14,33 @@ def told() -> Iterator[Service]:
         yield running
 
 
+_STACK = pytest.StashKey[LiveStack]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture needs it, also those of a module."""
+    stack = item.config.stash.get(_STACK, None)
+    if stack is not None and _uses_stack(item):
+        stack.wake_dagster()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Dagster costs a fifth of a core while nothing happens: it sleeps while other rooms are tested."""
+    stack = item.config.stash.get(_STACK, None)
+    if stack is not None and not _uses_stack(nextitem):
+        stack.stop("dagster")
+
+
+def _uses_stack(item: pytest.Item | None) -> bool:
+    return isinstance(item, pytest.Function) and "stack" in item.fixturenames
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, told: Service) -> Iterator[LiveStack]:
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, told: Service
+) -> Iterator[LiveStack]:
     """One stack for all tests that leave it as it was, with every dataset's newest file in its table."""
     settings = {
         "QT_ALERT_URLS": told.url.get_secret_value(),
@@ -24,7 +49,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, told: Service) -> Iterator[L
         "NO_PROXY": "127.0.0.1",
     }
     with LiveStack(tmp_path_factory.mktemp("stack"), settings=settings) as running:
+        request.config.stash[_STACK] = running
         yield running
+        del request.config.stash[_STACK]
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,11 @@ class LiveStack(Stack):
         self.stop("dagster", signal.SIGKILL)
         self.start_dagster()
 
+    def wake_dagster(self) -> None:
+        """Start Dagster where it has been stopped."""
+        if not self.is_running("dagster"):
+            self.start_dagster()
+
     def _below_dagster(self, *words: str) -> list[psutil.Process]:
         children = psutil.Process(self.pid("dagster")).children(recursive=True)
         found = [child for child in children if all(any(word in part for part in child.cmdline()) for word in words)]
