@@ -32,16 +32,6 @@ mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } }
 }
 """
-_BACKFILL = """
-mutation ($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename ... on LaunchBackfillSuccess { backfillId } ... on Error { message }
-  }
-}
-"""
-_BACKFILL_STATUS = (
-    "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
-)
 _PARTITIONS = """
 query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionKeys } } }
 """
@@ -144,16 +134,6 @@ class DagsterClient:
         """Cancel a run, as the UI does."""
         answer = self._ask(_TERMINATE, id=run_id)["terminateRun"]
         assert answer["__typename"] == "TerminateRunSuccess", answer
-
-    def backfill(self, *assets: Sequence[str], partitions: Sequence[str]) -> str:
-        """Launch a backfill of these assets over partitions and return its id."""
-        params = {"assetSelection": [{"path": asset} for asset in assets], "partitionNames": partitions}
-        launched = self._ask(_BACKFILL, params=params)["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
-        return launched["backfillId"]
-
-    def backfill_status(self, backfill: str) -> str:
-        return self._ask(_BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
 
     def partitions(self) -> list[str]:
         """Every dataset id that Dagster knows."""

@@ -52,14 +52,3 @@ def test_a_materialization_by_hand_downloads_and_loads(stack: LiveStack) -> None
     run_id = materialize(stack, dataset_id, DATASET, TABLE)
     assert stack.published(dataset_id)[-1].run_id == run_id
     assert_table_is_as_served(stack, dataset_id)
-
-
-def test_a_backfill_gives_each_of_its_datasets_one_run(stack: LiveStack, first_events: dict[str, int]) -> None:
-    partitions = sorted(first_events)
-    assert set(partitions) <= set(stack.dagster.partitions())
-    backfill = stack.dagster.backfill(DATASET, TABLE, partitions=partitions)
-    until(lambda: stack.dagster.backfill_status(backfill) not in ("REQUESTED", "CANCELING"), "the backfill is over")
-    runs = stack.dagster.runs(backfill=backfill)
-    assert sorted(run.partition or "" for run in runs) == partitions
-    assert {run.status for run in runs} == {"SUCCESS"}
-    assert {stack.published(dataset_id)[-1].run_id for dataset_id in partitions} == {run.run_id for run in runs}

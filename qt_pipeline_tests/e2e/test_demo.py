@@ -137,14 +137,8 @@ def test_once_does_one_round_and_takes_other_ports_when_its_own_are_taken(checko
     checkout.await_no_process()
 
 
-def test_once_works_again_on_the_same_state(checkout: Checkout) -> None:
-    demo = checkout.demo("--once")
-    assert demo.wait(ROUND_SECONDS) == 0, checkout.said()
-    assert_one_round_was_shown(checkout.said())
+def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_process_left(checkout: Checkout) -> None:
     assert (checkout.root / ".qt" / "warehouse.db").is_file()
-
-
-def test_ctrl_c_ends_the_demo_well_and_leaves_no_process_behind(checkout: Checkout) -> None:
     demo = checkout.demo()
     until(
         lambda: "Ctrl-C ends everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
