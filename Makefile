@@ -1,6 +1,6 @@
 # One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
 .DEFAULT_GOAL := help
-.PHONY: help install compiled server demo dev test lint format bench chaos generated screenshots clean
+.PHONY: help install compiled server demo dev test test-long lint format bench chaos generated screenshots clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -46,8 +46,11 @@ $(AZURITE)/node_modules/.installed: $(AZURITE)/package.json $(AZURITE)/package-l
 	then npm ci --prefix $(AZURITE) --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not installed: what needs an Azure queue is not tested."; fi
 
-test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test but the longest
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-long: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run the longest tests
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m long
 
 lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff check .

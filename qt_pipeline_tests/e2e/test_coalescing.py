@@ -39,6 +39,7 @@ def test_an_event_during_a_download_leads_to_exactly_one_more_run(stack: LiveSta
     assert_second_event_got_a_run_of_its_own(stack, dataset_id, first, second)
 
 
+@pytest.mark.long
 def test_an_event_during_a_load_leads_to_exactly_one_more_run(stack: LiveStack) -> None:
     dataset_id = "d-slow-load"
     stack.serve(dataset_id, SMALL_CSV)
@@ -55,6 +56,7 @@ def test_a_burst_for_one_dataset_leads_to_at_most_two_runs(stack: LiveStack) -> 
     print(burst(stack, ["d-burst"], events=10_000, patience_seconds=120))  # noqa: T201  # figures
 
 
+@pytest.mark.long
 def test_a_burst_for_many_datasets_loads_each_at_most_twice(stack: LiveStack) -> None:
     names = [f"d-burst-of-many-{number}" for number in range(4)]
     print(burst(stack, names, events=1_000, patience_seconds=300))  # noqa: T201  # figures

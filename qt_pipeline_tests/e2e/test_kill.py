@@ -50,6 +50,7 @@ def test_events_survive_the_death_of_the_daemon(mortal: LiveStack) -> None:
     assert_all_is_right(mortal, dataset_id, [first, second])
 
 
+@pytest.mark.long
 def test_events_that_the_relay_accepted_survive_its_death(mortal: LiveStack) -> None:
     dataset_id = "d-relay"
     mortal.serve(dataset_id, SMALL_CSV)

@@ -14,7 +14,7 @@ from qt_pipeline.sandbox.webhook import dataset_updated
 from qt_pipeline_tests.azurite import running_azurite
 from qt_pipeline_tests.e2e.live import SMALL_CSV, LiveStack, assert_table_is_as_served, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(600)]
 
 DATASETS = ("d-by-queue-one", "d-by-queue-two", "d-by-queue-three")
 EVENTS = 120

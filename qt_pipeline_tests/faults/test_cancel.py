@@ -86,6 +86,7 @@ def test_a_run_that_is_canceled_while_it_downloads_ends_within_seconds(stack: Li
     assert_old_and_free(stack, Sqlite(stack.warehouse_file), dataset_id, seq)
 
 
+@pytest.mark.long
 def test_a_run_that_is_canceled_while_it_copies_ends_within_seconds(stack: LiveStack) -> None:
     dataset_id, engine = "d-large", Sqlite(stack.warehouse_file)
     loaded(stack, dataset_id)
@@ -102,6 +103,7 @@ def size_of_stages(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*._qt_stage_*"))
 
 
+@pytest.mark.long
 def test_a_run_that_is_canceled_while_a_slow_server_copies_ends_within_seconds(
     tmp_path: Path, postgres_server: str
 ) -> None:
