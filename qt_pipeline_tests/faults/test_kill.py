@@ -101,7 +101,10 @@ def sqlite(tmp_path: Path) -> Sqlite:
 
 @pytest.mark.parametrize(
     ("target", "point"),
-    [*(("sqlite", point) for point in POINTS), *(("postgres", point) for point in OF_THE_TARGET)],
+    [
+        *(("sqlite", point) for point in POINTS),
+        *(pytest.param("postgres", point, marks=pytest.mark.long) for point in OF_THE_TARGET),
+    ],
 )
 def test_a_killed_run_leaves_a_whole_table_and_the_next_run_brings_it_right(
     mortal: Callable[..., Mortal], target: str, point: str, request: pytest.FixtureRequest
@@ -138,6 +141,7 @@ def test_a_killed_run_leaves_a_whole_table_and_the_next_run_brings_it_right(
         assert [(load.status, load.error) for load in dead] == [(LoadStatus.ABANDONED, "Its process died.")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", [*AFTER_THE_PUBLISH, "inside the publish"])
 @pytest.mark.parametrize("target", ["sqlite", "postgres"])
 def test_rows_that_a_killed_run_has_appended_are_not_appended_again(
