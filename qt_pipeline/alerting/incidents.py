@@ -177,8 +177,8 @@ def observe(board: Board, seen: Seen, *, now: datetime) -> dict[Key, Incident]:
     for dataset_id in sorted(seen.parked - hurt):
         _put(incidents, _opened(incidents, Kind.NOT_LOADED, dataset_id, now), hits={dataset_id: Hit(failing=False)})
     _meet(incidents, seen.met, now)
-    for incident in _open(incidents):
-        _end(incidents, incident, seen, now)
+    for key in [incident.key for incident in _open(incidents)]:
+        _end(incidents, incidents[key], seen, now)  # As the end of one before it may have left it.
     _look_for_stale(incidents, seen, now)
     for change in seen.changes:
         subject = f"{change.dataset_id}/{change.load_id}"
@@ -269,9 +269,12 @@ def _end(incidents: dict[Key, Incident], incident: Incident, seen: Seen, now: da
         _put(incidents, incident, hits=hits)
         return
     for dataset_id, hit in hurt.items():
-        if not _is_open(incidents, Kind.NOT_LOADED, dataset_id):
+        own = incidents.get((Kind.NOT_LOADED, dataset_id))
+        if own is None or not own.is_open:
             own = _opened(incidents, Kind.NOT_LOADED, dataset_id, incident.opened_at)
             _put(incidents, own, hits={dataset_id: hit}, runs=own.runs + 1, run_id=hit.run_id)
+        elif hit.failing:  # Its own may only know of parked events, and would end without them.
+            _put(incidents, own, hits={dataset_id: hit})
     gone = bool(hits) and not any(_is_there(dataset_id, seen) for dataset_id in hits)
     _put(incidents, incident, hits=hits, closed_at=now, gone=gone, left=len(hurt))
 
