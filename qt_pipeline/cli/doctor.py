@@ -32,7 +32,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with 
     Examples:
         qt-pipeline doctor
         qt-pipeline doctor --json
-        QT_ENV_FILE=.qt/demo.env qt-pipeline doctor
+        QT_ENV_FILE=.qt/demo/demo.env qt-pipeline doctor
     """
     failures = look(as_json=as_json)
     if failures:

@@ -26,8 +26,7 @@ def demo(
 ) -> None:
     """Run the whole path on this machine, with a stand-in Quantemplate: events, runs, tables, and a UI to look at."""
     ports = local_demo.Ports(sandbox=8641, relay=8642, dagster=port)
-    # Not the state folder of the settings: the demo keeps away from whatever .env points at.
-    local_demo.run_demo(PROJECT_ROOT / ".qt", ports, once=once)
+    local_demo.run_demo(local_demo.DEMO_FOLDER, ports, once=once)
 
 
 def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000) -> None:

@@ -108,12 +108,12 @@ def assert_one_round_was_shown(said: str) -> None:
 
 
 def assert_other_commands_can_mean_it(checkout: Checkout) -> None:
-    assert "QT_ENV_FILE=.qt/demo.env" in checkout.said()
-    assert (checkout.root / ".qt" / "demo.env").stat().st_mode & 0o777 == 0o600
+    assert "QT_ENV_FILE=.qt/demo/demo.env" in checkout.said()
+    assert (checkout.root / ".qt" / "demo" / "demo.env").stat().st_mode & 0o777 == 0o600
     asked = subprocess.run(
         [sys.executable, "-m", "qt_pipeline", "doctor", "--json"],
         cwd="/",
-        env=checkout.environment() | {"QT_ENV_FILE": ".qt/demo.env"},
+        env=checkout.environment() | {"QT_ENV_FILE": ".qt/demo/demo.env"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -138,7 +138,7 @@ def test_once_does_one_round_and_takes_other_ports_when_its_own_are_taken(checko
 
 
 def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_process_left(checkout: Checkout) -> None:
-    assert (checkout.root / ".qt" / "warehouse.db").is_file()
+    assert (checkout.root / ".qt" / "demo" / "warehouse.db").is_file()
     demo = checkout.demo()
     until(
         lambda: "Ctrl-C ends everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
@@ -151,4 +151,4 @@ def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_proce
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 0, checkout.said()
     checkout.await_no_process()
-    assert not (checkout.root / ".qt" / "demo.env").exists()
+    assert not (checkout.root / ".qt" / "demo" / "demo.env").exists()

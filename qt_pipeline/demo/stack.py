@@ -1,7 +1,7 @@
-"""The local demo: sandbox, relay and Dagster as processes of this machine, the first events, and what came of them.
+"""The processes of the demo, their settings and their state in one folder.
 
-Here: starting and stopping these processes, and driving them as Quantemplate would.
-Not here: the processes themselves; nothing of this plays a part in production.
+Here: starting them, stopping them, and calling the sandbox as Quantemplate's people would.
+Not here: the processes themselves; what comes of the events (see rounds).
 """
 
 import os
@@ -11,41 +11,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from types import FrameType
 from typing import Any
 
 import requests
-from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from qt_pipeline import sandbox
+from qt_pipeline.demo.dagster_dev import dagster_dev, prepare_dagster_home
+from qt_pipeline.demo.errors import DemoError
+from qt_pipeline.demo.folder import env_file_of
 from qt_pipeline.env_file import write_env_file
-from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
-from qt_pipeline.sandbox import ORGANISATION_ID, SANDBOX_DATASETS
-from qt_pipeline.settings import ENV_FILE_VARIABLE, PROJECT_ROOT
-from qt_pipeline.warehouse import LoadRecord, Warehouse, open_warehouse
+from qt_pipeline.inbox import Inbox, open_inbox
+from qt_pipeline.sandbox import ORGANISATION_ID
+from qt_pipeline.settings import ENV_FILE_VARIABLE
+from qt_pipeline.warehouse import Warehouse, open_warehouse
 
 _CATALOG = Path(sandbox.__file__).with_name("datasets.yaml")
 _START_SECONDS = 120
-_ROUND_SECONDS = 300
 _STOP_SECONDS = 20
-_CHANGE_SECONDS = (10, 30)
-
-
-class DemoError(PipelineError):
-    """The demo did not do what it should; its logs say more."""
-
-
-class NotArrivedError(DemoError):
-    """What an event announced is not in its table: somebody has told the sandbox to serve something else, perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +117,7 @@ class Stack:
     @property
     def env_file(self) -> Path:
         """Where `write_env_file` keeps the settings of this stack."""
-        return self.state_dir / "demo.env"
+        return env_file_of(self.state_dir)
 
     def write_env_file(self) -> None:
         """Let other commands mean this stack, by `QT_ENV_FILE`, until it is stopped. The file holds its secrets."""
@@ -252,19 +238,6 @@ class Stack:
         return f"See {self.state_dir / 'logs' / name}.log."
 
 
-def dagster_dev(port: int) -> list[str]:
-    """The command that runs Dagster's webserver, daemon and code server in the project's root."""
-    workspace = str(PROJECT_ROOT / "workspace.yaml")
-    return [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
-
-
-def prepare_dagster_home(home: Path) -> None:
-    """Write the project's `dagster.yaml` to a folder of its own, where Dagster may leave files."""
-    home.mkdir(parents=True, exist_ok=True)
-    instance = (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8")
-    (home / "dagster.yaml").write_text(instance.replace(".qt/dagster", str(home)), encoding="utf-8")
-
-
 def free_ports(wanted: Ports, say: Callable[[str], None]) -> Ports:
     """The wanted ports, and for each that is taken another one, which is said."""
 
@@ -284,168 +257,6 @@ def free_ports(wanted: Ports, say: Callable[[str], None]) -> Ports:
         relay=free(wanted.relay, "the relay"),
         dagster=free(wanted.dagster, "Dagster"),
     )
-
-
-def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
-    """Run the whole path on this machine: one round with `once`, else until Ctrl-C.
-
-    Raises:
-        DemoError: anything is wrong.
-    """
-    console = Console(soft_wrap=True)
-    with _only_one(state_dir), _ending_in_order():
-        ports = free_ports(wanted, console.print)
-        # Nobody is told of a demo's failures but those who watch it, unless they say otherwise for this very demo.
-        here = f"json://127.0.0.1:{ports.sandbox}/_control/alerts"
-        stack = Stack(state_dir, ports, defaults={"QT_ALERT_URLS": here})
-        try:
-            console.print("Starting the sandbox, the relay and Dagster ...")
-            stack.start_sandbox()
-            stack.start_relay()
-            stack.start_dagster()
-            stack.write_env_file()
-            console.print(_welcome(stack))
-            seqs = {dataset.id: stack.fire(dataset.id) for dataset in SANDBOX_DATASETS}
-            _show(console, await_round(stack, seqs))
-            if not once:
-                _change_now_and_then(stack, console)
-        except KeyboardInterrupt:
-            if once:
-                raise DemoError("The demo was interrupted before its round was over.") from None
-        finally:
-            console.print("Stopping ...")
-            stack.stop_all()
-
-
-def _welcome(stack: Stack) -> str:
-    return (
-        f"\nDagster's UI: {stack.ui_url}\n"
-        "  Catalog > warehouse/table: rows, columns, preview and checks of each dataset\n"
-        "  Automation > quantemplate_events: the sensor that turns events into runs\n"
-        f"The tables: sqlite3 {stack.state_dir / 'warehouse.db'}\n"
-        f"The logs: {stack.state_dir / 'logs'}\n"
-        f"Ask it from a second terminal: QT_ENV_FILE={_from_root(stack.env_file)} "
-        f"{_from_root(Path(sys.prefix))}/bin/qt-pipeline doctor (or events, datasets, run ...)\n\n"
-        "Three datasets have changed in the sandbox; their events are on the way ..."
-    )
-
-
-def _from_root(path: Path) -> Path:
-    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    dataset: str
-    load: LoadRecord
-    seconds: float
-
-
-def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[_Arrival]:
-    """Wait until every one of these events is done, and say which loads brought their data."""
-    inbox, warehouse = stack.open_inbox(), stack.open_warehouse()
-    served = {entry["datasetId"]: entry["sha256"] for entry in stack.control("GET", "datasets")}
-    names = {dataset.id: dataset.name for dataset in SANDBOX_DATASETS}
-    arrivals: dict[str, _Arrival] = {}
-    deadline = time.monotonic() + _ROUND_SECONDS
-    while len(arrivals) < len(seqs):
-        if time.monotonic() > deadline:
-            raise NotArrivedError(
-                f"Not all events were done within {_ROUND_SECONDS} seconds.", todo=f"See {stack.ui_url}."
-            )
-        stack.check_alive()
-        time.sleep(0.2)
-        for dataset_id in seqs.keys() - arrivals.keys():
-            event = next(e for e in inbox.events(dataset_id=dataset_id) if e.seq == seqs[dataset_id])
-            if event.state is EventState.PENDING:
-                continue
-            load = _load_of(event, warehouse)
-            if event.state is not EventState.DONE or load is None or load.finished_at is None:
-                name = names[dataset_id]
-                raise NotArrivedError(f"The event {event.seq} of {name} ended as {event.state}: {event.outcome}")
-            if load.sha256 != served[dataset_id]:
-                raise NotArrivedError(f"The table of {names[dataset_id]} does not hold what the sandbox serves.")
-            seconds = (load.finished_at - event.received_at).total_seconds()
-            arrivals[dataset_id] = _Arrival(names[dataset_id], load, seconds)
-    return [arrivals[dataset_id] for dataset_id in seqs]
-
-
-def _load_of(event: StoredEvent, warehouse: Warehouse) -> LoadRecord | None:
-    """The first publish that shows the data of an event."""
-    loads = [
-        load for load in warehouse.loads(dataset_id=event.dataset_id) if load.shows and load.through_seq >= event.seq
-    ]
-    return loads[-1] if loads else None
-
-
-def _show(console: Console, arrivals: list[_Arrival]) -> None:
-    table = Table("Dataset", "Table", "Rows", "Seconds from event to commit")
-    table.columns[2].justify = table.columns[3].justify = "right"
-    for arrival in arrivals:
-        table.add_row(arrival.dataset, arrival.load.table_name, f"{arrival.load.rows:,}", f"{arrival.seconds:.1f}")
-    console.print(table)
-
-
-def _change_now_and_then(stack: Stack, console: Console) -> None:
-    console.print("A dataset changes now and then; watch it arrive in the UI. Ctrl-C ends everything.")
-    random = Random()  # noqa: S311  # a demo's whims
-    alerts = _Alerts(stack, console)
-    while True:
-        for _ in range(random.randint(*_CHANGE_SECONDS)):
-            time.sleep(1)
-            alerts.show_new()
-        dataset = random.choice(SANDBOX_DATASETS)
-        try:
-            [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
-        except NotArrivedError as error:
-            console.print(f"[yellow]{escape(str(error))}[/]")
-            continue
-        rows, load_id, seconds = arrival.load.rows, arrival.load.load_id, arrival.seconds
-        console.print(f"{arrival.dataset} changed: load {load_id}, {rows:,} rows, committed after {seconds:.1f} s.")
-
-
-class _Alerts:
-    """What the demo's own alerts say, which the sandbox takes in place of a chat or a mailbox."""
-
-    def __init__(self, stack: Stack, console: Console) -> None:
-        self._stack = stack
-        self._console = console
-        self._shown = 0
-
-    def show_new(self) -> None:
-        """Print the alerts that have come since the last time."""
-        alerts = self._stack.control("GET", "alerts")
-        for alert in alerts[self._shown :]:
-            self._console.print(f"[yellow]Alert: {escape(alert['title'])}[/]\n{escape(alert['message'])}\n")
-        self._shown = len(alerts)
-
-
-@contextmanager
-def _only_one(state_dir: Path) -> Generator[None]:
-    """Hold the folder of the demo: two would each find the other's rows in the tables."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(state_dir / "demo.lock", blocking=False):
-            yield
-    except Timeout:
-        raise DemoError(
-            f"A demo runs already on {state_dir}.", todo="End it first, by Ctrl-C in its terminal."
-        ) from None
-
-
-@contextmanager
-def _ending_in_order() -> Generator[None]:
-    """Let a terminal that closes, or a supervisor, interrupt as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

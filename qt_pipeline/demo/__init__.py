@@ -1,0 +1,27 @@
+"""The local demo: sandbox, relay and Dagster as processes of this machine, the first events, and what came of them.
+
+Here: starting and stopping these processes, and driving them as Quantemplate would.
+Not here: the processes themselves; nothing of this plays a part in production.
+"""
+
+from qt_pipeline.demo.dagster_dev import dagster_dev, prepare_dagster_home
+from qt_pipeline.demo.errors import DemoError, NotArrivedError
+from qt_pipeline.demo.folder import DEMO_FOLDER, running_demo
+from qt_pipeline.demo.rounds import Arrival, await_round
+from qt_pipeline.demo.run import run_demo
+from qt_pipeline.demo.stack import Ports, Stack, free_ports
+
+__all__ = [
+    "DEMO_FOLDER",
+    "Arrival",
+    "DemoError",
+    "NotArrivedError",
+    "Ports",
+    "Stack",
+    "await_round",
+    "dagster_dev",
+    "free_ports",
+    "prepare_dagster_home",
+    "run_demo",
+    "running_demo",
+]

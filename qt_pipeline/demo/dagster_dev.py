@@ -1,0 +1,22 @@
+"""Dagster's webserver, daemon and code server on this machine, as one command.
+
+Here: the command and the folder that it wants. Not here: running it.
+"""
+
+import sys
+from pathlib import Path
+
+from qt_pipeline.settings import PROJECT_ROOT
+
+
+def dagster_dev(port: int) -> list[str]:
+    """The command that runs Dagster's webserver, daemon and code server in the project's root."""
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    return [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+
+
+def prepare_dagster_home(home: Path) -> None:
+    """Write the project's `dagster.yaml` to a folder of its own, where Dagster may leave files."""
+    home.mkdir(parents=True, exist_ok=True)
+    instance = (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    (home / "dagster.yaml").write_text(instance.replace(".qt/dagster", str(home)), encoding="utf-8")

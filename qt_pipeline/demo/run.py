@@ -1,0 +1,131 @@
+"""`make demo`: the first events, a change now and then, and what a person sees of them.
+
+Here: the order of it all, and the words. Not here: the processes (see stack), what becomes of events (see rounds).
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from qt_pipeline.demo.errors import DemoError, NotArrivedError
+from qt_pipeline.demo.folder import held
+from qt_pipeline.demo.rounds import Arrival, await_round
+from qt_pipeline.demo.stack import Ports, Stack, free_ports
+from qt_pipeline.sandbox import SANDBOX_DATASETS
+from qt_pipeline.settings import PROJECT_ROOT
+
+_CHANGE_SECONDS = (10, 30)
+
+
+def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
+    """Run the whole path on this machine: one round with `once`, else until Ctrl-C.
+
+    Raises:
+        DemoError: anything is wrong.
+    """
+    console = Console(soft_wrap=True)
+    with held(state_dir), _ending_in_order():
+        ports = free_ports(wanted, console.print)
+        # Nobody is told of a demo's failures but those who watch it, unless they say otherwise for this very demo.
+        here = f"json://127.0.0.1:{ports.sandbox}/_control/alerts"
+        stack = Stack(state_dir, ports, defaults={"QT_ALERT_URLS": here})
+        try:
+            console.print("Starting the sandbox, the relay and Dagster ...")
+            stack.start_sandbox()
+            stack.start_relay()
+            stack.start_dagster()
+            stack.write_env_file()
+            console.print(_welcome(stack))
+            seqs = {dataset.id: stack.fire(dataset.id) for dataset in SANDBOX_DATASETS}
+            _show(console, await_round(stack, seqs))
+            if not once:
+                _change_now_and_then(stack, console)
+        except KeyboardInterrupt:
+            if once:
+                raise DemoError("The demo was interrupted before its round was over.") from None
+        finally:
+            console.print("Stopping ...")
+            stack.stop_all()
+
+
+def _welcome(stack: Stack) -> str:
+    return (
+        f"\nDagster's UI: {stack.ui_url}\n"
+        "  Catalog > warehouse/table: rows, columns, preview and checks of each dataset\n"
+        "  Automation > quantemplate_events: the sensor that turns events into runs\n"
+        f"The tables: sqlite3 {stack.state_dir / 'warehouse.db'}\n"
+        f"The logs: {stack.state_dir / 'logs'}\n"
+        f"Ask it from a second terminal: QT_ENV_FILE={_from_root(stack.env_file)} "
+        f"{_from_root(Path(sys.prefix))}/bin/qt-pipeline doctor (or events, datasets, run ...)\n\n"
+        "Three datasets have changed in the sandbox; their events are on the way ..."
+    )
+
+
+def _from_root(path: Path) -> Path:
+    return path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
+
+
+def _show(console: Console, arrivals: list[Arrival]) -> None:
+    table = Table("Dataset", "Table", "Rows", "Seconds from event to commit")
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for arrival in arrivals:
+        table.add_row(arrival.dataset, arrival.load.table_name, f"{arrival.load.rows:,}", f"{arrival.seconds:.1f}")
+    console.print(table)
+
+
+def _change_now_and_then(stack: Stack, console: Console) -> None:
+    console.print("A dataset changes now and then; watch it arrive in the UI. Ctrl-C ends everything.")
+    random = Random()  # noqa: S311  # a demo's whims
+    alerts = _Alerts(stack, console)
+    while True:
+        for _ in range(random.randint(*_CHANGE_SECONDS)):
+            time.sleep(1)
+            alerts.show_new()
+        dataset = random.choice(SANDBOX_DATASETS)
+        try:
+            [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
+        except NotArrivedError as error:
+            console.print(f"[yellow]{escape(str(error))}[/]")
+            continue
+        rows, load_id, seconds = arrival.load.rows, arrival.load.load_id, arrival.seconds
+        console.print(f"{arrival.dataset} changed: load {load_id}, {rows:,} rows, committed after {seconds:.1f} s.")
+
+
+class _Alerts:
+    """What the demo's own alerts say, which the sandbox takes in place of a chat or a mailbox."""
+
+    def __init__(self, stack: Stack, console: Console) -> None:
+        self._stack = stack
+        self._console = console
+        self._shown = 0
+
+    def show_new(self) -> None:
+        """Print the alerts that have come since the last time."""
+        alerts = self._stack.control("GET", "alerts")
+        for alert in alerts[self._shown :]:
+            self._console.print(f"[yellow]Alert: {escape(alert['title'])}[/]\n{escape(alert['message'])}\n")
+        self._shown = len(alerts)
+
+
+@contextmanager
+def _ending_in_order() -> Generator[None]:
+    """Let a terminal that closes, or a supervisor, interrupt as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
