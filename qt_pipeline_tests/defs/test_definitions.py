@@ -219,7 +219,9 @@ def loaded_locations(port: int) -> dict[str, str] | None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("how", commands(0))
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=[pytest.mark.long] if how == "dg dev" else []) for how in commands(0)]
+)
 def test_the_code_location_has_the_same_name_however_dagster_is_started(how: str, tmp_path: Path) -> None:
     before = set(ROOT.iterdir())
     with socket.create_server(("127.0.0.1", 0)) as probe:

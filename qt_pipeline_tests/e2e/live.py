@@ -19,7 +19,7 @@ from qt_pipeline_tests.compare import assert_table_equals_csv
 from qt_pipeline_tests.dagster_client import DagsterClient, Run
 
 _PATIENCE_SECONDS = 120
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.3
 
 SMALL_CSV = b"Ref,Amount\n007,1.25\n008,2.50\n"
 
