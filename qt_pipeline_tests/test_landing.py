@@ -1,23 +1,27 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import UTC
+from contextlib import ExitStack, suppress
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from adlfs import AzureBlobFileSystem
 from azure.storage.blob import BlobServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.landing import (
+    BY_HAND,
     Draft,
     Landed,
     LandedFileChangedError,
@@ -26,7 +30,9 @@ from qt_pipeline.landing import (
     Manifest,
     NothingLandedError,
     Provenance,
+    Source,
 )
+from qt_pipeline.landing.landed import DATA
 from qt_pipeline.values import utc_now
 from qt_pipeline_tests.azurite import running_azurite
 
@@ -61,6 +67,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def provenance(run_id: str, *, through_seq: int = 0) -> Provenance:
+    if run_id.startswith(BY_HAND):
+        return Provenance(run_id, run_id, "", 0, None, source=Source(uri="file:///a.csv", modified_at=utc_now()))
     return Provenance(run_id, f"trace of {run_id}", "inbox-1", through_seq, "event-1" if through_seq else None)
 
 
@@ -352,3 +360,116 @@ def test_a_download_that_is_refused_before_its_first_byte_is_told_as_it_was(land
     with pytest.raises(RuntimeError, match="refused"), landing.draft(DATASET, "run-1"):
         raise RuntimeError("refused")
     assert list(landing.complete(DATASET)) == []
+
+
+# --- by hand, beside a run
+
+
+def by_hand() -> str:
+    return f"{BY_HAND}{uuid.uuid4()}"
+
+
+def test_a_draft_by_hand_and_one_of_a_run_leave_each_other_alone(landing: Landing) -> None:
+    # Each begins while the other is at it, and what an object store shows of a draft is its file.
+    earlier, later = by_hand(), by_hand()
+    with ExitStack() as drafts:
+        begun: dict[str, Draft] = {}
+        for run_id in (earlier, "run-1", later):
+            begun[run_id] = drafts.enter_context(landing.draft(DATASET, run_id))
+            fill(begun[run_id], run_id.encode())
+        landed = {run_id: draft.commit(provenance(run_id)) for run_id, draft in begun.items()}
+    assert {run_id: content(one) for run_id, one in landed.items()} == {run_id: run_id.encode() for run_id in begun}
+    assert {run_id: landing.of_run(DATASET, run_id) for run_id in begun} == landed
+
+
+def test_two_that_get_one_number_are_two_landings(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = landing._folders(DATASET)
+    monkeypatch.setattr(landing, "_folders", lambda _: looked)
+    runs = ["run-1", by_hand(), by_hand()]
+    landed = {run_id: land(landing, run_id, run_id.encode()) for run_id in runs}
+    monkeypatch.undo()
+    assert {one.manifest.number for one in landed.values()} == {1}
+    assert {run_id: landing.of_run(DATASET, run_id) for run_id in runs} == landed
+    assert landing.newest(DATASET) == landed["run-1"]
+    assert list(landing.complete(DATASET)) == list(landing.complete(DATASET))
+    landing.remove(landed[runs[1]])
+    assert {one.manifest.run_id for one in landing.complete(DATASET)} == {runs[0], runs[2]}
+    assert land(landing, "run-2").manifest.number == 2
+
+
+def left(folder: Path, run_id: str, *, age: timedelta = timedelta()) -> str:
+    """The name of a draft whose process was killed, some time ago."""
+    landing, known = Landing(str(folder)), set(folders(folder))
+    with landing.draft(DATASET, run_id) as draft:
+        fill(draft, CSV)
+        [name] = set(folders(folder)) - known
+        shutil.copytree(folder / DATASET / name, folder / "killed")
+    number, dash, rest = name.partition("-by-hand-")
+    _, _, letters = rest.partition("-")
+    then = f"{utc_now() - age:%Y%m%dT%H%M%SZ}"
+    name = f"{number}{dash}{then}-{letters}" if dash else name
+    return str((folder / "killed").rename(folder / DATASET / name).name)
+
+
+@pytest.mark.parametrize("sweeper", ["run-9", f"{BY_HAND}12345678"], ids=["a run", "one by hand"])
+def test_a_draft_by_hand_that_was_left_goes_after_a_day(folder: Path, sweeper: str) -> None:
+    landing = Landing(str(folder))
+    kept = Path(land(landing, by_hand()).folder).name
+    today = left(folder, by_hand(), age=timedelta(hours=23))
+    yesterday = left(folder, by_hand(), age=timedelta(hours=25))
+    with landing.draft(DATASET, sweeper):
+        found = folders(folder)
+    assert {kept, today} < set(found)
+    assert yesterday not in found
+    assert len(found) == 3
+
+
+def test_a_draft_of_a_run_is_for_the_next_run_to_sweep(folder: Path) -> None:
+    landing = Landing(str(folder))
+    land(landing, "run-0")
+    of_run = left(folder, "dead-run")
+    land(landing, by_hand())
+    assert of_run in folders(folder)
+    land(landing, "run-1")
+    assert of_run not in folders(folder)
+
+
+def test_a_complete_landing_by_hand_is_never_swept(folder: Path) -> None:
+    landing = Landing(str(folder))
+    landed = land(landing, by_hand())
+    old = Path(landed.folder).with_name(f"00000001-by-hand-20200101T000000Z-{'0' * 8}")
+    Path(landed.folder).rename(old)
+    land(landing, "run-1")
+    assert (old / DATA).exists()
+
+
+def test_the_newest_is_always_a_download(landing: Landing) -> None:
+    land(landing, by_hand())
+    with pytest.raises(NothingLandedError, match="landed files were all loaded by hand"):
+        landing.newest(DATASET)
+    download = land(landing, "run-1")
+    land(landing, by_hand())
+    assert landing.newest(DATASET) == download
+    assert [one.by_hand for one in landing.complete(DATASET)] == [True, False, True]
+
+
+def test_a_manifest_of_before_files_were_landed_by_hand_is_that_of_a_download(folder: Path) -> None:
+    landed = land(Landing(str(folder)), "run-1")
+    manifest = Path(landed.folder) / "manifest.json"
+    known = json.loads(manifest.read_text())
+    assert known.pop("source") is None
+    manifest.write_text(json.dumps(known))
+    assert Landing(str(folder)).newest(DATASET) == landed
+
+
+def test_what_an_object_store_refuses_in_its_own_words_is_told_as_of_the_landing(
+    blob_account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_key = re.sub("AccountKey=[^;]*", f"AccountKey={'A' * 86}==", blob_account)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong_key)
+    # It would remember the right key.
+    AzureBlobFileSystem.clear_instance_cache()
+    with pytest.raises(LandingUnavailableError, match=r"landing az://files/elsewhere.* cannot be ") as refusal:
+        land(Landing("az://files/elsewhere"), "run-1")
+    assert "AAAA" not in str(refusal.value)
+    AzureBlobFileSystem.clear_instance_cache()

@@ -75,6 +75,7 @@ def line(dataset_id: DatasetId, load: LoadId, row: int, *, as_json: AsJson = Fal
     if row < 1:
         raise typer.BadParameter("Lines count from 1, which is the header's.")
     _, [landed] = _files(dataset_id, load)
+    source = landed.manifest.source
     header, record = record_at(landed.open, row)
     if as_json:
         answer_json(
@@ -82,12 +83,15 @@ def line(dataset_id: DatasetId, load: LoadId, row: int, *, as_json: AsJson = Fal
                 "dataset_id": dataset_id,
                 "load_id": load,
                 "file": landed.uri,
+                "source": source and source.uri,
                 "header": _raw_as_json(header),
                 "record": _raw_as_json(record),
             }
         )
         return
     console().print(shown(landed.uri))
+    if source is not None:
+        console().print(f"It was loaded by hand, from {shown(source.uri)}")
     for raw in (header, record) if record.first_line > 1 else (header,):
         for number, text in enumerate(raw.lines, start=raw.first_line):
             typer.echo(f"{number:>9}  {printable(text)}")

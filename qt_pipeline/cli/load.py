@@ -13,15 +13,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy import make_url
 
 from qt_pipeline import telemetry
-from qt_pipeline.catalog import load_catalog
+from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, load_file, local_file, try_file
-from qt_pipeline.settings import load_settings
+from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, land_by_hand, load_landed, local_file, try_file
+from qt_pipeline.landing import BY_HAND, Landed, Landing
+from qt_pipeline.settings import Settings, load_settings
 from qt_pipeline.tabular import Contract, DriftError, Misfit
-from qt_pipeline.warehouse import open_warehouse
+from qt_pipeline.warehouse import Warehouse, open_warehouse
 
 _SHOWN_MISFITS = 10
 
@@ -35,19 +38,26 @@ Force = Annotated[bool, typer.Option("--force", help="Load the file even if the 
 def load(
     file: File, *, dataset_id: DatasetId, as_json: AsJson = False, dry_run: DryRun = False, force: Force = False
 ) -> None:
-    """Load a CSV file into its dataset's table, by the rules of the catalog: checked, typed, all of it or nothing."""
-    console = Console(soft_wrap=True)
+    """Load a CSV file into its dataset's table, by the rules of the catalog: checked, typed, all of it or nothing.
+
+    It is copied into the landing first and kept there, also if it is refused:
+    line, diff and restore know it as they know a download.
+    """
+    console = Console(soft_wrap=True, highlight=False)
     try:
+        settings = load_settings()
+        catalog = load_catalog(settings.catalog)
         if dry_run:
-            trial, source = _try(file, dataset_id)
+            trial, source, is_new = _try(settings, catalog, file, dataset_id)
             if as_json:
                 typer.echo(json.dumps(_trial_as_json(trial, source)))
             else:
-                _tell_trial(console, trial)
+                _tell_trial(console, trial, _target(settings))
+                _tell_if_new(console, dataset_id, is_new=is_new)
             if trial.refusal is not None:
                 raise typer.Exit(1)
             return
-        outcome, source = _load(file, dataset_id, force=force)
+        outcome, landed, is_new = _load(settings, catalog, file, dataset_id, force=force)
     except PipelineError as error:
         if as_json:
             typer.echo(json.dumps(_error_as_json(error, dataset_id)))
@@ -55,39 +65,59 @@ def load(
         _tell_misfits(console, _misfits_of(error))
         raise
     if as_json:
-        typer.echo(json.dumps(_outcome_as_json(outcome, source)))
+        typer.echo(json.dumps(_outcome_as_json(outcome, landed)))
     else:
-        _tell(console, outcome)
+        _tell(console, outcome, landed, _target(settings))
+        _tell_if_new(console, dataset_id, is_new=is_new)
 
 
-def _load(file: Path, dataset_id: str, *, force: bool) -> tuple[FileOutcome, CsvFile]:
-    settings = load_settings()
-    dataset = load_catalog(settings.catalog).dataset(dataset_id)
-    run_id = f"by-hand-{uuid4()}"
+def _load(
+    settings: Settings, catalog: Catalog, file: Path, dataset_id: str, *, force: bool
+) -> tuple[FileOutcome, Landed, bool]:
+    dataset = catalog.dataset(dataset_id)
+    run_id = f"{BY_HAND}{uuid4()}"
     traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
     with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
-        source = local_file(file, run_id=run_id, observe=observe)
+        # Before the target is asked, as a run does it: what cannot be kept is not loaded.
+        landed = land_by_hand(Landing(settings.landing_url), dataset.id, file, run_id=run_id, observe=observe)
         warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
-        return load_file(warehouse, dataset, source, force=force, observe=observe), source
+        is_new = _is_new(catalog, warehouse, dataset.id)
+        outcome = load_landed(warehouse, dataset, landed, run_id=run_id, force=force, observe=observe)
+        return outcome, landed, is_new
 
 
-def _try(file: Path, dataset_id: str) -> tuple[Trial, CsvFile]:
-    settings = load_settings()
-    dataset = load_catalog(settings.catalog).dataset(dataset_id)
+def _try(settings: Settings, catalog: Catalog, file: Path, dataset_id: str) -> tuple[Trial, CsvFile, bool]:
+    dataset = catalog.dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     with progress_display() as observe:
         source = local_file(file, run_id="trial", observe=observe)
-        return try_file(open_warehouse(*places, prepare=False), dataset, source, observe=observe), source
+        warehouse = open_warehouse(*places, prepare=False)
+        is_new = _is_new(catalog, warehouse, dataset.id)
+        return try_file(warehouse, dataset, source, observe=observe), source, is_new
 
 
-def _outcome_as_json(outcome: FileOutcome, source: CsvFile) -> dict[str, Any]:
+def _is_new(catalog: Catalog, warehouse: Warehouse, dataset_id: str) -> bool:
+    """Whether nobody has named the dataset before, as it would be with a slip in its id."""
+    return dataset_id not in {listed.id for listed in catalog.datasets} and warehouse.contract(dataset_id) is None
+
+
+def _target(settings: Settings) -> str:
+    """The target for people: a file, or a URL without what may be secret."""
+    url = make_url(settings.warehouse_url)
+    if url.get_backend_name() == "sqlite":
+        return str(url.database or "")
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _outcome_as_json(outcome: FileOutcome, landed: Landed) -> dict[str, Any]:
     return {
         "dataset_id": outcome.dataset.id,
         "table": outcome.table,
         "rows": outcome.totals.rows,
         "table_rows": outcome.table_rows,
         "columns": _columns(outcome.contract),
-        "sha256": source.sha256,
+        "sha256": landed.manifest.sha256,
+        "landed_file": landed.uri,
         "load_id": outcome.load_id,
         "replaced_load_id": outcome.replaced_load_id,
         "status": outcome.status.value,
@@ -133,16 +163,27 @@ def _misfits(misfits: Iterable[Misfit]) -> list[dict[str, Any]]:
     return [{"line": m.line, "column": m.column, "expected": m.type, "value": m.value} for m in misfits]
 
 
-def _tell(console: Console, outcome: FileOutcome) -> None:
+def _tell(console: Console, outcome: FileOutcome, landed: Landed, target: str) -> None:
     seconds = ", ".join(f"{stage} {took:.1f} s" for stage, took in outcome.seconds.items())
-    rows = f"{outcome.totals.rows:,} rows"
-    console.print(f"{escape(outcome.table)}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
+    rows = several(outcome.totals.rows, "row")
+    where = f"{shown(outcome.table)} in {shown(target)}"
+    console.print(f"{where}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
+    console.print(f"The file is kept: {shown(landed.uri)}")
     for remark in [*map(str, outcome.changes), *outcome.warnings]:
         console.print(f"[yellow]Note:[/] {escape(remark)}")
 
 
-def _tell_trial(console: Console, trial: Trial) -> None:
-    console.print(f"{trial.rows:,} rows for the table {escape(trial.dataset.table)}. Nothing was written.")
+def _tell_if_new(console: Console, dataset_id: str, *, is_new: bool) -> None:
+    if is_new:
+        console.print(
+            f"[yellow]Note:[/] The catalog does not list {shown(dataset_id)}, and no load of it was published before: "
+            "this is a new table. Is the id right?"
+        )
+
+
+def _tell_trial(console: Console, trial: Trial, target: str) -> None:
+    table_name = f"{shown(trial.dataset.table)} in {shown(target)}"
+    console.print(f"{several(trial.rows, 'row')} for the table {table_name}. Nothing was written.")
     if trial.contract is not None:
         table = Table("column", "type", "header in the file")
         for column in trial.contract.columns:

@@ -80,7 +80,7 @@ def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest])
 def table(
     context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest], patience: dg.ResourceParam[Patience]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Publish the landed file of this run, else the newest one, as the table of this partition's dataset."""
+    """Publish the landed file of this run, else the newest download, as the table of this partition's dataset."""
     try:
         name_dataset(context.instance, context.run, ingest.label(context.partition_key))
         force = context.run.tags.get(FORCE_TAG) == "true"

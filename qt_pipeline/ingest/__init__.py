@@ -4,11 +4,11 @@ Here: which room does what, when, and what each step can tell about itself.
 Not here: Dagster (see defs), the rules of any one room.
 """
 
-from qt_pipeline.ingest.files import CsvFile, local_file
+from qt_pipeline.ingest.files import CsvFile, land_by_hand, local_file
 from qt_pipeline.ingest.freshness import Stale, stale
 from qt_pipeline.ingest.guards import NoRowsError, RequiredValueError, TooFewRowsError, TooManyRowsError
 from qt_pipeline.ingest.ingest import Ingest, LandOutcome, LoadOutcome, OpenWarehouse, missing
-from qt_pipeline.ingest.load import FileOutcome, Preview, load_file, table_of
+from qt_pipeline.ingest.load import FileOutcome, Preview, load_file, load_landed, table_of
 from qt_pipeline.ingest.purge import Purge, carry_out, find_purgeable, purgeable
 from qt_pipeline.ingest.restore import (
     FileGoneError,
@@ -44,8 +44,10 @@ __all__ = [
     "carry_out",
     "check_restorable",
     "find_purgeable",
+    "land_by_hand",
     "landed_by",
     "load_file",
+    "load_landed",
     "loaded_by",
     "local_file",
     "missing",

@@ -1,17 +1,20 @@
-"""A file that is to be loaded: one of this machine, or one of the landing.
+"""A file that is to be loaded: one of this machine, or one of the landing, into which the former is copied first.
 
 Here: how it is opened, and what the ledger is to know of it. Not here: loading it (see load).
 """
 
 import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.landing import Landed
+from qt_pipeline.landing import Landed, Landing, Provenance, Source
 from qt_pipeline.tabular import OpenStream
-from qt_pipeline.telemetry import Meter, Observer, Ticker
+from qt_pipeline.telemetry import Meter, Observer, Ticker, span
 
 _CHUNK = 1 << 20
 
@@ -20,6 +23,8 @@ _CHUNK = 1 << 20
 class CsvFile:
     """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV.
 
+    `landed_at` says from when its data are: a download shows them as they were when it was landed; a file by hand is as
+    old as its last change, whenever somebody loads it. By it rows of many files are told apart, and staleness is told.
     `restores_load_id` is the load that had published it before, where a person wants it back; see `restore`.
     """
 
@@ -37,43 +42,87 @@ class CsvFile:
 
 
 def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> CsvFile:
-    """A CSV file on this machine, which is read once for its hash. `observe`: see `load_file`.
+    """A CSV file on this machine, to be tried where it is; it is read once for its hash. `observe`: see `load_file`.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
     digest, size = hashlib.sha256(), 0
-    try:
-        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size)
-        with meter.opening(lambda: path.open("rb"))() as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", todo="Name a CSV file.") from None
+    with _opened(path, observe) as stream:
+        for chunk in _chunks(path, stream):
+            digest.update(chunk)
+            size += len(chunk)
+    source = _source(path)
     return CsvFile(
         open=lambda: path.open("rb"),
-        uri=path.resolve().as_uri(),
+        uri=source.uri,
         sha256=digest.hexdigest(),
         bytes=size,
-        landed_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        landed_at=source.modified_at,
         run_id=run_id,
         landing_run_id=run_id,
     )
 
 
+def land_by_hand(
+    landing: Landing, dataset_id: str, path: Path, *, run_id: str, observe: Observer | None = None
+) -> Landed:
+    """Copy a file of this machine into the landing, in one read. `run_id` begins with `BY_HAND`.
+
+    It settles no event: nobody knows what was announced when it was written. `observe`: see `load_file`.
+
+    Raises:
+        ConfigurationError: it cannot be read; nothing is landed.
+        LandingUnavailableError: the landing does not take it.
+    """
+    # Opened first: of a file that is not there, no trace shall be made.
+    with span("land"), _opened(path, observe) as stream, landing.draft(dataset_id, run_id) as draft:
+        source = _source(path)
+        with draft.sink() as sink:
+            for chunk in _chunks(path, stream):
+                sink.write(chunk)
+        return draft.commit(
+            Provenance(run_id=run_id, trace_id=run_id, inbox_id="", through_seq=0, event_id=None, source=source)
+        )
+
+
 def landed_file(landed: Landed, run_id: str) -> CsvFile:
-    """A file of the landing, for the load of a run."""
+    """A file of the landing, for the load of a run or one by hand."""
     manifest = landed.manifest
     return CsvFile(
         open=landed.open,
         uri=landed.uri,
         sha256=manifest.sha256,
         bytes=manifest.bytes,
-        landed_at=manifest.landed_at,
+        landed_at=manifest.source.modified_at if manifest.source else manifest.landed_at,
         run_id=run_id,
         landing_run_id=manifest.run_id,
         inbox_id=manifest.inbox_id,
         through_seq=manifest.through_seq,
         event_id=manifest.event_id,
     )
+
+
+def _source(path: Path) -> Source:
+    with _readable(path):
+        return Source(uri=path.resolve().as_uri(), modified_at=datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+
+def _opened(path: Path, observe: Observer | None) -> BinaryIO:
+    with _readable(path):
+        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size)
+        return meter.opening(lambda: path.open("rb"))()
+
+
+def _chunks(path: Path, stream: BinaryIO) -> Iterator[bytes]:
+    with _readable(path):
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", todo="Name a CSV file.") from None

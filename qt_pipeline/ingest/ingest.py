@@ -4,8 +4,6 @@ Here: which file a run takes, and what it is told about itself.
 Not here: what a load does (see load), Dagster (see defs).
 """
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,11 +12,10 @@ from dataclasses import dataclass
 from qt_pipeline.catalog import Catalog, Dataset
 from qt_pipeline.errors import ConfigurationError, PipelineError, about
 from qt_pipeline.inbox import Inbox
-from qt_pipeline.ingest.files import landed_file
-from qt_pipeline.ingest.load import FileOutcome, load_file
+from qt_pipeline.ingest.load import FileOutcome, load_landed
 from qt_pipeline.landing import Draft, Landed, Landing, Manifest, Provenance
 from qt_pipeline.quantemplate import Download, QuantemplateClient
-from qt_pipeline.tabular import DriftError, Misfit, read_header
+from qt_pipeline.tabular import read_header
 from qt_pipeline.telemetry import Meter, Observer, Stage, Ticker, about_work, attempt, follow, span
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Warehouse
@@ -116,32 +113,24 @@ class Ingest:
     def load(
         self, dataset_id: str, *, run_id: str, force: bool = False, observe: Observer | None = None
     ) -> LoadOutcome:
-        """Publish a landed file as the dataset's table: the one that this run made, else the newest there is.
+        """Publish a landed file as the dataset's table: the one that this run made, else the newest download.
 
-        `force` and `observe`: see `load_file`.
-
-        Raises:
-            DriftError: the file breaks the contract. The values that do so are listed beside the landed file.
-            PipelineError: the table keeps its rows; the message says why and what to do.
+        `force`, `observe` and what is raised: see `load_landed`.
         """
         dataset = self._catalog.dataset(dataset_id)
         with _trying(dataset, run_id):
             landed = self._landing.of_run(dataset_id, run_id) or self._landing.newest(dataset_id)
-            try:
-                with _covering(landed.manifest):
-                    file = load_file(
-                        self._open_warehouse(),
-                        dataset,
-                        landed_file(landed, run_id),
-                        force=force,
-                        max_rows=self._max_rows,
-                        observe=observe,
-                    )
-                    _tell(file)
-            except DriftError as drift:
-                if drift.misfits:
-                    landed.write_beside(f"misfits-{run_id}.csv", _as_csv(drift.misfits))
-                raise
+            with _covering(landed.manifest):
+                file = load_landed(
+                    self._open_warehouse(),
+                    dataset,
+                    landed,
+                    run_id=run_id,
+                    force=force,
+                    max_rows=self._max_rows,
+                    observe=observe,
+                )
+                _tell(file)
             return LoadOutcome(landed, file, _seconds_from_event(landed, run_id))
 
 
@@ -186,14 +175,6 @@ def _headers(landed: Landed) -> tuple[str, ...]:
 def _seconds_from_event(landed: Landed, run_id: str) -> float | None:
     since = landed.manifest.waiting_since
     return (utc_now() - since).total_seconds() if since and landed.manifest.run_id == run_id else None
-
-
-def _as_csv(misfits: Sequence[Misfit]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["line", "column", "expected", "value"])
-    writer.writerows([misfit.line, misfit.column, misfit.type, misfit.value] for misfit in misfits)
-    return text.getvalue()
 
 
 def missing(credentials: Sequence[str]) -> ConfigurationError:

@@ -4,9 +4,11 @@ Here: the order of reading, settling the contract, staging, guarding and publish
 Not here: where a file comes from (see ingest), how a table is written (see warehouse).
 """
 
+import csv
+import io
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +16,9 @@ from typing import TypeAlias
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import about
-from qt_pipeline.ingest.files import CsvFile
+from qt_pipeline.ingest.files import CsvFile, landed_file
 from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
+from qt_pipeline.landing import Landed
 from qt_pipeline.tabular import (
     AssumptionBrokenError,
     Change,
@@ -24,6 +27,7 @@ from qt_pipeline.tabular import (
     DriftError,
     Header,
     Inspection,
+    Misfit,
     OpenStream,
     Passage,
     Rows,
@@ -108,6 +112,31 @@ def load_file(
         if not force and load.shows_already():
             return _left(load, dataset)
         return _Loading(load, _rules_for(dataset, file), file, max_rows, meter).run()
+
+
+def load_landed(
+    warehouse: Warehouse,
+    dataset: Dataset,
+    landed: Landed,
+    *,
+    run_id: str,
+    force: bool = False,
+    max_rows: int | None = None,
+    observe: Observer | None = None,
+) -> FileOutcome:
+    """Publish a landed file; see `load_file`. One that is refused stays landed, for its faults to be looked at.
+
+    Raises:
+        DriftError: the file breaks the contract. The values that do so are listed beside the landed file.
+        PipelineError: the table keeps its rows; the message says why and what to do.
+    """
+    file = landed_file(landed, run_id)
+    try:
+        return load_file(warehouse, dataset, file, force=force, max_rows=max_rows, observe=observe)
+    except DriftError as drift:
+        if drift.misfits:
+            landed.write_beside(f"misfits-{run_id}.csv", _as_csv(drift.misfits))
+        raise
 
 
 def table_of(dataset: Dataset) -> TableSpec:
@@ -333,3 +362,11 @@ def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Pr
     )
     rows = tuple(islice(zip(*columns, strict=True), _PREVIEW_ROWS))
     return Preview(columns=tuple(column.name for column in contract.columns), rows=rows)
+
+
+def _as_csv(misfits: Sequence[Misfit]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["line", "column", "expected", "value"])
+    writer.writerows([misfit.line, misfit.column, misfit.type, misfit.value] for misfit in misfits)
+    return text.getvalue()

@@ -39,14 +39,18 @@ def purgeable(
     """What is older than a moment and needed by nobody. `landed` are the dataset's files, the newest first.
 
     The `keep` newest files stay, and every file whose rows the table may hold; a file's loads stay as long as it does,
-    so that it can be shown, compared and restored.
+    so that it can be shown, compared and restored. The newest download stays too, however many files were landed by
+    hand since: it is what a run of the table alone takes. A file by hand is as old as its landing, not as its data.
     """
     needed_files = {_file(load) for load in loads if load.load_id in needed.in_table}
     files = list(landed)
+    newest_download = next((its for its in files if not its.by_hand), None)
     going = tuple(
         its
         for its in files[max(1, keep) :]
-        if its.manifest.landed_at < before and (its.manifest.run_id, its.manifest.sha256) not in needed_files
+        if its is not newest_download
+        and its.manifest.landed_at < before
+        and (its.manifest.run_id, its.manifest.sha256) not in needed_files
     )
     staying = {(its.manifest.run_id, its.manifest.sha256) for its in files if its not in going}
     old = (

@@ -7,7 +7,6 @@ were older then are older still, no event is settled by it, and the next downloa
 """
 
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PermanentError, about
@@ -89,10 +88,9 @@ def landed_by(landing: Landing, record: LoadRecord) -> Landed:
     for landed in landing.complete(record.dataset_id, record.landing_run_id):
         if (landed.manifest.run_id, landed.manifest.sha256) == (record.landing_run_id, record.sha256):
             return landed
-    by_hand = urlsplit(record.landing_uri).scheme == "file"
     raise FileGoneError(
-        f"The file of load {record.load_id} is not in the landing: "
-        + ("it was loaded by hand." if by_hand else "it was purged, or QT_LANDING_URL is another than then."),
+        f"The file of load {record.load_id} is not in the landing: it was purged, or QT_LANDING_URL is another than "
+        "then.",
         todo=f"It was {record.landing_uri}: if you have it still, load it by `qt-pipeline load`.",
         dataset_id=record.dataset_id,
     )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from qt_pipeline.inbox import EventState, EventUpdate, NewEvent, open_inbox
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.values import utc_now
 from qt_pipeline_tests.archive import DATASET, TABLE, Archive
+from qt_pipeline_tests.fake_dagster import RUN_ID, FakeDagster
 
 FIRST = b"Ref,Paid\n007,1.25\n007,1.25\n008,-3.50\n"
 SECOND = b'Paid,Ref,Note\n1.25,007,secret\n1.25,007,secret\n1.25,007,secret\n4.75,"0\n09",\n'
@@ -97,6 +98,87 @@ def test_the_state_tells_a_failure_a_restore_and_staleness(run: Run, archive: Ar
     assert state() == ("restored", True)
 
 
+def newest_run(dataset_id: str, answer: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next(one["last_run"] for one in answer if one["dataset_id"] == dataset_id)
+
+
+@pytest.fixture
+def dagster(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDagster]:  # noqa: ARG001  # it sets the URL too
+    with FakeDagster() as fake:
+        monkeypatch.setenv("QT_DAGSTER_URL", fake.url)
+        yield fake
+
+
+def test_a_run_that_failed_before_its_load_is_told_with_what_to_do(run: Run, dagster: FakeDagster) -> None:
+    dagster.run_ended("FAILURE", DATASET, utc_now())
+    code, told, complaint = run("history", DATASET)
+    assert (code, complaint) == (0, "")
+    assert told.splitlines()[-3:] == [
+        "What happened: It was refused.",
+        "What to do:    Ask for it.",
+        f"Its log:       {dagster.url}/runs/{RUN_ID}",
+    ]
+    assert "The newest run failed, 0 s ago" in told
+    told = run("datasets")[1]
+    assert "loaded, last run failed" in told
+    assert "qt-pipeline history ID" in told
+
+
+def test_scripts_get_the_failed_run_with_the_dataset_and_no_line_of_history_more(
+    run: Run, dagster: FakeDagster
+) -> None:
+    dagster.run_ended("FAILURE", DATASET, utc_now())
+    dagster.run_ended("FAILURE", "d-unknown", utc_now())
+    [one] = answers(run("datasets", "--json"))
+    assert one["state"] == "loaded"
+    assert one["last_run"].items() >= {"run_id": RUN_ID, "status": "FAILURE"}.items()
+    assert one["last_run"]["url"] == f"{dagster.url}/runs/{RUN_ID}"
+    history = run("history", DATASET, "--json")
+    assert [load["load_id"] for load in answers(history)] == [2, 1]
+    assert "What happened: It was refused." in history[2]
+
+
+def test_a_dataset_that_was_never_loaded_tells_why_too(run: Run, dagster: FakeDagster) -> None:
+    dagster.run_ended("FAILURE", "d-new", utc_now())
+    told = run("history", "d-new")[1]
+    assert told.startswith("d-new was never loaded.\nThe newest run failed")
+
+
+def test_a_failed_run_is_over_with_the_next_load_or_run(run: Run, archive: Archive, dagster: FakeDagster) -> None:
+    dagster.run_ended("FAILURE", DATASET, utc_now() - timedelta(hours=1))
+    assert newest_run(DATASET, answers(run("datasets", "--json"))) is None, "the loads came later"
+    dagster.run_ended("FAILURE", DATASET, utc_now())
+    assert newest_run(DATASET, answers(run("datasets", "--json"))) is not None
+    dagster.run_ended("SUCCESS", DATASET, utc_now())
+    assert newest_run(DATASET, answers(run("datasets", "--json"))) is None, "a later run did not fail"
+    dagster.run_ended("FAILURE", DATASET, utc_now())
+    assert run("restore", DATASET, "1", "--yes")[0] == 0
+    assert "The newest run failed" not in run("history", DATASET)[1]
+    assert archive.warehouse.loads(limit=1)[0].restores_load_id == 1
+
+
+def test_a_failure_that_the_ledger_tells_is_not_told_twice(run: Run, archive: Archive, dagster: FakeDagster) -> None:
+    failed = archive.bring(b"Ref,Paid,Note\n007,much,\n", fails=True)
+    dagster.run_ended("FAILURE", DATASET, utc_now(), run_id=failed.run_id)
+    assert newest_run(DATASET, answers(run("datasets", "--json"))) is None
+    published = archive.bring(b"Ref,Paid,Note\n007,1.00,\n")
+    dagster.run_ended("FAILURE", DATASET, utc_now(), run_id=published.run_id)
+    assert newest_run(DATASET, answers(run("datasets", "--json"))) is not None, "it failed after its load"
+
+
+def test_all_datasets_are_one_question_and_no_dagster_is_one_quiet_line(
+    run: Run, dagster: FakeDagster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("datasets")
+    assert len(dagster.asked) == 1
+    monkeypatch.setenv("QT_DAGSTER_URL", "http://127.0.0.1:1")
+    for command in (("datasets", "--json"), ("history", DATASET, "--json")):
+        ran = run(*command)
+        assert answers(ran)
+        [line] = ran[2].splitlines()
+        assert line.startswith("Dagster cannot be reached at http://127.0.0.1:1.")
+
+
 def test_before_anything_was_loaded_that_is_said_and_no_database_is_made(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -159,6 +241,7 @@ def test_line_shows_the_record_as_it_stands_with_its_lines(run: Run) -> None:
     assert [line.strip() for line in lines] == ["1  Paid,Ref,Note", '5  4.75,"0', '6  09",']
     [answer] = answers(run("line", DATASET, "2", "5", "--json"))
     assert answer["record"] == {"first_line": 5, "last_line": 6, "text": ['4.75,"0', '09",']}
+    assert answer["source"] is None
 
 
 @pytest.mark.parametrize(

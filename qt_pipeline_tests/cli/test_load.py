@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from qt_pipeline import cli
-from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings
+from qt_pipeline.cli.load import _target
+from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings, load_settings
 
 Ran = Callable[..., tuple[int, str, str]]
 
@@ -75,6 +76,64 @@ def test_a_file_is_loaded_and_the_answer_tells_what_became_of_it(run: Ran, file:
     assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
 
 
+def test_people_are_told_which_target_it_went_into_and_where_the_file_is_kept(
+    run: Ran, file: Path, tmp_path: Path
+) -> None:
+    told = run("load", str(file), "--dataset-id", "d-one")[1]
+    assert f"d_one in {tmp_path}/state/warehouse.db: published, 2 rows, load 1 (" in told
+    [kept] = (tmp_path / "state" / "landing" / "d-one").glob("*/data.csv.zst")
+    assert f"The file is kept: {kept}\n" in told
+    told = run("load", str(file), "--dataset-id", "d-one", "--dry-run")[1]
+    assert f"2 rows for the table d_one in {tmp_path}/state/warehouse.db. Nothing was written." in told
+
+
+def test_a_target_is_named_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "mssql+mssqlpython://ann:pass-word@db.example:1433/premium?secret=signature"
+    monkeypatch.setenv(ENV_FILE_VARIABLE, "")
+    assert _target(load_settings(warehouse_url=url)) == "mssql+mssqlpython://ann:***@db.example:1433/premium"
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_dataset_that_nobody_has_named_before_is_pointed_out(
+    run: Ran, file: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "datasets.yaml").write_text("datasets: {d-listed: {}}\n", encoding="utf-8")
+    note = "Note: The catalog does not list d-slip, and no load of it was published before: this is a new table."
+    assert note in run("load", str(file), "--dataset-id", "d-slip", *options)[1]
+    assert "Note" not in run("load", str(file), "--dataset-id", "d-listed", *options)[1]
+    run("load", str(file), "--dataset-id", "d-slip")
+    assert "Note" not in run("load", str(file), "--dataset-id", "d-slip", *options)[1]
+    assert answer(run("load", str(file), "--dataset-id", "d-slip", "--json"))["status"] == "unchanged"
+
+
+def test_line_diff_and_restore_know_a_file_that_is_gone_from_this_machine(run: Ran, file: Path, tmp_path: Path) -> None:
+    first = answer(run("load", str(file), "--dataset-id", "d-one", "--json"))
+    file.write_bytes(FILE.replace(b"2.25", b"4.75"))
+    run("load", str(file), "--dataset-id", "d-one")
+    file.unlink()
+    told = run("line", "d-one", "1", "3")[1].splitlines()
+    assert told[:2] == [first["landed_file"], f"It was loaded by hand, from {file.as_uri()}"]
+    assert told[-1].endswith("3  0013,2.25,")
+    as_json = answer(run("line", "d-one", "1", "3", "--json"))
+    assert (as_json["file"], as_json["source"]) == (first["landed_file"], file.as_uri())
+    assert "1 removed, 1 added: 2 rows before, 2 after." in run("diff", "d-one", "1", "2")[1]
+    assert run("restore", "d-one", "1", "--yes")[0] == 0
+    assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
+    newest, *_ = run("history", "d-one", "--json")[1].splitlines()
+    assert json.loads(newest)["landed_file"] == first["landed_file"]
+
+
+def test_a_landing_that_cannot_be_written_is_told_before_anything_is_loaded(
+    run: Ran, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    monkeypatch.setenv("QT_LANDING_URL", str(tmp_path / "a-file"))
+    code, told, complaint = run("load", str(file), "--dataset-id", "d-one")
+    assert (code, told) == (1, "")
+    assert f"The landing {tmp_path}/a-file/d-one cannot be written: Not a directory." in complaint
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_same_file_again_is_unchanged_unless_it_is_forced(run: Ran, file: Path) -> None:
     statuses = [
         answer(run("load", str(file), "--dataset-id", "d-one", "--json", *more))["status"]
@@ -95,6 +154,8 @@ def test_a_dry_run_tells_contract_and_drift_and_writes_nothing(run: Ran, file: P
     assert answer(ran)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": None}]
     after = sorted((path, path.read_bytes()) for path in (tmp_path / "state").rglob("*") if path.is_file())
     assert [path for path, _ in after if path.suffix == ".db"] == [path for path, _ in before if path.suffix == ".db"]
+    landed = [[found for found in there if "landing" in found[0].parts] for there in (before, after)]
+    assert landed[0] == landed[1] != []
     assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
 
 
@@ -109,6 +170,8 @@ def test_a_file_that_does_not_fit_ends_with_code_1_and_says_where(run: Ran, file
     failed = run("load", str(file), "--dataset-id", "d-one", "--json")
     assert (failed[0], answer(failed)["status"]) == (1, "failed")
     assert answer(failed)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": "none"}]
+    # Each of the two refused files, with what did not fit.
+    assert len(list((tmp_path / "state" / "landing" / "d-one").glob("*/misfits-by-hand-*.csv"))) == 2
 
 
 @pytest.mark.parametrize("dataset_id", ["../x", "", "a/b"])
@@ -122,6 +185,7 @@ def test_a_file_that_is_not_there_is_said_to_be_so(run: Ran, tmp_path: Path) -> 
     code, _, complaint = run("load", str(tmp_path / "none.csv"), "--dataset-id", "d-one")
     assert code == 1
     assert "none.csv cannot be read" in complaint
+    assert not (tmp_path / "state").exists()
 
 
 def test_ddl_prints_what_an_administrator_runs(run: Ran, file: Path) -> None:
