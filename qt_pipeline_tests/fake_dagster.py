@@ -1,25 +1,38 @@
 """A server on loopback that answers as Dagster does, for what a real one cannot be made to do quickly.
 
-It may be out for a while, and its daemon may be silent; a run goes on by one step each time it is looked at.
+It may be out for a while, and its daemon may be silent; a run goes on by one step each time it is looked at. Earlier
+runs may have failed, or not.
 """
 
 import json
 import threading
 import time
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 RUN_ID = "00000000-0000-0000-0000-000000000001"
+DAEMONS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "BACKFILL")
 
 
 class FakeDagster:
-    """Knows one dataset and one run."""
+    """Knows one dataset and one run, and those that have `ended`.
+
+    `silent` are the seconds since the last sign of life, `errors` what was met, by daemon; `load_error` is why the code
+    location is not loaded; `sensor` is whether the sensor is on. `why` is said by each run that failed.
+    """
 
     def __init__(self, *statuses: str, dataset_id: str = "d-one", daemon_silent_for: float | None = 0) -> None:
         self.statuses = list(statuses) or ["SUCCESS"]
         self.dataset_id = dataset_id
-        self.daemon_silent_for = daemon_silent_for
+        self.silent: dict[str, float | None] = dict.fromkeys(DAEMONS, daemon_silent_for)
+        self.errors: dict[str, str] = {}
+        self.load_error: str | None = None
+        self.sensor = "RUNNING"
+        self.ended: list[dict[str, Any]] = []
+        self.why = {"what happened": "It was refused.", "what to do": "Ask for it."}
         self.asked: list[str] = []
+        self.variables: dict[str, Any] = {}
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
         self._out_after: tuple[int, float] | None = None
@@ -33,6 +46,11 @@ class FakeDagster:
     def out_after(self, looks: int, *, seconds: float) -> None:
         """After so many looks at the run, nothing answers for a while."""
         self._out_after = looks, seconds
+
+    def run_ended(self, status: str, dataset_id: str, ended_at: datetime, *, run_id: str = RUN_ID) -> None:
+        """Let a run of a dataset have ended so, as the newest."""
+        run = _as_run(run_id, status, dataset_id, ended_at.timestamp())
+        self.ended.insert(0, run)
 
     def __enter__(self) -> Self:
         self._start()
@@ -48,6 +66,7 @@ class FakeDagster:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.variables = content.get("variables", {})
                 answer = json.dumps({"data": outer.answer(content["query"])}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
@@ -83,45 +102,66 @@ class FakeDagster:
         if self._out_after and self._looks == self._out_after[0]:
             threading.Thread(target=self._be_out, args=(self._out_after[1],), daemon=True).start()
         status = self.statuses[0] if len(self.statuses) == 1 else self.statuses.pop(0)
-        now = time.time()
-        tags = [{"key": "dagster/partition", "value": self.dataset_id}]
+        return _as_run(RUN_ID, status, self.dataset_id, time.time())
+
+    def _last_ended(self) -> dict[str, Any]:
+        """What is asked for of the runs that have ended, as Dagster's filters do it."""
+
+        def chosen(filter_: dict[str, Any]) -> list[dict[str, Any]]:
+            tags, statuses = filter_.get("tags", []), filter_["statuses"]
+            found = [run for run in self.ended if run["status"] in statuses and all(tag in run["tags"] for tag in tags)]
+            return found[: self.variables["limit"]]
+
         return {
-            "runId": RUN_ID,
-            "status": status,
-            "tags": tags,
-            "creationTime": now,
-            "startTime": now,
-            "endTime": now,
+            name: {"__typename": "Runs", "results": chosen(self.variables[name])} for name in ("failed", "succeeded")
         }
 
+    def _events(self) -> dict[str, Any]:
+        failed = any(run["runId"] == self.variables["id"] for run in self.ended)
+        entries = [{"label": label, "text": text} for label, text in self.why.items()]
+        failure = {
+            "__typename": "ExecutionStepFailureEvent",
+            "message": "It failed.",
+            "failureMetadata": {"metadataEntries": entries},
+        }
+        connection = {"cursor": "1", "hasMore": False, "events": [failure] if failed else []}
+        return {"runOrError": {"__typename": "Run", "eventConnection": connection}}
+
     def _state(self) -> dict[str, Any]:
-        last = None if self.daemon_silent_for is None else time.time() - self.daemon_silent_for
-        names = ("SENSOR", "QUEUED_RUN_COORDINATOR", "BACKFILL")
-        daemons = [
-            {
-                "daemonType": name,
-                "required": True,
-                "healthy": True,
-                "lastHeartbeatTime": last,
-                "lastHeartbeatErrors": [],
-            }
-            for name in names
-        ]
+        location: dict[str, Any] = {"__typename": "RepositoryLocation"}
+        if self.load_error is not None:
+            location = {"__typename": "PythonError", "message": self.load_error}
         return {
             "version": "1.0",
-            "instance": {"daemonHealth": {"allDaemonStatuses": daemons}},
-            "workspaceOrError": {"locationEntries": []},
+            "instance": {"daemonHealth": {"allDaemonStatuses": [self._daemon(name) for name in DAEMONS]}},
+            "workspaceOrError": {"locationEntries": [{"name": "qt_pipeline", "locationOrLoadError": location}]},
         }
+
+    def _daemon(self, name: str) -> dict[str, Any]:
+        silent = self.silent[name]
+        return {
+            "daemonType": name,
+            "required": True,
+            "healthy": True,
+            "lastHeartbeatTime": None if silent is None else time.time() - silent,
+            "lastHeartbeatErrors": [{"message": self.errors[name]}] if name in self.errors else [],
+        }
+
+
+def _as_run(run_id: str, status: str, dataset_id: str, now: float) -> dict[str, Any]:
+    tags = [{"key": "dagster/partition", "value": dataset_id}]
+    moments = dict.fromkeys(("creationTime", "startTime", "endTime"), now)
+    return {"runId": run_id, "status": status, "tags": tags, **moments}
 
 
 _ANSWERS: dict[str, Any] = {
     "daemonHealth": FakeDagster._state,
+    "sensorOrError": lambda self: {"sensorOrError": {"__typename": "Sensor", "sensorState": {"status": self.sensor}}},
+    "succeeded: runsOrError": FakeDagster._last_ended,
     "assetNodeOrError": lambda self: {"assetNodeOrError": {"partitionKeys": [self.dataset_id]}},
     "addDynamicPartition": lambda _: {"addDynamicPartition": {"__typename": "AddDynamicPartitionSuccess"}},
     "launchRun": lambda _: {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": RUN_ID}}},
     "runsOrError": lambda self: {"runsOrError": {"__typename": "Runs", "results": [self._run()]}},
-    "eventConnection": lambda _: {
-        "runOrError": {"__typename": "Run", "eventConnection": {"cursor": "1", "hasMore": False, "events": []}}
-    },
+    "eventConnection": FakeDagster._events,
     "query { version }": lambda _: {"version": "1.0"},
 }

@@ -78,6 +78,11 @@ class AppriseAddress:
         service = getattr(self._service, "service_name", None)
         return f"address {self._number} ({service})" if service else f"address {self._number}"
 
+    @property
+    def is_known(self) -> bool:
+        """Whether Apprise can make something of the URL. Nothing is sent."""
+        return self._service is not None
+
     def send(self, message: Message) -> bool:
         """See Address.
 
@@ -86,7 +91,7 @@ class AppriseAddress:
         """
         from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415  # see `_service`
 
-        if self._service is None:
+        if not self.is_known:
             raise UnknownServiceError
         apprise = Apprise(self._service)
         types = {Tone.FAILURE: NotifyType.FAILURE, Tone.WARNING: NotifyType.WARNING, Tone.SUCCESS: NotifyType.SUCCESS}

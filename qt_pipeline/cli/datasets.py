@@ -1,9 +1,9 @@
-"""The commands `datasets` and `history`: what is known of datasets and their loads, without Dagster.
+"""The commands `datasets` and `history`: what is known of datasets and their loads, also without Dagster.
 
 Here: what a dataset's state is called, and both tables. Not here: what the ledger and the inbox mean by it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,7 +11,9 @@ import typer
 from rich.table import Table
 
 from qt_pipeline.catalog import Catalog, Dataset, load_catalog
+from qt_pipeline.cli.failed_runs import FailedRuns
 from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, several, shown
+from qt_pipeline.dagster_api import Run
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, open_inbox
 from qt_pipeline.ingest import stale
@@ -22,13 +24,17 @@ from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_wareho
 _SHORT_HASH = 8
 _MOST_AT_ONCE = 100_000
 
-DatasetId = Annotated[str, typer.Argument(help="The dataset.", show_default=False)]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A dataset that the catalog, the ledger or the inbox knows. `rules` is None where the catalog refuses it."""
+    """A dataset that the catalog, the ledger or the inbox knows.
+
+    `rules` is None where the catalog refuses it; `failed` is its newest run, where that failed and the ledger does not
+    tell.
+    """
 
     dataset_id: str
     rules: Dataset | None
@@ -37,6 +43,7 @@ class _Known:
     pending: int
     parked: int
     is_stale: bool
+    failed: Run | None
 
     @property
     def state(self) -> str:
@@ -55,6 +62,7 @@ class _Known:
     def remarks(self) -> list[str]:
         """What else a person should know."""
         return [
+            *(["last run failed"] if self.failed else []),
             *(["stale"] if self.is_stale else []),
             *([several(self.pending, "event") + " pending"] if self.pending else []),
             *([several(self.parked, "event") + " parked"] if self.parked else []),
@@ -65,6 +73,9 @@ class _Known:
 def datasets(*, as_json: AsJson = False) -> None:
     """Show every dataset that is known: its table, its newest load, its state.
 
+    Where Dagster answers, also whether its newest run failed before it came to
+    a load.
+
     Examples:
         qt-pipeline datasets
         qt-pipeline datasets --json
@@ -72,16 +83,19 @@ def datasets(*, as_json: AsJson = False) -> None:
     settings = load_settings()
     catalog = load_catalog(settings.catalog)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts())
+    runs = FailedRuns(settings.dagster_url)
+    found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts(), runs)
     if as_json:
         for known in found:
-            answer_json(_known_as_json(known))
+            answer_json(_known_as_json(known, runs))
         return
     if not found:
         console().print("No dataset is known yet: list one in the catalog, or let an event come.")
         return
     table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "", "state")
     table.columns[3].justify = table.columns[4].justify = "right"
+    for column in (1, 2, 3, 4, 6):
+        table.columns[column].no_wrap = True
     for known in found:
         load = known.shown
         table.add_row(
@@ -94,7 +108,9 @@ def datasets(*, as_json: AsJson = False) -> None:
             ago(load.finished_at) if load else "",
             ", ".join([known.state, *known.remarks]),
         )
-    print_table(table)
+    print_table(table, spare=("loaded (UTC)", "table", "load", "rows", "dataset"))
+    if any(known.failed for known in found):
+        console().print("Why a last run failed: qt-pipeline history ID")
 
 
 def history(
@@ -104,6 +120,8 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the loads of a dataset as the ledger tells them, newest first.
+
+    Where Dagster answers, also why its newest run failed, if it did.
 
     Examples:
         qt-pipeline history d-claims
@@ -118,13 +136,22 @@ def history(
     if as_json:
         for load in loads:
             answer_json(_load_as_json(load))
-        return
-    if not loads:
+    elif loads:
+        _tell_loads(loads)
+    else:
         console().print(f"{shown(dataset_id)} was never loaded.")
-        return
+    runs = FailedRuns(settings.dagster_url)
+    for run in runs.since({load.dataset_id: load for load in loads[:1]}, dataset_id=dataset_id).values():
+        # Each line of JSON is a load.
+        runs.tell(run, console(err=as_json))
+
+
+def _tell_loads(loads: Sequence[LoadRecord]) -> None:
     table = Table("load", "began (UTC)", "status", "rows", "in table", "file", "event", "run", "remarks", "landed file")
     for column in (0, 3, 4, 6):
         table.columns[column].justify = "right"
+    for column in (0, 2, 3, 4, 5, 6, 7, 9):
+        table.columns[column].no_wrap = True
     for load in loads:
         table.add_row(
             str(load.load_id),
@@ -138,15 +165,18 @@ def history(
             shown("; ".join(_remarks(load))),
             shown(load.landing_uri),
         )
-    print_table(table)
+    print_table(table, spare=("landed file", "file", "event", "in table", "run"))
 
 
-def _known(catalog: Catalog, warehouse: Warehouse, events: Mapping[str, Mapping[EventState, int]]) -> list[_Known]:
+def _known(
+    catalog: Catalog, warehouse: Warehouse, events: Mapping[str, Mapping[EventState, int]], runs: FailedRuns
+) -> list[_Known]:
     has_ledger = warehouse.has_ledger()
     newest, last = (warehouse.newest_loads(), warehouse.last_loads()) if has_ledger else ({}, {})
     ids = sorted({*(dataset.id for dataset in catalog.datasets), *last, *events})
     rules = {dataset_id: _rules(catalog, dataset_id) for dataset_id in ids}
     listed = [dataset for dataset in rules.values() if dataset is not None]
+    failed = runs.since(last) if ids else {}
     are_stale = {found.dataset.id for found in stale(listed, newest, utc_now())}
     return [
         _Known(
@@ -157,6 +187,7 @@ def _known(catalog: Catalog, warehouse: Warehouse, events: Mapping[str, Mapping[
             pending=events.get(dataset_id, {}).get(EventState.PENDING, 0),
             parked=events.get(dataset_id, {}).get(EventState.PARKED, 0),
             is_stale=dataset_id in are_stale,
+            failed=failed.get(dataset_id),
         )
         for dataset_id in ids
     ]
@@ -186,7 +217,7 @@ def _count(rows: int | None) -> str:
     return "" if rows is None else f"{rows:,}"
 
 
-def _known_as_json(known: _Known) -> dict[str, object]:
+def _known_as_json(known: _Known, runs: FailedRuns) -> dict[str, object]:
     load = known.shown
     return {
         "dataset_id": known.dataset_id,
@@ -200,6 +231,7 @@ def _known_as_json(known: _Known) -> dict[str, object]:
         "downloaded_at": iso(load.landed_at) if load else None,
         "last_load_id": known.last and known.last.load_id,
         "error": known.last and known.last.error,
+        "last_run": known.failed and runs.as_json(known.failed),
         "pending": known.pending,
         "parked": known.parked,
     }

@@ -23,6 +23,10 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
     """Print the tables and rights that a login without DDL rights needs. Nothing is run.
 
     Without a dataset, those are the ledger and the place for staging tables.
+
+    Examples:
+        qt-pipeline ddl --login loader
+        qt-pipeline ddl claims.csv --dataset-id d-claims --login loader
     """
     if (file is None) is not (dataset_id is None):
         raise typer.BadParameter("A dataset's table needs both: a file and --dataset-id.")

@@ -1,6 +1,6 @@
 """`qt-pipeline doctor`: whether everything is as it must be, and the next step where it is not.
 
-Here: how findings are shown. Not here: what is looked at (see the room doctor).
+Here: how findings are shown, and whose settings they are of. Not here: what is looked at (see the room doctor).
 """
 
 import logging
@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from qt_pipeline.cli.output import answer_json, console, several, shown
+from qt_pipeline.cli.output import answer_json, console, print_table, several, shown
+from qt_pipeline.demo import running_demo
 from qt_pipeline.doctor import Finding, State, examine
 from qt_pipeline.settings import survey_settings
 
@@ -42,8 +43,9 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with 
 def look(*, as_json: bool = False) -> int:
     """Look, tell, and say how many failures there are."""
     told = console()
+    survey = survey_settings()
     with _quiet(), console(err=True).status("Looking at everything …"):
-        findings = examine(survey_settings())
+        findings = examine(survey)
     counts = Counter(finding.state for finding in findings)
     if as_json:
         answer_json(
@@ -54,15 +56,17 @@ def look(*, as_json: bool = False) -> int:
             }
         )
     else:
-        told.print(_table(findings))
+        print_table(_table(findings))
         _tell_what_to_do(told, findings)
+        if survey.settings.missing_credentials and (demo := running_demo()):
+            told.print(f"A demo runs, with settings of its own. To look at that: export QT_ENV_FILE={shown(str(demo))}")
     return counts[State.FAILURE]
 
 
 def _table(findings: Sequence[Finding]) -> Table:
     table = Table("area", "looked at", "state", "found")
-    for column in table.columns:
-        column.overflow = "fold"
+    for column in (0, 2):
+        table.columns[column].no_wrap = True
     before = None
     for finding in findings:
         if before not in (None, finding.area):

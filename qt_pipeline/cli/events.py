@@ -35,6 +35,8 @@ def events(
 ) -> None:
     """Show the events of the inbox, newest first, and what became of each.
 
+    Pending ones wait for a load, parked ones for a person.
+
     Examples:
         qt-pipeline events --state parked
         qt-pipeline events 17
@@ -48,7 +50,7 @@ def events(
         for event in found:
             answer_json(_plain(event))
         return
-    print_table(_table(found))
+    print_table(_table(found), spare=("event", "tries", "received (UTC)"))
     counts = inbox.counts()
     typer.echo(", ".join(f"{count} {state.value}" for state, count in counts.items()) + ".")
 
@@ -155,6 +157,8 @@ def _runs(event: StoredEvent) -> list[str]:
 
 def _table(found: Sequence[StoredEvent]) -> Table:
     table = Table("number", "received (UTC)", "event", "dataset", "state", "tries", "what became of it")
+    for column in (0, 3, 4):
+        table.columns[column].no_wrap = True
     for event in found:
         tries = event.attempts - event.attempts_before_replay
         table.add_row(

@@ -19,8 +19,9 @@ from qt_pipeline.warehouse import open_warehouse
 
 _MOST_SHOWN = 10_000
 
-DatasetId = Annotated[str, typer.Argument(help="The dataset.", show_default=False)]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
+Row = Annotated[int, typer.Argument(metavar="ROW", help="A line of its file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 
 
@@ -64,7 +65,7 @@ def diff(
     _tell(found, files, before, after, shows=shows)
 
 
-def line(dataset_id: DatasetId, load: LoadId, row: int, *, as_json: AsJson = False) -> None:
+def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = False) -> None:
     """Show the record of a landed file that a row came from, as it stands there.
 
     LOAD and ROW are what the row has in its columns _qt_load and _qt_row.

@@ -104,7 +104,7 @@ class FollowedRuns:
         if report is not None and run.status is RunStatus.SUCCESS:
             rows = several(report.rows or 0, "row")
             headline += f": {rows} in {shown(report.table or '')}, {report.status} (load {report.load_id})"
-        return Outcome((run.status,), answer, f"{headline}.", _complaints(failure))
+        return Outcome((run.status,), answer, f"{headline}.", complaints(failure) if failure else ())
 
 
 class FollowedBackfill:
@@ -181,7 +181,7 @@ class FollowedBackfill:
         return ", ".join(f"{count} {words}" for words, count in counts.most_common())
 
     def _failure(self, run: Run) -> Failure:
-        return _failure_of(run, self._api.events(run.run_id)) or Failure("It failed.")
+        return self._api.events(run.run_id).why_failed
 
     def _failed(self, run: Run, failure: Failure | None) -> dict[str, object]:
         return {
@@ -200,14 +200,11 @@ def _words(run: Run, events: RunEvents) -> str:
 
 
 def _failure_of(run: Run, events: RunEvents) -> Failure | None:
-    if run.status is not RunStatus.FAILURE:
-        return None
-    return events.failure or Failure("The run failed without a word.", "See its log in the UI.")
+    return events.why_failed if run.status is RunStatus.FAILURE else None
 
 
-def _complaints(failure: Failure | None) -> tuple[str, ...]:
-    if failure is None:
-        return ()
+def complaints(failure: Failure) -> tuple[str, ...]:
+    """Why something failed and the next step, a line each."""
     todo = (f"What to do:    {failure.todo}",) if failure.todo else ()
     return (f"What happened: {failure.what}", *todo)
 

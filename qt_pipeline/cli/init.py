@@ -11,17 +11,23 @@ from typing import Annotated
 
 import typer
 import yaml
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
+from qt_pipeline.alerting import addresses_of
 from qt_pipeline.catalog import faults_in
 from qt_pipeline.cli.doctor import look
 from qt_pipeline.cli.questions import Questions
+from qt_pipeline.database import address_of
 from qt_pipeline.env_file import ValueNotKeptError, read_env_file, write_env_file
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.settings import PROJECT_ROOT, Survey, survey_settings, variable_of
 
-_HEADING = "# Every setting is described in the README; the environment wins over this file.\n"
+_HEADING = "# Every setting is described in docs/configuration.md; the environment wins over this file.\n"
 _SCHEMA = PROJECT_ROOT / "docs" / "datasets.schema.json"
+_SERVICES = "https://github.com/caronc/apprise/wiki"
+_WEBHOOK = "https://<your host>/webhooks/quantemplate"
+_ID_PREFIX = "d-"
 _SQLITE = "sqlite:///.qt/warehouse.db"
 _EXAMPLES = {
     "sqlite": _SQLITE,
@@ -65,7 +71,8 @@ def init(
     """Ask for what is needed, and write it to .env and to a first datasets.yaml.
 
     What these files hold already stays, unless you agree to a change. Secrets are asked for, or come from the standard
-    input or the environment (QT_CLIENT_SECRET, QT_WAREHOUSE_URL); never from an option, which others could see.
+    input or the environment (QT_CLIENT_SECRET, QT_WAREHOUSE_URL, QT_ALERT_URLS); never from an option, which others
+    could see.
 
     Examples:
         qt-pipeline init
@@ -80,11 +87,14 @@ def init(
     values = _credentials(ask, survey, client_id, organisation_id, from_stdin=client_secret_stdin)
     values |= _target(ask, survey, warehouse_url, warehouse_schema)
     values |= _relay_token(ask, survey, wanted=relay_token)
+    values |= _alert_urls(ask, survey)
     catalog = survey.settings.catalog
     document = _datasets(ask, catalog, dataset)
-    _write(ask, survey, survey.file, values)
+    written = _write(ask, survey, survey.file, values)
     if document:
         _write_catalog(catalog, document)
+    if tokens := written.get(variable_of("relay_tokens")):
+        _tell_webhook(tokens.split(",")[-1], survey.file, in_full=ask.may_ask and sys.stdout.isatty())
     typer.echo(
         "Next: `make dev` starts Dagster, `qt-pipeline relay` takes events, `qt-pipeline doctor` looks at it all."
     )
@@ -128,8 +138,7 @@ def _target(ask: Questions, survey: Survey, url: str | None, schema: str | None)
         return {variable: url} | schema_given
     if variable in survey.in_environment | survey.in_file and variable not in survey.faults:
         present = survey.settings.warehouse_url
-        shown = make_url(present).set(query={}).render_as_string(hide_password=True)
-        if not ask.may_ask or ask.whether(f"Tables go to {shown}. Leave it so?", default=True):
+        if not ask.may_ask or ask.whether(f"Tables go to {address_of(present)}. Leave it so?", default=True):
             # Written down also where it comes from the environment, which a service may not have.
             return ({} if variable in survey.in_file else {variable: present}) | schema_given
     if not ask.may_ask:
@@ -154,7 +163,36 @@ def _relay_token(ask: Questions, survey: Survey, *, wanted: bool | None) -> dict
         return {}
     # The tokens that are there go on being valid: a webhook somewhere has them.
     before = [token.get_secret_value() for token in survey.settings.relay_tokens]
-    return {"QT_RELAY_TOKENS": ",".join([*before, token_urlsafe(32)])}
+    return {variable_of("relay_tokens"): ",".join([*before, token_urlsafe(32)])}
+
+
+def _tell_webhook(token: str, file: Path, *, in_full: bool) -> None:
+    """Where Quantemplate is to send events. The token is shown to the person alone for whom it was just made."""
+    typer.echo("In Quantemplate, subscribe a webhook to dataset events, with this address and your own host:")
+    typer.echo(f"  {_WEBHOOK}/{token if in_full else '<token>'}")
+    if in_full:
+        typer.secho("It holds a secret, the token, and is not shown again.", fg=typer.colors.YELLOW, nl=False)
+        typer.echo(f" The token is also the last of QT_RELAY_TOKENS in {file}.")
+    else:
+        typer.echo(f"The token, a secret, is the last of QT_RELAY_TOKENS in {file}.")
+
+
+def _alert_urls(ask: Questions, survey: Survey) -> dict[str, str]:
+    variable = variable_of("alert_urls")
+    if present := survey.settings.alert_urls:
+        # Written down also where they come from the environment, which a service may not have.
+        urls = " ".join(url.get_secret_value() for url in present)
+        return {} if variable in survey.in_file else {variable: urls}
+    if not ask.may_ask or variable in survey.faults:
+        return {}
+    label = f"Whom to tell of failures: Apprise URLs ({_SERVICES}), separated by blanks (empty for nobody yet)"
+    urls = ask.secrets(label, _problem_with_addresses)
+    return {variable: urls} if urls else {}
+
+
+def _problem_with_addresses(urls: str) -> str:
+    unknown = [one.label for one in addresses_of([SecretStr(url) for url in urls.split()]) if not one.is_known]
+    return f"Apprise does not know {', '.join(unknown)}" if unknown else ""
 
 
 def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[str, dict[str, str]]:
@@ -174,6 +212,11 @@ def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[st
         return found
     typer.echo("Which table each dataset goes to. An empty id ends the list; it may be empty.")
     while dataset_id := ask.optional("Id of a dataset (d-…)"):
+        # Ids seen so far begin so, and a "no" to another question would be one too.
+        if not dataset_id.startswith(_ID_PREFIX) and not ask.whether(
+            f"{dataset_id!r} does not begin with {_ID_PREFIX}, as ids of datasets do. Take it?", default=False
+        ):
+            continue
         table = ask.optional("Its table", default=dataset_id.replace("-", "_"))
         candidate = found | {dataset_id: {"table": table}}
         if faults := faults_in({"datasets": candidate}):
@@ -183,14 +226,15 @@ def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[st
     return found
 
 
-def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -> None:
+def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -> dict[str, str]:
+    """Write the file of settings; what was written, without the changes that were not agreed to."""
     present = read_env_file(file)
     changed = sorted(name for name, value in values.items() if present.get(name) not in (None, "", value))
     if changed:
         typer.echo(f"{file} has other values for: {', '.join(changed)}.")
         if ask.may_ask and not ask.whether("Change them?", default=False):
-            typer.echo("Nothing was written.")
-            raise typer.Exit(1)
+            typer.echo("They stay as they are.")
+            values = {name: value for name, value in values.items() if name not in changed}
     try:
         write_env_file(file, values, heading=_HEADING)
     except ValueNotKeptError as error:
@@ -203,6 +247,7 @@ def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -
     typer.echo(f"Written: {file}, which nobody but you may read.")
     if others := sorted(name for name in survey.in_environment if name in values):
         typer.echo(f"Also set in the environment, which wins over the file: {', '.join(others)}.")
+    return values
 
 
 def _write_catalog(catalog: Path, datasets: dict[str, dict[str, str]]) -> None:

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy import make_url
 
 from qt_pipeline import telemetry
 from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
+from qt_pipeline.database import address_of
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, land_by_hand, load_landed, local_file, try_file
 from qt_pipeline.landing import BY_HAND, Landed, Landing
@@ -42,6 +42,10 @@ def load(
 
     It is copied into the landing first and kept there, also if it is refused:
     line, diff and restore know it as they know a download.
+
+    Examples:
+        qt-pipeline load claims.csv --dataset-id d-claims --dry-run
+        qt-pipeline load claims.csv --dataset-id d-claims
     """
     console = Console(soft_wrap=True, highlight=False)
     try:
@@ -52,7 +56,7 @@ def load(
             if as_json:
                 typer.echo(json.dumps(_trial_as_json(trial, source)))
             else:
-                _tell_trial(console, trial, _target(settings))
+                _tell_trial(console, trial, address_of(settings.warehouse_url))
                 _tell_if_new(console, dataset_id, is_new=is_new)
             if trial.refusal is not None:
                 raise typer.Exit(1)
@@ -67,7 +71,7 @@ def load(
     if as_json:
         typer.echo(json.dumps(_outcome_as_json(outcome, landed)))
     else:
-        _tell(console, outcome, landed, _target(settings))
+        _tell(console, outcome, landed, address_of(settings.warehouse_url))
         _tell_if_new(console, dataset_id, is_new=is_new)
 
 
@@ -99,14 +103,6 @@ def _try(settings: Settings, catalog: Catalog, file: Path, dataset_id: str) -> t
 def _is_new(catalog: Catalog, warehouse: Warehouse, dataset_id: str) -> bool:
     """Whether nobody has named the dataset before, as it would be with a slip in its id."""
     return dataset_id not in {listed.id for listed in catalog.datasets} and warehouse.contract(dataset_id) is None
-
-
-def _target(settings: Settings) -> str:
-    """The target for people: a file, or a URL without what may be secret."""
-    url = make_url(settings.warehouse_url)
-    if url.get_backend_name() == "sqlite":
-        return str(url.database or "")
-    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _outcome_as_json(outcome: FileOutcome, landed: Landed) -> dict[str, Any]:

@@ -5,12 +5,13 @@ Here: forms alone. Not here: what any one command says.
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from qt_pipeline.errors import PipelineError
@@ -21,6 +22,8 @@ _STEP = 1000
 # Controls, what turns the direction of text, halves of characters, and separators of lines.
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _WIDEST = 300
+_UNBOUNDED = 100_000
+_READABLE = 12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -29,10 +32,39 @@ def console(*, err: bool = False) -> Console:
     return Console(soft_wrap=True, highlight=False, stderr=err)
 
 
-def print_table(table: Table) -> None:
-    """A table; as wide as it needs to be where no terminal bounds it."""
+def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
+    """A table; wide where no terminal bounds it.
+
+    A column of `no_wrap` is never cut, for the next command is given what is in it; words of others fold. A terminal
+    that is too narrow for that goes without the columns `spare`, the first of them first, and says so.
+    """
     terminal = Console()
-    (terminal if terminal.is_terminal else Console(width=_WIDEST)).print(table)
+    width = terminal.width if terminal.is_terminal else _WIDEST
+    left_out: list[str] = []
+    for header in spare if terminal.is_terminal else ():
+        if _least_width(table) <= width:
+            break
+        left_out.append(header)
+        table.columns = [column for column in table.columns if column.header != header]
+    for column in table.columns:
+        column.overflow = "fold"
+    Console(width=max(width, _least_width(table))).print(table)
+    if left_out:
+        console().print(f"[dim]Left out, since the terminal is narrow: {', '.join(left_out)}.[/]")
+
+
+def _least_width(table: Table) -> int:
+    """How wide a table must be, borders included, for nothing to be cut and all else to be readable."""
+    unbounded = Console(width=_UNBOUNDED)
+    measured = [
+        (column, [Measurement.get(unbounded, unbounded.options, cell) for cell in (column.header, *column.cells)])
+        for column in table.columns
+    ]
+    words = [one.minimum for column, cells in measured for one in cells if not column.no_wrap]
+    # Rich shares out what there is evenly.
+    readable = min(max(words, default=0), _READABLE)
+    wholes = ((column, max(one.maximum for one in cells)) for column, cells in measured)
+    return 1 + sum(3 + (whole if column.no_wrap else min(whole, readable)) for column, whole in wholes)
 
 
 def printable(text: str) -> str:

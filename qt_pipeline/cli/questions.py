@@ -3,7 +3,7 @@
 Here: how one asks, and asks again. Not here: what is asked (see init).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -54,6 +54,12 @@ class Questions:
     def whether(self, question: str, *, default: bool) -> bool:
         """Yes or no."""
         return typer.confirm(question, default=default)
+
+    def secrets(self, label: str, problem: Callable[[str], str]) -> str:
+        """A text that is not shown while it is typed and may be empty; asked for until it has no `problem`."""
+        while (answer := self.hidden(label).strip()) and (reason := problem(answer)):
+            self.complain(reason)
+        return answer
 
     def complain(self, reason: str) -> None:
         """Say what is wrong with an answer."""

@@ -20,7 +20,7 @@ from qt_pipeline.landing import Landing
 from qt_pipeline.settings import Settings, load_settings
 from qt_pipeline.warehouse import open_warehouse
 
-DatasetId = Annotated[str, typer.Argument(help="The dataset.", show_default=False)]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
 _ANSWER_SECONDS = 10
 

@@ -87,6 +87,8 @@ def cancel(
 ) -> None:
     """Cancel runs. The tables keep the rows they have; events that a run was for are parked.
 
+    Parked events are tried again by replay.
+
     Examples:
         qt-pipeline cancel 4bed6fc3-592c-4f98-afc3-050a2300e77f
     """

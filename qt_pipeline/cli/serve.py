@@ -24,13 +24,27 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Do one round, print a table and exit.")] = False,
     port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000,
 ) -> None:
-    """Run the whole path on this machine, with a stand-in Quantemplate: events, runs, tables, and a UI to look at."""
+    """Run the whole path on this machine, with a stand-in Quantemplate: events, runs, tables, and a UI to look at.
+
+    Its state is in .qt/demo, apart from your own; other commands mean it by
+    QT_ENV_FILE.
+
+    Examples:
+        qt-pipeline demo --once
+        QT_ENV_FILE=.qt/demo/demo.env qt-pipeline datasets
+    """
     ports = local_demo.Ports(sandbox=8641, relay=8642, dagster=port)
     local_demo.run_demo(local_demo.DEMO_FOLDER, ports, once=once)
 
 
 def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000) -> None:
-    """Run Dagster's UI and daemon on your settings. The relay is a command of its own."""
+    """Run Dagster's UI and daemon on your settings. The relay is a command of its own.
+
+    For trying out: a server runs them as services of its own.
+
+    Examples:
+        qt-pipeline dev --port 3001
+    """
     settings = load_settings()
     home = settings.state_dir / "dagster"
     local_demo.prepare_dagster_home(home)
@@ -47,7 +61,13 @@ def relay(
         int | None, typer.Option(min=0, max=65535, help="The port of /metrics on 127.0.0.1; 0 takes a free one.")
     ] = None,
 ) -> None:
-    """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended."""
+    """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended.
+
+    It speaks plain HTTP: what ends TLS stands before it.
+
+    Examples:
+        qt-pipeline relay --metrics-port 9642
+    """
     settings = load_settings()
     metrics = event_relay.Metrics()
     with traces_to(settings.telemetry_endpoint, RELAY_SERVICE):
@@ -73,7 +93,13 @@ def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.Int
 
 
 def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds: int = 60) -> None:
-    """Serve a stand-in Quantemplate to the client QT_CLIENT_ID with QT_CLIENT_SECRET. For trying out only."""
+    """Serve a stand-in Quantemplate to the client QT_CLIENT_ID with QT_CLIENT_SECRET. For trying out only.
+
+    It posts events to the webhook, and takes orders below /_control.
+
+    Examples:
+        qt-pipeline sandbox --webhook-url http://127.0.0.1:8642/webhooks/quantemplate/<token>
+    """
     settings = load_settings()
     if settings.client_id is None or settings.client_secret is None:
         raise missing([name for name in settings.missing_credentials if name != "QT_ORGANISATION_ID"])

@@ -35,11 +35,13 @@ _PARTITIONS_DEFINITION = "quantemplate_datasets"
 _PARTITION_TAG = "dagster/partition"
 _ASSETS = [{"path": list(key)} for key in (DATASET, TABLE)]
 _STAGES = {"__".join(DATASET): Stage.DOWNLOAD, "__".join(TABLE): Stage.LOAD}
+_ENDED = {"failed": RunStatus.FAILURE, "succeeded": RunStatus.SUCCESS}
 _IN_FLIGHT = [status.value for status in RunStatus if not status.is_over]
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
 _EVENTS_AT_ONCE = 500
+_ENDED_AT_ONCE = 500
 # Each loop gives a sign every 30 seconds; Dagster itself would wait for half an hour before it worries.
 _SILENT_SECONDS = 120
 _CLASS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Failure): ")
@@ -148,6 +150,19 @@ class DagsterApi:
         """Runs of a dataset, newest first; with `in_flight` those that are not over."""
         return self.runs(tags={_PARTITION_TAG: dataset_id}, in_flight=in_flight, limit=limit)
 
+    def last_failed(self, dataset_id: str | None = None) -> dict[str, Run]:
+        """For each dataset, or for one, its newest run that ended, if that failed; in one question.
+
+        It looks through the newest runs that failed, and through as many that did not.
+        """
+        of_dataset = {"tags": _as_tags({_PARTITION_TAG: dataset_id})} if dataset_id else {}
+        filters = {name: {"statuses": [status.value], **of_dataset} for name, status in _ENDED.items()}
+        found = self._ask(queries.LAST_ENDED, **filters, limit=1 if dataset_id else _ENDED_AT_ONCE)
+        ended = [run for name in _ENDED for run in self._results(found[name])]
+        newest = {run.dataset_id: run for run in sorted(ended, key=lambda run: run.moment)}
+        failed = ((its, run) for its, run in newest.items() if run.status is RunStatus.FAILURE)
+        return {its: run for its, run in failed if its is not None}
+
     def events(self, run_id: str, after: RunEvents | None = None) -> RunEvents:
         """What the events of a run tell, all of them or those that came after an earlier look; both together."""
         seen = after or RunEvents()
@@ -183,7 +198,9 @@ class DagsterApi:
         self._post(f"report_asset_materialization/{path}", content)
 
     def _runs(self, filter_: Mapping[str, object], *, limit: int) -> list[Run]:
-        found = self._ask(queries.RUNS, filter=filter_, limit=limit)["runsOrError"]
+        return self._results(self._ask(queries.RUNS, filter=filter_, limit=limit)["runsOrError"])
+
+    def _results(self, found: Mapping[str, Any]) -> list[Run]:
         if "results" not in found:
             self._refuse("show runs", found)
         return [_run(run) for run in found["results"]]
@@ -206,7 +223,7 @@ class DagsterApi:
 
     def _post(self, path: str, content: object) -> requests.Response:
         try:
-            timeout = (_CONNECT_SECONDS, self._answer_seconds)
+            timeout = (min(_CONNECT_SECONDS, self._answer_seconds), self._answer_seconds)
             answer = self._http.post(f"{self.url}/{path}", json=content, timeout=timeout)
         except requests.RequestException as error:
             # Its own words repeat addresses and objects of libraries.

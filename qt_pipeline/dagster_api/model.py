@@ -55,6 +55,11 @@ class Run:
     started_at: datetime | None
     ended_at: datetime | None
 
+    @property
+    def moment(self) -> datetime:
+        """When it ended; of one whose end nobody saw, when it was asked for."""
+        return self.ended_at or self.created_at
+
 
 class Stage(StrEnum):
     """Which of the two steps a run is at."""
@@ -93,6 +98,11 @@ class RunEvents:
     message: str | None = None
     failure: Failure | None = None
     report: TableReport | None = None
+
+    @property
+    def why_failed(self) -> Failure:
+        """Why the run failed, if it did."""
+        return self.failure or Failure("The run failed without a word.", "See its log in the UI.")
 
     def then(self, later: "RunEvents") -> "RunEvents":
         """Both together, the later one first."""

@@ -51,6 +51,16 @@ query ($filter: RunsFilter, $limit: Int) {{
   }}
 }}
 """
+LAST_ENDED = f"""
+query ($failed: RunsFilter, $succeeded: RunsFilter, $limit: Int) {{
+  failed: runsOrError(filter: $failed, limit: $limit) {{
+    __typename ... on Runs {{ results {{ {_RUN} }} }} ... on Error {{ message }}
+  }}
+  succeeded: runsOrError(filter: $succeeded, limit: $limit) {{
+    __typename ... on Runs {{ results {{ {_RUN} }} }} ... on Error {{ message }}
+  }}
+}}
+"""
 BACKFILL_STATUS = f"""
 query ($id: String!) {{
   partitionBackfillOrError(backfillId: $id) {{

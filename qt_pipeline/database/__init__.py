@@ -4,6 +4,7 @@ Here: how each engine is reached, how long one waits for it, what makes a commit
 moment is stored. Not here: any table of ours or statement on one (see inbox, warehouse).
 """
 
+from qt_pipeline.database.address import address_of
 from qt_pipeline.database.fault import Fault
 from qt_pipeline.database.mssql import mssql_engine, take_mssql_lock
 from qt_pipeline.database.mssql_faults import mssql_fault
@@ -15,6 +16,7 @@ __all__ = [
     "Fault",
     "Number",
     "UtcDateTime",
+    "address_of",
     "advisory_key",
     "creating_sqlite",
     "mssql_engine",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from qt_pipeline.database import address_of
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
 from qt_pipeline.doctor.local import driver_fault
@@ -57,7 +58,7 @@ def inbox(case: Case) -> Iterator[Finding]:
 
 
 def _inbox(url: str) -> Iterator[Finding]:
-    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, _database(url))
+    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, address_of(url))
     if driver_fault(url):
         yield finding(State.SKIPPED, "Its driver must be there first.")
         return
@@ -97,7 +98,7 @@ def target(case: Case) -> Iterator[Finding]:
     """The target answers, and lets a load's steps be gone through with made-up rows, in each schema that is used."""
     settings = case.settings
     url = settings.warehouse_url
-    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, _database(url))
+    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, address_of(url))
     if driver_fault(url):
         yield finding(State.SKIPPED, "Its driver must be there first.")
         return
@@ -147,13 +148,6 @@ def _steps(warehouse: Warehouse, schema: str | None) -> Iterator[Finding]:
         yield finding(State.FAILURE, error.what, error.todo)
     else:
         yield finding(State.OK, "Made-up rows went in by the fast way, were published, and are gone again.")
-
-
-def _database(url: str) -> str:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return str(parsed.database or "")
-    return parsed.set(query={}).render_as_string(hide_password=True)
 
 
 def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iterator[Finding]:

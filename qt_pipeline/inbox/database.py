@@ -177,10 +177,8 @@ def _refusal(what: str) -> ConfigurationError:
 
 
 def _unavailable(url: URL, cause: str) -> InboxUnavailableError:
-    # The query of a server's URL may hold a whole connection string.
-    address = url.set(query={}).render_as_string(hide_password=True)
     return InboxUnavailableError(
-        f"The event inbox {address} is not available: {cause}.",
+        f"The event inbox {database.address_of(url)} is not available: {cause}.",
         todo="Check that its disk has space, that this user may write there and that no other program holds it."
         if url.get_backend_name() == "sqlite"
         else "Check that the server runs and has space, and that this login may read and write the inbox's tables.",

@@ -22,7 +22,7 @@ from qt_pipeline.errors import Concern, PermanentError
 from qt_pipeline.quantemplate.transport import Timeouts, moment_of, refuse_unavailable, unreachable
 from qt_pipeline.values import is_loopback_url, utc_now
 
-_PEER: Final = "The token endpoint"
+_PEER: Final = "the token endpoint"
 _LONGEST_MARGIN_SECONDS: Final = 60
 # RFC 6750, 2.1. Anything else would end up, quoted, in the error of an illegal header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -139,7 +139,7 @@ def _token(answer: dict[str, Any], asked_at: float) -> AccessToken:
 
 def _refuse_answer() -> NoReturn:
     raise TokenAnswerError(
-        f"{_PEER} answered with something that is not a token.", todo="Check QT_TOKEN_URL."
+        "The token endpoint answered with something that is not a token.", todo="Check QT_TOKEN_URL."
     ) from None
 
 
@@ -147,12 +147,13 @@ def _refuse_failures(response: requests.Response) -> None:
     refuse_unavailable(response, _PEER)
     status = response.status_code
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        refused = _REFUSED.get(_error_in(response), "refused the client id or secret")
         raise CredentialsError(
-            f"{_PEER} {_REFUSED.get(_error_in(response), 'refused the client id or secret')} (status {status}).",
+            f"The token endpoint {refused} (status {status}).",
             todo="Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active.",
         )
     if status != HTTPStatus.OK:
-        raise TokenAnswerError(f"{_PEER} answered {status}.", todo="Check QT_TOKEN_URL.")
+        raise TokenAnswerError(f"The token endpoint answered {status}.", todo="Check QT_TOKEN_URL.")
 
 
 def _error_in(response: requests.Response) -> str:

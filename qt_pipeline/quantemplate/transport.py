@@ -144,8 +144,12 @@ def unreachable(error: Exception, peer: str) -> PipelineError:
             f"No way through the proxy to {peer} ({kind}).", todo="Check HTTPS_PROXY and NO_PROXY."
         )
     if isinstance(error, requests.Timeout):
-        return RequestFailedError(f"{peer} did not answer in time ({kind}).")
+        return RequestFailedError(f"{_capital(peer)} did not answer in time ({kind}).")
     return RequestFailedError(f"No connection to {peer} ({kind}).")
+
+
+def _capital(peer: str) -> str:
+    return peer[:1].upper() + peer[1:]
 
 
 def refuse_unavailable(response: requests.Response, peer: str) -> None:
@@ -157,7 +161,7 @@ def refuse_unavailable(response: requests.Response, peer: str) -> None:
     status = response.status_code
     later = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
     if status in later or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        error = RequestFailedError(f"{peer} answered {status}.")
+        error = RequestFailedError(f"{_capital(peer)} answered {status}.")
         error.retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
         raise error
 

@@ -41,16 +41,24 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A value that its column's type cannot hold as it stands. `value` is None where values may not be shown."""
+    """A value that its column's type cannot hold as it stands. `value` is None where values may not be shown.
+
+    `length`, in UTF-16 code units, is that of a text which is too long.
+    """
 
     line: int
     column: str
     type: str
     value: str | None
+    length: int | None = None
 
     def __str__(self) -> str:
-        shown = f" {self.value!r}" if self.value is not None else " a value that"
-        return f"line {self.line}, column {self.column!r}:{shown} is not {self.type}"
+        place = f"line {self.line}, column {self.column!r}:"
+        if self.length is not None:
+            shown = repr(self.value) if self.value is not None else "a text"
+            return f"{place} {shown} of {self.length:,} characters is too long for {self.type}"
+        shown = repr(self.value) if self.value is not None else "a value that"
+        return f"{place} {shown} is not {self.type}"
 
 
 class DriftError(PermanentError):

@@ -135,6 +135,7 @@ def find_misfits(
                     column=column.name,
                     type=str(column.type),
                     value=batch.columns[i][row].as_py() if show_values else None,
+                    length=_utf16_units(batch.columns[i][row].as_py()) if column.type.kind is Kind.TEXT else None,
                 )
                 for i, column in broken.items()
                 for row in _rows_that_misfit(column, looks[i], batch.columns[i], fits)
@@ -150,6 +151,10 @@ def find_misfits(
     return search(lambda column, seen: may_hold(column, seen, rules)) or search(
         lambda column, seen: holds(column.type, seen)
     )
+
+
+def _utf16_units(value: str) -> int:
+    return len(value.encode("utf-16-le")) // 2
 
 
 def _rows_that_misfit(column: Column, its: _Look, values: pa.StringArray, fits: Fits) -> Iterator[int]:

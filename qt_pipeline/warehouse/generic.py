@@ -37,6 +37,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
+from qt_pipeline.database import address_of
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import (
@@ -93,7 +94,7 @@ class GenericTarget:
     def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
-        self._address = url.set(query={}).render_as_string(hide_password=True)
+        self._address = address_of(url)
         try:
             # Parameters stay out of error messages: they hold rows.
             engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)

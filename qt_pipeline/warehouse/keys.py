@@ -40,18 +40,23 @@ def check_key(connection: Connection, stage: Table, names: Sequence[str], datase
     blank = select(row).where(or_(*(stage.c[name].is_(None) for name in names))).order_by(row)
     lines = list(connection.scalars(blank.limit(_SHOWN)))
     if lines:
-        raise _bad_key("have no value in the key", lines, names, dataset_id)
+        some = f"Line {lines[0]} of the file has" if len(lines) == 1 else f"Lines {_listed(lines)} of the file have"
+        raise _bad_key(f"{some} no value in the key", names, dataset_id)
     keys = [stage.c[name] for name in names]
     # The database compares, so that its collation says what is equal.
-    twice = select(func.max(row)).group_by(*keys).having(func.count() > 1).order_by(func.max(row))
-    lines = list(connection.scalars(twice.limit(_SHOWN)))
-    if lines:
-        raise _bad_key("have a key that an earlier line has too", lines, names, dataset_id)
+    twice = select(func.min(row), func.max(row)).group_by(*keys).having(func.count() > 1).order_by(func.max(row))
+    pairs = [f"{first} and {last}" for first, last in connection.execute(twice.limit(_SHOWN))]
+    if pairs:
+        raise _bad_key(f"Lines {_listed(pairs)} of the file have the same key", names, dataset_id)
 
 
-def _bad_key(what: str, lines: Sequence[int], names: Sequence[str], dataset_id: str) -> DuplicateKeyError:
+def _listed(things: Sequence[object]) -> str:
+    return ", ".join(map(str, things))
+
+
+def _bad_key(what: str, names: Sequence[str], dataset_id: str) -> DuplicateKeyError:
     return DuplicateKeyError(
-        f"Lines {', '.join(map(str, lines))} of the file {what} ({', '.join(map(repr, names))}).",
+        f"{what} ({_listed([repr(name) for name in names])}).",
         todo="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
         dataset_id=dataset_id,
     )

@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import advisory_key, postgres_engine, postgres_fault
+from qt_pipeline.database import address_of, advisory_key, postgres_engine, postgres_fault
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import TableBusyError, refused
@@ -67,7 +67,7 @@ class PostgresTarget:
     def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
-        self._address = url.render_as_string(hide_password=True)
+        self._address = address_of(url)
         engine = postgres_engine(url, wait_seconds=_WAIT_SECONDS)
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
         if not prepare:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from typer.main import get_group
 
 from qt_pipeline import cli
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings
@@ -104,3 +106,13 @@ def test_a_wrong_option_ends_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys
         cli.main()
     assert ended.value.code == 2
     assert "--port" in capsys.readouterr().err
+
+
+def test_help_of_every_command_has_examples_that_stand_out() -> None:
+    commands = get_group(cli.app).commands
+    assert {"demo", "run", "load", "history"} <= commands.keys()
+    for name, command in commands.items():
+        page = CliRunner().invoke(command, ["--help"], prog_name=f"qt-pipeline {name}").output
+        _, examples, rest = page.partition(" Examples:")
+        assert examples, page
+        assert f"     qt-pipeline {name}" in rest.splitlines()[1] + rest.splitlines()[2], page

@@ -62,6 +62,36 @@ def test_people_get_a_table_and_below_it_the_next_steps(
     ]
 
 
+@pytest.mark.parametrize("known", ["", "known"])
+def test_without_settings_a_demo_that_runs_is_named_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[Finding],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    known: str,
+) -> None:
+    for name in ("QT_CLIENT_ID", "QT_CLIENT_SECRET", "QT_ORGANISATION_ID"):
+        monkeypatch.setenv(name, known)
+    monkeypatch.setenv("QT_ENV_FILE", "")
+    file = tmp_path / "demo.env"
+    monkeypatch.setattr(sys.modules["qt_pipeline.cli.doctor"], "running_demo", lambda: file)
+    found += [WELL]
+    assert doctor(monkeypatch) == 0
+    assert capsys.readouterr().out.endswith(f"export QT_ENV_FILE={file}\n") is not bool(known)
+    doctor(monkeypatch, "--json")
+    assert str(file) not in capsys.readouterr().out
+
+
+def test_a_pipe_gets_whole_paths(
+    monkeypatch: pytest.MonkeyPatch, found: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    path = "/srv/quantemplate/" + "folder/" * 15
+    found += [Finding(Area.LANDING, path, State.OK, f"It is in {path}.")]
+    doctor(monkeypatch)
+    assert f" {path} " in capsys.readouterr().out
+
+
 def test_scripts_get_one_object_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, found: list[Finding], capsys: pytest.CaptureFixture[str]
 ) -> None:

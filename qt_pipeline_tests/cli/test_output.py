@@ -1,11 +1,14 @@
 """What the commands share when they answer."""
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from rich.table import Table
 from rich.text import Text
 
-from qt_pipeline.cli.output import ago, lasting, printable, several, shown, size
+from qt_pipeline.cli.output import ago, lasting, print_table, printable, several, shown, size
 from qt_pipeline.values import utc_now
 
 
@@ -56,3 +59,53 @@ def test_sizes(count: int, words: str) -> None:
 
 def test_counts() -> None:
     assert [several(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+
+
+ID = "d-e4tf3yyxerabcvicidv5oyey"
+
+
+@pytest.fixture
+def print_at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a table looks like in a terminal of so many columns; None for a pipe."""
+
+    def printed(columns: int | None, id_: str = ID) -> str:
+        for name in ("FORCE_COLOR", "COLUMNS"):
+            monkeypatch.delenv(name, raising=False)
+        if columns is not None:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+            monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TERM", "xterm")
+        table = Table("name", "id", "file", "words")
+        table.columns[1].no_wrap = True
+        table.add_row("Claims", id_, "/srv/landing/" + "f" * 60, "a few words, and then a few more of them " * 2)
+        print_table(table, spare=("file", "name"))
+        return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+    return printed
+
+
+@pytest.mark.parametrize("columns", [10, 40, 60, 80, 100, 120, 200, None])
+def test_an_id_is_never_cut_and_nothing_else_is_lost_silently(
+    print_at: Callable[..., str], columns: int | None
+) -> None:
+    told = print_at(columns)
+    assert ID in told
+    assert "…" not in told
+    assert ("file" in told.splitlines()[1]) != ("Left out, since the terminal is narrow: file" in told)
+
+
+def test_a_narrow_terminal_goes_without_the_spare_columns_the_first_of_them_first(
+    print_at: Callable[..., str],
+) -> None:
+    told = {columns: print_at(columns) for columns in (46, 56, 90)}
+    headers = {columns: re.findall(r"\w+", lines.splitlines()[1]) for columns, lines in told.items()}
+    assert headers == {46: ["id", "words"], 56: ["name", "id", "words"], 90: ["name", "id", "file", "words"]}
+    assert told[46].splitlines()[-1].endswith("narrow: file, name.")
+    assert all(len(line) <= columns for columns, lines in told.items() for line in lines.splitlines()[:-1])
+
+
+def test_a_pipe_gets_every_column_on_lines_as_long_as_they_need(print_at: Callable[..., str]) -> None:
+    lines = print_at(None).splitlines()
+    assert "f" * 60 in lines[3]
+    assert len(lines) == 5
+    assert "file" in print_at(None, "d" * 400).splitlines()[1]

@@ -13,7 +13,7 @@ import pytest
 from qt_pipeline import cli
 from qt_pipeline.cli import following
 from qt_pipeline.settings import ENV_FILE_VARIABLE
-from qt_pipeline_tests.fake_dagster import RUN_ID, FakeDagster
+from qt_pipeline_tests.fake_dagster import DAEMONS, RUN_ID, FakeDagster
 
 Ran = tuple[int, str, str]
 Run = Callable[..., Ran]
@@ -83,7 +83,7 @@ def test_nothing_is_asked_of_a_daemon_that_does_not_run(run: Run, silent: float 
 
 def test_a_daemon_that_stops_while_the_run_waits_ends_the_wait(run: Run) -> None:
     with FakeDagster("QUEUED") as dagster:
-        threading.Timer(0.5, lambda: setattr(dagster, "daemon_silent_for", 630)).start()
+        threading.Timer(0.5, lambda: setattr(dagster, "silent", dict.fromkeys(DAEMONS, 630))).start()
         code, _, complaint = run(dagster, "d-one", "--wait")
     assert code == 4
     assert "daemon has given no sign for 10 min" in complaint

@@ -32,8 +32,8 @@ def test_a_load_that_goes_well_passes_every_check_of_its_dataset(house: House) -
         ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"min_rows": 2}, "has 1 rows; the catalog expects at least 2"),
         ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"max_drop_percent": 40}, "50.0 % fewer than the 2 before"),
         ("enough_rows", "Ref,Name,Amount\n", {}, "a header and no rows"),
-        ("unique_key", CSV + "2,Cleo,3.50\n", {"key": "[Ref]"}, "Lines 4 of the file have a key"),
-        ("unique_key", CSV + ",Cleo,3.50\n", {"key": "[Ref]"}, "Lines 4 of the file have no value in the key"),
+        ("unique_key", CSV + "2,Cleo,3.50\n", {"key": "[Ref]"}, "Lines 3 and 4 of the file have the same key"),
+        ("unique_key", CSV + ",Cleo,3.50\n", {"key": "[Ref]"}, "Line 4 of the file has no value in the key"),
         ("required_values", CSV + "3,,3.50\n", {"columns": "{Name: {required: true}}"}, "Line 4 of the file"),
     ],
 )

@@ -20,7 +20,7 @@ from qt_pipeline.relay.refusals import Refusals
 from qt_pipeline.relay.server import build_server
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import survey_settings
-from qt_pipeline_tests.doctor.stand_in import DagsterStandIn
+from qt_pipeline_tests.fake_dagster import FakeDagster
 from qt_pipeline_tests.postgres import running_postgres
 
 TOKEN = "the-secret-token-of-the-webhook"
@@ -34,7 +34,7 @@ class Place:
 
     folder: Path
     sandbox: SandboxServer
-    dagster: DagsterStandIn
+    dagster: FakeDagster
     settings: dict[str, str]
     catalog: dict[str, object]
     monkeypatch: pytest.MonkeyPatch
@@ -98,10 +98,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def dagster() -> Iterator[DagsterStandIn]:
-    stand_in = DagsterStandIn()
-    with stand_in.running():
-        yield stand_in
+def dagster() -> Iterator[FakeDagster]:
+    with FakeDagster() as dagster:
+        yield dagster
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ def place(
     monkeypatch: pytest.MonkeyPatch,
     sandbox: SandboxServer,
     relay_url: str,
-    dagster: DagsterStandIn,
+    dagster: FakeDagster,
 ) -> Place:
     for name in list(os.environ):
         if name.upper().startswith("QT_"):

@@ -43,14 +43,16 @@ def test_drift_names_all_that_differs_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "length", "words"),
     [
-        (None, "line 4, column 'paid': a value that is not decimal(15,2)"),
-        ("x", "line 4, column 'paid': 'x' is not decimal(15,2)"),
+        (None, None, "line 4, column 'paid': a value that is not decimal(15,2)"),
+        ("x", None, "line 4, column 'paid': 'x' is not decimal(15,2)"),
+        (None, 18, "line 4, column 'paid': a text of 18 characters is too long for decimal(15,2)"),
+        ("x", 18, "line 4, column 'paid': 'x' of 18 characters is too long for decimal(15,2)"),
     ],
 )
-def test_drift_names_the_first_places_and_keeps_all(value: str | None, words: str) -> None:
-    misfits = [Misfit(line, "paid", "decimal(15,2)", value) for line in (4, 5, 6, 7)]
+def test_drift_names_the_first_places_and_keeps_all(value: str | None, length: int | None, words: str) -> None:
+    misfits = [Misfit(line, "paid", "decimal(15,2)", value, length) for line in (4, 5, 6, 7)]
     drift = DriftError(columns_new=["b"], columns_of_another_type={3: PAID}).at(misfits)
     assert f"First of them: {words}; " in str(drift)
     assert "line 6" in str(drift)

@@ -74,6 +74,12 @@ def test_a_value_is_shown_only_where_that_is_allowed() -> None:
     assert "line 4, column 'Paid': 'canary' is not decimal(15,2)" in str(shown)
 
 
+def test_a_text_that_is_too_long_is_told_by_its_length_as_the_target_counts_it() -> None:
+    data = "Name\nAnn\ncanary\U0001f426\n".encode()
+    [misfit] = misfits_in(data, contract_of(Name="text(3)"), rules=FREEZE)
+    assert str(misfit) == "line 3, column 'Name': a text of 8 characters is too long for text(3)"
+
+
 def test_a_file_that_fits_has_no_misfits() -> None:
     assert misfits_in(b"Vehicles,Name,Paid\n,,\n-5,x,.5\n", CONTRACT) == []
 

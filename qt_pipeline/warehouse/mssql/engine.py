@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropTable
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import Fault, mssql_fault, take_mssql_lock
+from qt_pipeline.database import Fault, address_of, mssql_fault, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
@@ -96,8 +96,7 @@ class MssqlTarget:
     def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = _checked(schema)
         self.staging_schema = _checked(staging_schema)
-        # Its query may hold a whole connection string.
-        self._address = url.set(query={}).render_as_string(hide_password=True)
+        self._address = address_of(url)
         engine = engine_at(url, wait_seconds=_WAIT_SECONDS)
         self._by_bulk_copy = engine.driver == "mssqlpython"
         self._engine = engine.execution_options(schema_translate_map={None: self.schema})

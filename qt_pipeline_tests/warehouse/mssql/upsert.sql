@@ -53,8 +53,9 @@ SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? A
 SELECT COUNT_BIG(*), sum(CAST(qt.[_qt_stage_8].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[_qt_stage_8];
 SELECT TOP 10 qt.[_qt_stage_8].[_qt_row] FROM qt.[_qt_stage_8] WHERE qt.[_qt_stage_8].[Name] IS NULL OR
     qt.[_qt_stage_8].[Day] IS NULL ORDER BY qt.[_qt_stage_8].[_qt_row];
-SELECT TOP 10 max(qt.[_qt_stage_8].[_qt_row]) AS max_1 FROM qt.[_qt_stage_8] GROUP BY qt.[_qt_stage_8].[Name],
-    qt.[_qt_stage_8].[Day] HAVING count(*) > ? ORDER BY max(qt.[_qt_stage_8].[_qt_row]);
+SELECT TOP 10 min(qt.[_qt_stage_8].[_qt_row]) AS min_1, max(qt.[_qt_stage_8].[_qt_row]) AS max_1 FROM qt.[_qt_stage_8]
+    GROUP BY qt.[_qt_stage_8].[Name], qt.[_qt_stage_8].[Day] HAVING count(*) > ? ORDER BY
+    max(qt.[_qt_stage_8].[_qt_row]);
 -- with 1
 DELETE FROM qt.[paid] WHERE EXISTS (SELECT qt.[_qt_stage_8].[_qt_row] FROM qt.[_qt_stage_8] WHERE
     qt.[_qt_stage_8].[Name] = qt.[paid].[Name] AND qt.[_qt_stage_8].[Day] = qt.[paid].[Day]);
