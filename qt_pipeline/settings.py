@@ -257,7 +257,9 @@ class Settings(BaseSettings):
             make_url(value)
         except (ArgumentError, ValueError):
             # SQLAlchemy's message repeats the URL, which may hold a password; Python's, of a port, a part of it.
-            raise ValueError("is not a SQLAlchemy URL, such as sqlite:///file.db") from None
+            raise ValueError(
+                "is not a SQLAlchemy URL, such as sqlite:///file.db or postgresql://user@host/name"
+            ) from None
         return value
 
     @cached_property

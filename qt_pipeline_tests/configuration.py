@@ -102,8 +102,9 @@ _HEAD = f"""# Settings
 
 <!-- Written by `make generated` from qt_pipeline/settings.py and qt_pipeline_tests/configuration.py. -->
 
-Every setting is an environment variable, or a line `NAME=value` of the file `.env` in the project's root. An empty
-value counts as none. A wrong one is refused when a command starts, by its name and never with its value.
+Every setting is an environment variable, or a line `NAME=value` of the file `.env` in the project's root; those
+[of the libraries](#read-by-the-libraries-underneath) are environment variables alone. An empty value counts as none. A
+wrong one is refused when a command starts, by its name and never with its value.
 
 - The environment wins over `.env`, except that Dagster's own commands let a `.env` in their working directory win. So
   say each thing in one of the two.
@@ -113,6 +114,9 @@ value counts as none. A wrong one is refused when a command starts, by its name 
 """
 
 _TAIL = """## Read by the libraries underneath
+
+Set these in the environment: a line of `.env` reaches them only where Dagster runs the code, and neither the relay nor
+any `qt-pipeline` command.
 
 | variable | meaning |
 |---|---|

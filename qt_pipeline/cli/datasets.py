@@ -23,6 +23,7 @@ from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_wareho
 
 _SHORT_HASH = 8
 _MOST_AT_ONCE = 100_000
+_REMARKS_WIDTH = 40
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -32,12 +33,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 class _Known:
     """A dataset that the catalog, the ledger or the inbox knows.
 
-    `rules` is None where the catalog refuses it; `failed` is its newest run, where that failed and the ledger does not
-    tell.
+    `rules` is None where the catalog refuses it. `wrote` is the load that wrote the rows of the table, `shown` the
+    newest that wrote them or found them there, `last` the newest of all. `failed` is the newest run, where that failed
+    and the ledger does not tell.
     """
 
     dataset_id: str
     rules: Dataset | None
+    wrote: LoadRecord | None
     shown: LoadRecord | None
     last: LoadRecord | None
     pending: int
@@ -59,9 +62,10 @@ class _Known:
                 return "restored" if self.last.restores_load_id else "loaded"
 
     @property
-    def remarks(self) -> list[str]:
-        """What else a person should know."""
+    def words(self) -> list[str]:
+        """Its state, and what else a person should know."""
         return [
+            "last load failed" if self.state == "failed" else self.state,
             *(["last run failed"] if self.failed else []),
             *(["stale"] if self.is_stale else []),
             *([several(self.pending, "event") + " pending"] if self.pending else []),
@@ -92,12 +96,12 @@ def datasets(*, as_json: AsJson = False) -> None:
     if not found:
         console().print("No dataset is known yet: list one in the catalog, or let an event come.")
         return
-    table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "", "state")
+    table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "last look", "state")
     table.columns[3].justify = table.columns[4].justify = "right"
     for column in (1, 2, 3, 4, 6):
         table.columns[column].no_wrap = True
     for known in found:
-        load = known.shown
+        load, look = known.wrote, known.shown
         table.add_row(
             shown(known.rules.label if known.rules else ""),
             shown(known.dataset_id),
@@ -105,12 +109,12 @@ def datasets(*, as_json: AsJson = False) -> None:
             "" if load is None or load.table_rows is None else f"{load.table_rows:,}",
             "" if load is None else str(load.load_id),
             clock(load.finished_at) if load else "",
-            ago(load.finished_at) if load else "",
-            ", ".join([known.state, *known.remarks]),
+            ago(look.finished_at) if look else "",
+            ", ".join(known.words),
         )
     print_table(table, spare=("loaded (UTC)", "table", "load", "rows", "dataset"))
-    if any(known.failed for known in found):
-        console().print("Why a last run failed: qt-pipeline history ID")
+    if any(word.endswith("failed") for known in found for word in known.words):
+        console().print("Why it failed: qt-pipeline history ID. The table keeps the rows that it had.")
 
 
 def history(
@@ -152,6 +156,7 @@ def _tell_loads(loads: Sequence[LoadRecord]) -> None:
         table.columns[column].justify = "right"
     for column in (0, 2, 3, 4, 5, 6, 7, 9):
         table.columns[column].no_wrap = True
+    table.columns[8].min_width = _REMARKS_WIDTH
     for load in loads:
         table.add_row(
             str(load.load_id),
@@ -165,7 +170,7 @@ def _tell_loads(loads: Sequence[LoadRecord]) -> None:
             shown("; ".join(_remarks(load))),
             shown(load.landing_uri),
         )
-    print_table(table, spare=("landed file", "file", "event", "in table", "run"))
+    print_table(table, spare=("landed file", "run", "file", "event", "in table"))
 
 
 def _known(
@@ -173,6 +178,7 @@ def _known(
 ) -> list[_Known]:
     has_ledger = warehouse.has_ledger()
     newest, last = (warehouse.newest_loads(), warehouse.last_loads()) if has_ledger else ({}, {})
+    wrote = warehouse.newest_writes() if has_ledger else {}
     ids = sorted({*(dataset.id for dataset in catalog.datasets), *last, *events})
     rules = {dataset_id: _rules(catalog, dataset_id) for dataset_id in ids}
     listed = [dataset for dataset in rules.values() if dataset is not None]
@@ -182,6 +188,7 @@ def _known(
         _Known(
             dataset_id=dataset_id,
             rules=rules[dataset_id],
+            wrote=wrote.get(dataset_id),
             shown=newest.get(dataset_id),
             last=last.get(dataset_id),
             pending=events.get(dataset_id, {}).get(EventState.PENDING, 0),
@@ -218,7 +225,7 @@ def _count(rows: int | None) -> str:
 
 
 def _known_as_json(known: _Known, runs: FailedRuns) -> dict[str, object]:
-    load = known.shown
+    load, look = known.wrote, known.shown
     return {
         "dataset_id": known.dataset_id,
         "name": known.rules.label if known.rules else None,
@@ -228,7 +235,8 @@ def _known_as_json(known: _Known, runs: FailedRuns) -> dict[str, object]:
         "rows": load and load.table_rows,
         "load_id": load and load.load_id,
         "loaded_at": iso(load.finished_at) if load else None,
-        "downloaded_at": iso(load.landed_at) if load else None,
+        "looked_at": iso(look.finished_at) if look else None,
+        "downloaded_at": iso(look.landed_at) if look else None,
         "last_load_id": known.last and known.last.load_id,
         "error": known.last and known.last.error,
         "last_run": known.failed and runs.as_json(known.failed),

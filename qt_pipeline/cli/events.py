@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, printable, shown
+from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, printable, several, shown
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
@@ -85,7 +85,8 @@ def replay(
     again = inbox.replay(sorted(set(chosen)))
     if again:
         typer.echo(
-            f"{again} event{'' if again == 1 else 's'} pending again; the sensor asks for their runs within seconds."
+            f"{several(again, 'event')} pending again; the sensor asks for {'its run' if again == 1 else 'their runs'} "
+            "within seconds."
         )
     if again < len(set(chosen)):
         typer.echo("The others are unknown, or pending already.", err=True)
@@ -178,7 +179,7 @@ def _fate(event: StoredEvent) -> str:
         return shown(event.outcome)
     if event.not_before is not None:
         return f"waits until {event.not_before:%H:%M:%S}"
-    return f"delivery {event.delivery}" if event.delivery else "waits for the sensor"
+    return "a run was asked for, or is under way" if event.delivery else "waits for the sensor"
 
 
 def _plain(event: StoredEvent) -> dict[str, object]:

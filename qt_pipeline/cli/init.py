@@ -32,7 +32,8 @@ _SQLITE = "sqlite:///.qt/warehouse.db"
 _EXAMPLES = {
     "sqlite": _SQLITE,
     "postgresql": "postgresql://user@host/database",
-    "mssql": "mssql+mssqlpython://user@server.database.windows.net/database",
+    "mssql": "mssql+mssqlpython://user@host/database",
+    "azure": "mssql+mssqlpython://user@server.database.windows.net/database",
     "other": "mysql+pymysql://user@host/database",
 }
 
@@ -232,7 +233,8 @@ def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -
     changed = sorted(name for name, value in values.items() if present.get(name) not in (None, "", value))
     if changed:
         typer.echo(f"{file} has other values for: {', '.join(changed)}.")
-        if ask.may_ask and not ask.whether("Change them?", default=False):
+        # What the environment says may be here without anybody having typed it.
+        if ask.may_ask and not ask.whether("Change them?", default=survey.in_environment.isdisjoint(changed)):
             typer.echo("They stay as they are.")
             values = {name: value for name, value in values.items() if name not in changed}
     try:
@@ -244,7 +246,10 @@ def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -
         raise ConfigurationError(
             f"The file {file} cannot be written: {error.strerror}.", todo="Make its folder one that you may write to."
         ) from None
-    typer.echo(f"Written: {file}, which nobody but you may read.")
+    if any(present.get(name) != value for name, value in values.items()):
+        typer.echo(f"Written: {file}, which nobody but you may read.")
+    else:
+        typer.echo(f"{file} has nothing new.")
     if others := sorted(name for name in survey.in_environment if name in values):
         typer.echo(f"Also set in the environment, which wins over the file: {', '.join(others)}.")
     return values

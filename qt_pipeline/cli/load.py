@@ -18,15 +18,18 @@ from qt_pipeline import telemetry
 from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
+from qt_pipeline.cli.reported import is_reported
+from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.database import address_of
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, land_by_hand, load_landed, local_file, try_file
 from qt_pipeline.landing import BY_HAND, Landed, Landing
 from qt_pipeline.settings import Settings, load_settings
 from qt_pipeline.tabular import Contract, DriftError, Misfit
-from qt_pipeline.warehouse import Warehouse, open_warehouse
+from qt_pipeline.warehouse import LoadStatus, Warehouse, open_warehouse
 
 _SHOWN_MISFITS = 10
+_ANSWER_SECONDS = 2
 
 File = Annotated[Path, typer.Argument(help="The CSV file.", show_default=False)]
 DatasetId = Annotated[str, typer.Option("--dataset-id", help="The dataset whose table the file is for.")]
@@ -68,11 +71,14 @@ def load(
             raise typer.Exit(1) from None
         _tell_misfits(console, _misfits_of(error))
         raise
+    in_dagster = _is_reported(settings, outcome, landed)
     if as_json:
-        typer.echo(json.dumps(_outcome_as_json(outcome, landed)))
+        typer.echo(json.dumps(_outcome_as_json(outcome, landed) | {"in_dagster": in_dagster}))
     else:
         _tell(console, outcome, landed, address_of(settings.warehouse_url))
         _tell_if_new(console, dataset_id, is_new=is_new)
+        if in_dagster:
+            console.print("Dagster's UI shows it too.")
 
 
 def _load(
@@ -88,6 +94,19 @@ def _load(
         is_new = _is_new(catalog, warehouse, dataset.id)
         outcome = load_landed(warehouse, dataset, landed, run_id=run_id, force=force, observe=observe)
         return outcome, landed, is_new
+
+
+def _is_reported(settings: Settings, outcome: FileOutcome, landed: Landed) -> bool:
+    if outcome.status is not LoadStatus.PUBLISHED:
+        return False
+    source = landed.manifest.source
+    return is_reported(
+        DagsterApi(settings.dagster_url, answer_seconds=_ANSWER_SECONDS),
+        outcome,
+        landed,
+        description="Loaded by qt-pipeline load.",
+        metadata={"loaded by hand from": source.uri} if source else {},
+    )
 
 
 def _try(settings: Settings, catalog: Catalog, file: Path, dataset_id: str) -> tuple[Trial, CsvFile, bool]:
@@ -132,6 +151,7 @@ def _trial_as_json(trial: Trial, source: CsvFile) -> dict[str, Any]:
         "sha256": source.sha256,
         "status": "would load" if trial.refusal is None else "would fail",
         "changes": [str(change) for change in trial.changes],
+        "warnings": list(trial.warnings),
         "error": None if trial.refusal is None else trial.refusal.what,
         "misfits": _misfits(_misfits_of(trial.refusal)),
     }
@@ -187,12 +207,16 @@ def _tell_trial(console: Console, trial: Trial, target: str) -> None:
         console.print(table)
         for change in trial.changes:
             console.print(f"[yellow]Would change:[/] {escape(str(change))}")
+        for warning in trial.warnings:
+            console.print(f"[yellow]Note:[/] {escape(warning)}")
     if trial.refusal is not None:
         _tell_misfits(console, _misfits_of(trial.refusal))
         console.print(f"[red]Would fail:[/] {escape(str(trial.refusal))}")
 
 
 def _tell_misfits(console: Console, misfits: tuple[Misfit, ...]) -> None:
+    if len(misfits) <= DriftError.named:
+        return  # The error names them all.
     for misfit in misfits[:_SHOWN_MISFITS]:
         console.print(escape(str(misfit)))
     if len(misfits) > _SHOWN_MISFITS:

@@ -64,7 +64,9 @@ def _least_width(table: Table) -> int:
     # Rich shares out what there is evenly.
     readable = min(max(words, default=0), _READABLE)
     wholes = ((column, max(one.maximum for one in cells)) for column, cells in measured)
-    return 1 + sum(3 + (whole if column.no_wrap else min(whole, readable)) for column, whole in wholes)
+    return 1 + sum(
+        3 + (whole if column.no_wrap else min(whole, max(readable, column.min_width or 0))) for column, whole in wholes
+    )
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from qt_pipeline.catalog import Dataset, load_catalog
 from qt_pipeline.cli.output import answer_json, clock, console, error_as_json, several, shown
+from qt_pipeline.cli.reported import is_reported
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import Restored, check_restorable, loaded_by
@@ -86,23 +87,13 @@ def _reported(settings: Settings, done: Restored, load: int) -> bool:
     file = done.outcome
     if file is None:
         return False
-    metadata: dict[str, str | int] = {
-        "dagster/table_name": file.table,
-        "dagster/partition_row_count": file.table_rows,
-        "rows": file.totals.rows,
-        "load": file.load_id,
-        "status": "restored",
-        "restored load": load,
-        "sha256": done.landed.manifest.sha256,
-        "dagster/uri": done.landed.uri,
-    }
-    try:
-        _dagster(settings).report_table(
-            file.dataset.id, description=f"Load {load} was restored by qt-pipeline restore.", metadata=metadata
-        )
-    except PipelineError:
-        return False
-    return True
+    return is_reported(
+        _dagster(settings),
+        file,
+        done.landed,
+        description=f"Load {load} was restored by qt-pipeline restore.",
+        metadata={"status": "restored", "restored load": load},
+    )
 
 
 def _dagster(settings: Settings) -> DagsterApi:
@@ -138,4 +129,4 @@ def _tell(done: Restored, load: int, *, is_told: bool) -> None:
         console().print(f"[yellow]Note:[/] {shown(remark)}")
     console().print("It stays until an event, or a run by hand, brings newer data.")
     if not is_told:
-        console().print("Dagster does not answer: its UI will not show this restore; the ledger does.")
+        console().print("Dagster does not answer or knows no such dataset: its UI will not show this; the ledger does.")

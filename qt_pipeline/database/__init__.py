@@ -6,13 +6,14 @@ moment is stored. Not here: any table of ours or statement on one (see inbox, wa
 
 from qt_pipeline.database.address import address_of
 from qt_pipeline.database.fault import Fault
-from qt_pipeline.database.mssql import mssql_engine, take_mssql_lock
+from qt_pipeline.database.mssql import MSSQL_DRIVER_TODO, mssql_engine, take_mssql_lock
 from qt_pipeline.database.mssql_faults import mssql_fault
 from qt_pipeline.database.postgres import advisory_key, postgres_engine, postgres_fault
 from qt_pipeline.database.sqlite import creating_sqlite, sqlite_engine, writing
 from qt_pipeline.database.types import Number, UtcDateTime
 
 __all__ = [
+    "MSSQL_DRIVER_TODO",
     "Fault",
     "Number",
     "UtcDateTime",

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
@@ -24,6 +24,14 @@ _TIMED_OUT = re.compile("tim(?:eout|ed out)", re.IGNORECASE)
 _AZURE = ".database."
 _DRIVERS = ("mssqlpython", "pyodbc")
 _ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
+# What mssql-python says of its own native part; it has no type of its own for that.
+_NOT_LOADED = "Failed to load the driver"
+MSSQL_DRIVER_TODO: Final = (
+    "Install libltdl7 (libtool-ltdl on Red Hat), or set MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc in the environment; "
+    "in .env it is not read."
+)
+"""The next step where mssql-python is there and what it loads is not."""
+
 # In a batch of its own, NOCOUNT ends with it.
 _TAKE_LOCK = text(
     "SET NOCOUNT ON; DECLARE @taken INT; "
@@ -107,8 +115,10 @@ class _Dial:
         )
         try:
             connection = waking(dialect.connect, *arguments, **options)
-        except dialect.loaded_dbapi.Error:
-            raise
+        except dialect.loaded_dbapi.Error as error:
+            if _NOT_LOADED not in str(error):
+                raise
+            raise ConfigurationError("The driver of mssql-python cannot be loaded.", todo=MSSQL_DRIVER_TODO) from None
         except Exception as error:  # noqa: BLE001  # the driver reads the URL and answers with types of many kinds
             raise ConfigurationError(
                 f"The driver cannot connect: {mssql_fault(error, of_connection=True).words}.",

@@ -3,6 +3,7 @@
 Here: these checks. Not here: anything that answers over a network (see vendor, storage, services).
 """
 
+import ctypes
 import logging
 import platform
 import re
@@ -16,13 +17,17 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError
 
 from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.database import MSSQL_DRIVER_TODO
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.env_file import read_env_file
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Survey
 
 _OTHERS = 0o077
 _LINE_WITHOUT_VALUE = re.compile(r"^[ \t]*(?:export[ \t]+)?(QT_\w+)[ \t]*(?![\w \t=])", re.MULTILINE)
+# See "Read by the libraries underneath" in docs/configuration.md.
+_OF_LIBRARIES = ("HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "MSSQL_PYTHON_NATIVE_PROVIDER")
 _VERSIONS = ("qt-pipeline", "dagster", "SQLAlchemy", "pyarrow")
 _NO_ODBC = (
     "Install unixODBC (libodbc2 on Debian) and Microsoft's ODBC driver, or begin the URL with mssql+mssqlpython://, "
@@ -64,6 +69,11 @@ def _file(survey: Survey) -> Iterator[Finding]:
         number = text.count("\n", 0, line.start(1)) + 1
         found = f"{line[1]} on line {number} has no value."
         yield Finding(Area.SETTINGS, subject, State.WARNING, found, f"Write {line[1]}=… there, or take the line out.")
+    present = read_env_file(file)
+    for variable in (name for name in _OF_LIBRARIES if name in present):
+        found = "A library reads this variable, from the environment alone and not from this file."
+        todo = f"Set it in the environment, and take it out of {subject}."
+        yield Finding(Area.SETTINGS, variable, State.WARNING, found, todo)
     count = len(survey.in_file)
     yield Finding(
         Area.SETTINGS, subject, State.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
@@ -129,15 +139,34 @@ def driver_fault(url: str) -> tuple[str, str] | None:
         if name == "mssql+pyodbc":
             return "The driver pyodbc cannot be loaded: the system has no ODBC manager.", _NO_ODBC
         return f"The driver of {name}:// cannot be loaded.", "Install it into the environment of qt-pipeline."
-    if name != "mssql+pyodbc" or "odbc_connect" in parsed.query:
-        return None
-    wanted = str(parsed.query.get("driver", "ODBC Driver 18 for SQL Server"))
-    if wanted in cast("list[str]", module.drivers()):
+    match name:
+        case "mssql+mssqlpython":
+            return _native_fault(module)
+        case "mssql+pyodbc" if "odbc_connect" not in parsed.query:
+            return _odbc_fault(module, str(parsed.query.get("driver", "ODBC Driver 18 for SQL Server")))
+        case _:
+            return None
+
+
+def _odbc_fault(pyodbc: Any, wanted: str) -> tuple[str, str] | None:  # noqa: ANN401  # half typed
+    if wanted in cast("list[str]", pyodbc.drivers()):
         return None
     return (
         f"The ODBC driver {wanted!r} is not installed.",
         "Install it, or name one in the URL that is: `odbcinst -q -d`.",
     )
+
+
+def _native_fault(mssql_python: Any) -> tuple[str, str] | None:  # noqa: ANN401  # half typed
+    """What is missing for the library that mssql-python loads with its first connection alone."""
+    path = mssql_python.get_native_provider_info()["driver_path"]
+    if path is None:
+        return None
+    try:
+        ctypes.CDLL(path)
+    except OSError as error:
+        return f"The driver of mssql-python cannot be loaded: {error}.", MSSQL_DRIVER_TODO
+    return None
 
 
 def _with_driver(url: URL) -> URL:

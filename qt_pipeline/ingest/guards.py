@@ -71,6 +71,16 @@ def check_headers(dataset: Dataset, contract: Contract) -> None:
         )
 
 
+def absent_columns(dataset: Dataset, contract: Contract) -> tuple[str, ...]:
+    """Columns of the catalog that neither file nor table has, in sentences: perhaps a slip, perhaps they come later."""
+    present = {column.header for column in contract.columns}
+    return tuple(
+        f"The catalog declares the column {header!r}, which the file does not have."
+        for header, column in dataset.columns.items()
+        if header not in present and not column.required
+    )
+
+
 def guarded(dataset: Dataset, max_rows: int | None, rows: Iterable[Rows]) -> Iterator[Rows]:
     """The same rows, as far as they are not too many and each has the values that it must have.
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import about
 from qt_pipeline.ingest.files import CsvFile, landed_file
-from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
+from qt_pipeline.ingest.guards import absent_columns, check_headers, check_rows, guarded
 from qt_pipeline.landing import Landed
 from qt_pipeline.tabular import (
     AssumptionBrokenError,
@@ -262,7 +262,7 @@ class _Loading:
             },
             own_columns=self._load.own_columns,
             changes=settled.changes,
-            warnings=published.warnings,
+            warnings=(*published.warnings, *absent_columns(self._dataset, settled.contract)),
             preview=_preview(self._reading, inspection, settled.contract) if self._dataset.show_values else None,
         )
 
@@ -320,6 +320,7 @@ def _left(load: Load, dataset: Dataset) -> FileOutcome:
         table_rows=record.table_rows or 0,
         seconds={"compare": time.monotonic() - began},
         own_columns=load.own_columns,
+        warnings=absent_columns(dataset, load.contract),
     )
 
 

@@ -9,26 +9,32 @@ from dataclasses import dataclass
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PipelineError, about
 from qt_pipeline.ingest.files import CsvFile
-from qt_pipeline.ingest.guards import check_headers, check_rows, guarded
+from qt_pipeline.ingest.guards import absent_columns, check_headers, check_rows, guarded
 from qt_pipeline.ingest.load import Reading, rules_of, table_of
 from qt_pipeline.tabular import Change, Contract, DriftError, Inspection, read_rows
 from qt_pipeline.telemetry import Meter, Observer, Ticker
-from qt_pipeline.warehouse import LoadRecord, Warehouse
+from qt_pipeline.warehouse import LoadRecord, Warehouse, try_key
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was found. `refusal` says why the file would fail; `contract` is None where it breaks the present one."""
+    """What was found. `refusal` says why the file would fail; `contract` is None where it breaks the present one.
+
+    `changes` and `warnings` are for a person to read.
+    """
 
     dataset: Dataset
     rows: int
     contract: Contract | None
     changes: tuple[Change, ...]
     refusal: PipelineError | None
+    warnings: tuple[str, ...] = ()
 
 
 def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, observe: Observer | None = None) -> Trial:
-    """Read a whole file and hold it against the contract and the guards of its dataset. `observe`: see `load_file`.
+    """Read a whole file and hold it against the contract, the guards and the key of its dataset.
+
+    Keys are compared by `try_key`, not by the target, which may find more that are equal. `observe`: see `load_file`.
 
     Raises:
         PipelineError: the file cannot be read as CSV, the table is not ours, or the database refuses.
@@ -44,17 +50,21 @@ def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, observe: 
         except DriftError as drift:
             return Trial(dataset, inspection.rows, None, (), reading.with_places(drift, inspection))
         refusal = _refusal(dataset, reading, inspection, settled.contract, expected.last)
-        return Trial(dataset, inspection.rows, settled.contract, settled.changes, refusal)
+        warnings = absent_columns(dataset, settled.contract)
+        return Trial(dataset, inspection.rows, settled.contract, settled.changes, refusal, warnings)
 
 
 def _refusal(
     dataset: Dataset, reading: Reading, inspection: Inspection, contract: Contract, last: LoadRecord | None
 ) -> PipelineError | None:
     try:
-        check_rows(dataset, inspection.rows, last)
         check_headers(dataset, contract)
-        if dataset.required:
-            deque(guarded(dataset, None, read_rows(reading.open, inspection, contract)), maxlen=0)
+        check_rows(dataset, inspection.rows, last)
+        rows = guarded(dataset, None, read_rows(reading.open, inspection, contract))
+        if dataset.key:
+            try_key(dataset.key, contract, rows, dataset.id)
+        elif dataset.required:
+            deque(rows, maxlen=0)
     except PipelineError as error:
         return error
     return None

@@ -4,6 +4,7 @@ Here: timeouts, proxies, redirects, and what a failed exchange is called.
 Not here: what an answer means (see client), its body (see body), how often to try (see retry).
 """
 
+import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from qt_pipeline.values import is_loopback_url, utc_now
 Authorise: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _MOST_REDIRECTS: Final = 3
+_CAUSES: Final = (
+    (socket.gaierror, "the name cannot be resolved"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (ConnectionResetError, "the connection was cut off"),
+)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -141,11 +147,22 @@ def unreachable(error: Exception, peer: str) -> PipelineError:
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return RequestFailedError(
-            f"No way through the proxy to {peer} ({kind}).", todo="Check HTTPS_PROXY and NO_PROXY."
+            f"No way through the proxy to {peer}: {_cause(error)}.", todo="Check HTTPS_PROXY and NO_PROXY."
         )
     if isinstance(error, requests.Timeout):
         return RequestFailedError(f"{_capital(peer)} did not answer in time ({kind}).")
-    return RequestFailedError(f"No connection to {peer} ({kind}).")
+    return RequestFailedError(f"No connection to {peer}: {_cause(error)}.")
+
+
+def _cause(error: Exception) -> str:
+    """Why there is no connection, from the network's own errors beneath those of the libraries."""
+    beneath: BaseException | None = error
+    while beneath is not None:
+        for kind, words in _CAUSES:
+            if isinstance(beneath, kind):
+                return words
+        beneath = beneath.__cause__ or beneath.__context__
+    return type(error).__name__
 
 
 def _capital(peer: str) -> str:

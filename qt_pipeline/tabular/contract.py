@@ -64,8 +64,10 @@ class Misfit:
 class DriftError(PermanentError):
     """The file differs from the dataset's contract in a way that its policy does not allow. The table keeps its rows.
 
-    `columns_of_another_type` are by their position in the file.
+    `columns_of_another_type` are by their position in the file. Its words name the first `named` misfits.
     """
+
+    named = 3
 
     def __init__(
         self,
@@ -91,7 +93,8 @@ class DriftError(PermanentError):
             )
             if names
         ]
-        places = f" First of them: {'; '.join(str(misfit) for misfit in self.misfits[:3])}." if self.misfits else ""
+        first = "; ".join(map(str, self.misfits[: self.named]))
+        places = f" First of them: {first}." if first else ""
         super().__init__(
             f"The file does not fit the columns of its table: {'; '.join(parts)}.{places}",
             todo="Nothing was loaded; the table keeps its rows. Correct the dataset at its source, or say in the "

@@ -7,7 +7,8 @@ Not here: types (see infer and rows).
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -22,6 +23,7 @@ from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, count_lines, locate
 OpenStream = Callable[[], BinaryIO]
 """Opens the same file from its beginning, each time it is called."""
 
+_OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
@@ -87,14 +89,15 @@ def read_header(open_stream: OpenStream) -> Header:
     record = head[:end]
     bare = record.removeprefix(_BOM)
     first_byte = len(record) - len(bare)
-    guard = CsvGuard(first_line=1, first_byte=first_byte, columns=2)
-    guard.feed(bare)
-    guard.finish()
-    try:
-        text = bare.decode()
-    except UnicodeDecodeError as error:
-        line = 1 + count_lines(bare[: error.start])
-        raise BadCsvError("bytes that are not UTF-8", line=line, byte=first_byte + error.start) from None
+    with _naming_separator(bare.decode(errors="replace")):
+        guard = CsvGuard(first_line=1, first_byte=first_byte, columns=2)
+        guard.feed(bare)
+        guard.finish()
+        try:
+            text = bare.decode()
+        except UnicodeDecodeError as error:
+            line = 1 + count_lines(bare[: error.start])
+            raise BadCsvError("bytes that are not UTF-8", line=line, byte=first_byte + error.start) from None
     names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
     return Header(names=tuple(names), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
 
@@ -122,15 +125,29 @@ def read_text(
         BadCsvError: a row of another width, bytes that are not UTF-8, misplaced quotes, NUL; with line and byte.
         RowTooLongError: a row does not fit into a block.
     """
+    with _naming_separator(",".join(header.names)):
+        try:
+            with open_stream() as stream:
+                stream.read(header.rows_byte)
+                source = _Source(stream, None if checked else _guard(header))
+                if not source.is_empty():
+                    yield from _batches(source, header, block_size)
+        except pa.ArrowInvalid as error:
+            # Arrow's own words repeat the row, and rows hold personal data: only the place is told.
+            raise _explain(open_stream, header, error, block_size) from None
+
+
+@contextmanager
+def _naming_separator(header: str) -> Generator[None]:
+    """Without it, a file with another separator is told of widths and quotes with which nothing is wrong."""
     try:
-        with open_stream() as stream:
-            stream.read(header.rows_byte)
-            source = _Source(stream, None if checked else _guard(header))
-            if not source.is_empty():
-                yield from _batches(source, header, block_size)
-    except pa.ArrowInvalid as error:
-        # Arrow's own words repeat the row, and rows hold personal data: only the place is told.
-        raise _explain(open_stream, header, error, block_size) from None
+        yield
+    except BadCsvError as error:
+        likeliest = max(_OTHER_SEPARATORS, key=header.count)
+        if header.count(likeliest) > header.count(","):
+            name = _OTHER_SEPARATORS[likeliest]
+            error.todo = f"Its header looks as if separated by {name}: only commas are read. {error.todo}"
+        raise
 
 
 def _guard(header: Header) -> CsvGuard:

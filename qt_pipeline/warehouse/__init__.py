@@ -19,6 +19,7 @@ from qt_pipeline.warehouse.errors import (
     TargetUnavailableError,
     VerificationError,
 )
+from qt_pipeline.warehouse.keys import try_key
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, PublishedLoad
 from qt_pipeline.warehouse.retention import Needed
@@ -50,6 +51,7 @@ __all__ = [
     "VerificationError",
     "Warehouse",
     "open_warehouse",
+    "try_key",
 ]
 
 

@@ -1,14 +1,19 @@
 """The key of a dataset: which columns it is, and that each row of a file has one of its own.
 
-Here: the questions to the staging table. Not here: what is done with rows whose key comes again (see load).
+Here: the questions to the staging table, and the same to rows that shall not reach the target.
+Not here: what is done with rows whose key comes again (see load).
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy import URL, Connection, Table, func, or_, select
 
-from qt_pipeline.tabular import ROW_COLUMN, Contract
+from qt_pipeline.tabular import ROW_COLUMN, Contract, Rows
+from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import DuplicateKeyError
+from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
 
 _SHOWN = 10
 
@@ -48,6 +53,30 @@ def check_key(connection: Connection, stage: Table, names: Sequence[str], datase
     pairs = [f"{first} and {last}" for first, last in connection.execute(twice.limit(_SHOWN))]
     if pairs:
         raise _bad_key(f"Lines {_listed(pairs)} of the file have the same key", names, dataset_id)
+
+
+def try_key(headers: Sequence[str], contract: Contract, rows: Iterable[Rows], dataset_id: str) -> None:
+    """Like `check_key`, for all rows of a file, by a throw-away SQLite file instead of the target.
+
+    Texts are equal here only where they are the same, and so are numbers of more than 15 digits. A target that compares
+    otherwise, by a collation that ignores case or numbers of any width as numbers, may find more.
+
+    Raises:
+        DuplicateKeyError: see `key_names` and `check_key`.
+    """
+    # A driver is imported for those alone who need it.
+    from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
+
+    names = key_names(headers, contract, dataset_id)
+    positions = [[column.name for column in contract.columns].index(name) for name in names]
+    key = Contract(tuple(contract.columns[position] for position in positions))
+    passing = (Rows(key, tuple(some.texts[position] for position in positions), some.lines) for some in rows)
+    with tempfile.TemporaryDirectory(prefix="qt-key-") as folder:
+        target = SqliteTarget(URL.create("sqlite", database=str(Path(folder) / "key.db")), prepare=False)
+        stage = Shapes(target, TableSpec("key")).stage(0, key)
+        target.stage(stage, batches_for(stage, passing, 0, utc_now()), becomes_table=False)
+        with target.publishing(stage) as connection:
+            check_key(connection, stage, names, dataset_id)
 
 
 def _listed(things: Sequence[object]) -> str:

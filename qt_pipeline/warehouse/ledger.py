@@ -4,7 +4,7 @@ Here: these tables and every statement on them.
 Not here: the datasets' tables (see publish), when which line is written (see publish).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -275,11 +275,10 @@ def records(connection: Connection, *, dataset_id: str | None, limit: int) -> li
     return [LoadRecord(**row) for row in connection.execute(statement).mappings()]
 
 
-def newest_loads(connection: Connection, *, shown: bool) -> dict[str, LoadRecord]:
-    """For each dataset that was loaded, the newest load: with `shown` that which shows in its table, else of all."""
-    numbers = select(func.max(loads.c.load_id)).group_by(loads.c.dataset_id)
-    if shown:
-        numbers = numbers.where(loads.c.status.in_(SHOWN))
+def newest_loads(connection: Connection, statuses: Collection[LoadStatus] = tuple(LoadStatus)) -> dict[str, LoadRecord]:
+    """For each dataset that has a load of these statuses, the newest of them."""
+    of_these = loads.c.status.in_(statuses)
+    numbers = select(func.max(loads.c.load_id)).where(of_these).group_by(loads.c.dataset_id)
     found = connection.execute(_select_records().where(loads.c.load_id.in_(numbers))).mappings()
     return {row["dataset_id"]: LoadRecord(**row) for row in found}
 

@@ -126,12 +126,17 @@ class Warehouse:
     def newest_loads(self) -> dict[str, LoadRecord]:
         """For each dataset that was loaded, the newest load that shows in its table."""
         with self._target.reading() as connection:
-            return ledger.newest_loads(connection, shown=True)
+            return ledger.newest_loads(connection, ledger.SHOWN)
+
+    def newest_writes(self) -> dict[str, LoadRecord]:
+        """For each dataset that was loaded, the newest load that wrote rows into its table; they name it."""
+        with self._target.reading() as connection:
+            return ledger.newest_loads(connection, (LoadStatus.PUBLISHED,))
 
     def last_loads(self) -> dict[str, LoadRecord]:
         """For each dataset, the load that began last, however it ended."""
         with self._target.reading() as connection:
-            return ledger.newest_loads(connection, shown=False)
+            return ledger.newest_loads(connection)
 
     def changed_by(self, runs: Mapping[str, str]) -> list[LoadRecord]:
         """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""

@@ -125,8 +125,8 @@ def test_a_wrong_answer_is_told_at_once_and_asked_again(ask: Callable[..., tuple
             ("client secret: ", SECRET),
             ("organisation", "c-org"),
             ("Where do tables go", "oracle"),
-            ("There is no 'oracle'", "postgresql"),
-            ("Its URL", "nonsense"),
+            ("There is no 'oracle'", "azure"),
+            ("such as mssql+mssqlpython://user@server.database.windows.net/database", "nonsense"),
             ("is not a SQLAlchemy URL", "postgresql://loader@db.example/reporting"),
             ("The password (empty for none): ", "p@ss/word"),
             ("schema", "quantemplate"),
@@ -177,10 +177,25 @@ def test_what_is_there_is_changed_only_when_that_is_agreed_to(ask: Callable[...,
     assert code == 0, screen
     assert "QT_CLIENT_ID" in screen.partition("has other values for")[2]
     assert (here / ".env").read_text() == before
-    code, screen = ask([*KEEPING, ("Change them?", "y"), ("Look at it all now", "n")])
+    assert "has nothing new" in screen
+    assert "Written" not in screen
+    code, screen = ask([*KEEPING, ("Change them? [Y/n]", ""), ("Look at it all now", "n")])
     assert code == 0, screen
     assert (here / ".env").read_text() == before.replace("before", "another")
     assert (here / "datasets.yaml").read_text() == "unlisted: refuse\n"
+
+
+def test_what_the_environment_says_takes_the_place_of_a_value_only_when_asked_for(
+    ask: Callable[..., tuple[int, str]], here: Path, environment: dict[str, str]
+) -> None:
+    environment["QT_CLIENT_ID"] = "of-the-environment"
+    (here / ".env").write_text("QT_CLIENT_ID=before\n")
+    *questions, last = FIRST
+    questions[0] = ("Client id of the API user [of-the-environment]", "")
+    code, screen = ask([*questions, ("Change them? [y/N]", ""), last])
+    assert code == 0, screen
+    assert read_env_file(here / ".env")["QT_CLIENT_ID"] == "before"
+    assert "Written" in screen
 
 
 def test_no_to_a_change_loses_nothing_else_that_was_typed(ask: Callable[..., tuple[int, str]], here: Path) -> None:

@@ -152,19 +152,38 @@ def test_a_dry_run_tells_contract_and_drift_and_writes_nothing(run: Ran, file: P
     assert rows_of(tmp_path) == [("0012", 1.5, "2026-01-31", 2), ("0013", 2.25, None, 3)]
 
 
+def test_a_column_of_the_catalog_that_the_file_does_not_have_is_noted(run: Ran, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "datasets.yaml").write_text("datasets: {d-one: {columns: {Piad: integer}}}\n", encoding="utf-8")
+    note = "The catalog declares the column 'Piad', which the file does not have."
+    for options in (("--dry-run",), ()):
+        assert f"Note: {note}\n" in run("load", str(file), "--dataset-id", "d-one", *options)[1]
+        assert answer(run("load", str(file), "--dataset-id", "d-one", "--json", *options))["warnings"] == [note]
+
+
 def test_a_file_that_does_not_fit_ends_with_code_1_and_says_where(run: Ran, file: Path, tmp_path: Path) -> None:
     run("load", str(file), "--dataset-id", "d-one")
     (tmp_path / "datasets.yaml").write_text("defaults: {show_values: true}\n", encoding="utf-8")
     file.write_bytes(FILE.replace(b"2.25", b"none"))
     code, told, complaint = run("load", str(file), "--dataset-id", "d-one")
     assert code == 1
-    assert "line 3, column 'Paid': 'none' is not decimal(15,2)" in told
+    assert told == "", "the error names the few places there are"
     assert "Dataset d-one: The file does not fit" in complaint
+    assert "line 3, column 'Paid': 'none' is not decimal(15,2)" in complaint
     failed = run("load", str(file), "--dataset-id", "d-one", "--json")
     assert (failed[0], answer(failed)["status"]) == (1, "failed")
     assert answer(failed)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": "none"}]
     # Each of the two refused files, with what did not fit.
     assert len(list((tmp_path / "state" / "landing" / "d-one").glob("*/misfits-by-hand-*.csv"))) == 2
+
+
+def test_more_values_than_an_error_names_are_listed_up_to_ten(run: Ran, file: Path) -> None:
+    run("load", str(file), "--dataset-id", "d-one")
+    file.write_bytes(b"Claim No,Paid,Lost on\n" + b"0012,none,2026-01-31\n" * 12)
+    code, told, complaint = run("load", str(file), "--dataset-id", "d-one")
+    assert (code, complaint.count("column 'Paid': a value")) == (1, 3)
+    *listed, more = told.splitlines()
+    assert [line.partition(",")[0] for line in listed] == [f"line {number}" for number in range(2, 12)]
+    assert more == "... and 2 more values that do not fit."
 
 
 @pytest.mark.parametrize("dataset_id", ["../x", "", "a/b"])

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import mssql_python
 import pytest
 import yaml
 from sqlalchemy import event
@@ -226,6 +227,13 @@ def sensor_off(place: Place) -> None:
     place.dagster.sensor = "STOPPED"
 
 
+def library_missing(place: Place) -> None:
+    place.monkeypatch.setattr(
+        mssql_python, "get_native_provider_info", lambda: {"driver_path": "/nowhere/libnowhere.so"}
+    )
+    setting("QT_WAREHOUSE_URL", "mssql://u@h/d")(place)
+
+
 TWO_ON_ONE_TABLE = yaml.safe_dump({"datasets": {"d-small": {"table": "paid"}, "d-other": {"table": "PAID"}}})
 PROXY_PAGE = b"<html>Sign in</html>"
 
@@ -245,6 +253,10 @@ FAULTS: list[Planted] = [
         (
             *("a slip in the environment", in_environment("QT_RELAY_TOKEN", "x")),
             *(Area.SETTINGS, WARNING, "Nothing reads", "QT_RELAY_TOKENS is meant, call it so in the environment"),
+        ),
+        (
+            *("a variable of a library", line("REQUESTS_CA_BUNDLE=/etc/proxy.pem")),
+            *(Area.SETTINGS, WARNING, "the environment alone", "Set it in the environment"),
         ),
         ("a line without =", line("QT_POLL_MINUTES: 5"), Area.SETTINGS, WARNING, "QT_POLL_MINUTES on line", "="),
         ("readable by others", readable_by_others, Area.SETTINGS, WARNING, "(mode 644)", "chmod 600"),
@@ -338,6 +350,7 @@ FAULTS: list[Planted] = [
             *("no ODBC driver", setting("QT_WAREHOUSE_URL", "mssql+pyodbc://u@h/d?driver=No+Such+Driver")),
             *(Area.MACHINE, FAILURE, "ODBC", "Install"),
         ),
+        ("no library of the driver", library_missing, Area.MACHINE, FAILURE, "libnowhere", "libltdl7"),
     ],
     *[
         ("no relay", nowhere("QT_RELAY_URL"), Area.RELAY, FAILURE, "No relay answers", "qt-pipeline relay"),

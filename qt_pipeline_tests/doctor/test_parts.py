@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import mssql_python
 import pytest
 
 from qt_pipeline.doctor import mounts
+from qt_pipeline.doctor.local import driver_fault
 from qt_pipeline.doctor.mask import Mask, address
 from qt_pipeline.settings import load_settings
 
@@ -46,6 +48,12 @@ def test_where_nobody_tells_of_mounts_nothing_is_said(tmp_path: Path, monkeypatc
 )
 def test_an_address_is_told_without_its_secrets(url: str, shown: str) -> None:
     assert address(url) == shown
+
+
+def test_a_driver_whose_library_can_be_loaded_has_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"driver_path": mssql_python.ddbc_bindings.module_path}
+    monkeypatch.setattr(mssql_python, "get_native_provider_info", lambda: there)
+    assert driver_fault("mssql://u@h/d") is None
 
 
 def test_a_secret_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

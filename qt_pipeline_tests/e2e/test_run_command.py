@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +130,16 @@ def test_a_backfill_over_all_ends_with_1_if_any_failed_and_names_it(served: Live
     assert (failed["dataset_id"], failed["run_id"]) == (BAD, served.runs_of(BAD)[0].run_id)
     assert "text/html" in failed["error"]
     assert {run.partition for run in served.dagster.runs(backfill=answer["backfill_id"])} == {GOOD, BAD}
+
+
+def test_a_load_by_hand_is_told_in_the_ui_too(served: LiveStack, tmp_path: Path) -> None:
+    file = tmp_path / "corrected.csv"
+    file.write_bytes(served.served(GOOD) + b"099,1.00\n")
+    told = json.loads(command(served, "load", str(file), "--dataset-id", GOOD, "--json").told)
+    assert (told["status"], told["in_dagster"]) == ("published", True)
+    newest = served.dagster.materializations(TABLE, partition=GOOD)[0]
+    assert newest.metadata["loaded by hand from"] == file.as_uri()
+    assert newest.metadata["load"] == told["load_id"] == served.published(GOOD)[-1].load_id
 
 
 def test_a_restore_is_told_in_the_ui_too(served: LiveStack) -> None:

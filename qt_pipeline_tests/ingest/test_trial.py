@@ -7,7 +7,7 @@ import pytest
 
 from qt_pipeline.ingest import Trial, try_file
 from qt_pipeline.tabular import BadCsvError, EmptyFileError
-from qt_pipeline.warehouse import open_warehouse
+from qt_pipeline.warehouse import DuplicateKeyError, open_warehouse
 from qt_pipeline_tests.ingest.loading import DATASET, Loading
 from qt_pipeline_tests.ingest.place import CANARY
 
@@ -120,3 +120,61 @@ def test_a_trial_says_where_a_required_value_is_missing(loading: Loading) -> Non
     trial = tried(loading, b"Ref\n1\n", columns={"Paid": {"required": True}})
     assert trial.refusal is not None
     assert "has no column 'Paid'" in trial.refusal.what
+    assert trial.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"Ref,Line,Paid\nx,1,1\ny,1,2\nx,1,3\ny,1,4\n", "Lines 2 and 4, 3 and 5 of the file have the same key"),
+        (b"Ref,Line,Paid\nx,1,1\n,1,2\ny,,3\n", "Lines 3, 4 of the file have no value in the key"),
+        (b"Ref,Paid\nx,1\n", "has no column 'Line', which the catalog names as the key"),
+        (b"Ref,Line,Paid\nx,1.5,1\nx,1.50,2\n", "Lines 2 and 3 of the file have the same key"),
+        (b"Line,Ref,Paid\n1,x,1\n1,X,1\n2,x,1\n", None),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_a_trial_says_of_the_key_what_the_load_says(
+    loading: Loading, data: bytes, told: str | None, first: bool
+) -> None:
+    if not first:
+        loading.load(data.partition(b"\n")[0] + b"\n", empty="replace")
+    refusal = tried(loading, data, mode="upsert", key=["Ref", "Line"]).refusal
+    if told is None:
+        assert refusal is None
+        assert loading.load(data).totals.rows == 3
+    else:
+        with pytest.raises(DuplicateKeyError) as refused:
+            loading.load(data)
+        assert told in str(refusal)
+        assert str(refusal) == str(refused.value)
+
+
+def test_a_trial_of_a_key_goes_through_the_whole_file_and_leaves_nothing_behind(
+    loading: Loading, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    rows = b"".join(b"%d,%s\n" % (n, b"x" * 1000) for n in range(3_000))
+    trial = tried(loading, b"Line,Note\n" + rows + b"0,x\n", key=["Line"])
+    assert "Lines 2 and 3002 of" in str(trial.refusal)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_trial_of_a_dataset_with_a_key_says_where_a_required_value_is_missing(loading: Loading) -> None:
+    trial = tried(loading, b"Ref,Paid\n1,2\n3,\n", key=["Ref"], columns={"Paid": {"required": True}})
+    assert "Line 3 of the file has no value in the column 'Paid'" in str(trial.refusal)
+
+
+def test_a_column_of_the_catalog_that_neither_file_nor_table_has_is_a_warning(loading: Loading) -> None:
+    declared = {"Paid": "decimal(15,2)", "Piad": "decimal(15,2)", "Note": {"description": "Free text."}}
+    told = ("The catalog declares the column 'Piad', which the file does not have.",)
+    assert tried(loading, CSV, columns=declared, policy="evolve").warnings == told
+    assert loading.load(CSV).warnings == told
+    # Also where nothing is to be loaded.
+    assert loading.load(CSV).warnings == told
+    # That a column of the table is missing is a change already.
+    assert tried(loading, data := b"Ref,Paid\n007,1.25\n").warnings == told
+    assert loading.load(data).warnings == told
+    assert tried(loading, CSV, columns={"Paid": "decimal(15,2)"}).warnings == ()
+    assert loading.load(CSV).warnings == ()

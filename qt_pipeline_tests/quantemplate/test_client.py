@@ -105,7 +105,7 @@ def test_a_server_that_is_silent_is_given_up(vendor: wire.WireServer, download: 
 def test_a_server_that_is_not_there_is_given_up(download: Downloader) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(RequestFailedError, match="No connection to Quantemplate"):
+    with pytest.raises(RequestFailedError, match="No connection to Quantemplate: the connection was refused"):
         download(api_url=f"http://127.0.0.1:{port}/v1")
 
 

@@ -174,6 +174,40 @@ def test_a_proxy_of_the_environment_leads_to_the_vendor(
     assert SECRET not in str(elsewhere.seen)
 
 
+@pytest.mark.parametrize("path", ["/token", PATH])
+def test_a_connection_that_is_cut_off_before_an_answer_is_called_so(
+    vendor: wire.WireServer, download: Downloader, path: str
+) -> None:
+    vendor.on(path, wire.Answer(b"", end="reset"))
+    peer = "the token endpoint" if path == "/token" else "Quantemplate"
+    with pytest.raises(RequestFailedError, match=f"No connection to {peer}: the connection was cut off"):
+        download()
+
+
+def test_a_name_that_cannot_be_resolved_is_said_without_the_name(
+    beyond: ClientConfig, sinks: Sinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(RequestFailedError) as failure:
+        QuantemplateClient(beyond).download_dataset(DATASET, sinks.open, trace_id="run-1")
+    assert "No connection to the token endpoint: the name cannot be resolved." in str(failure.value)
+    assert HOST not in str(failure.value)
+
+
+def test_a_proxy_that_refuses_is_told_from_a_vendor_that_does(
+    beyond: ClientConfig, sinks: Sinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    with pytest.raises(RequestFailedError, match=r"No way through the proxy .*: the connection was refused\."):
+        QuantemplateClient(beyond).download_dataset(DATASET, sinks.open, trace_id="run-1")
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for the vendor's host that nobody but itself vouches for, with its key."""

@@ -47,6 +47,26 @@ def test_a_bad_file_is_refused_with_line_and_byte(data: bytes, reason: str, line
     assert (caught.value.line, caught.value.byte) == (line, byte)
 
 
+@pytest.mark.parametrize(
+    ("data", "separator"),
+    [
+        (b"a;b\n1;2,5\n", "';'"),
+        (b"a;b,c;d\n1;2;3\n", "';'"),
+        (b'a\tb\n"1"\t2\n', "tabs"),
+        (b'"a"|"b"\n1|2\n', "'|'"),
+        (b"a;b\n\xff;2\n", "';'"),
+        (b"a,b\n1,2,3\n", None),
+        (b"a;b,c\n1,2,3\n", None),
+    ],
+)
+def test_a_refused_file_is_told_that_its_header_looks_separated_otherwise(data: bytes, separator: str | None) -> None:
+    with pytest.raises(BadCsvError) as caught:
+        inspection_of(data)
+    hint = f"Its header looks as if separated by {separator}: only commas are read. "
+    kept = "Nothing was loaded; the table keeps its rows."
+    assert caught.value.todo.startswith(f"{hint if separator else ''}{kept}")
+
+
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
 @pytest.mark.parametrize(
     ("fault", "place", "reason"),

@@ -64,6 +64,14 @@ def test_a_server_elsewhere_that_does_not_answer_does_not_sleep(monkeypatch: pyt
     assert "canary" not in str(caught.value)
 
 
+def test_a_driver_whose_library_is_missing_is_a_matter_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Sleeping("Failed to load the driver. Please read the documentation (https://example.invalid).")
+    with pytest.raises(ConfigurationError, match="cannot be loaded") as caught:
+        open_over(monkeypatch, driver, "mssql://u@server.database.windows.net/db")
+    assert "libltdl7" in caught.value.todo
+    assert "MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc" in caught.value.todo
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
