@@ -52,6 +52,7 @@ def test_an_event_during_a_load_leads_to_exactly_one_more_run(stack: LiveStack) 
     assert_second_event_got_a_run_of_its_own(stack, dataset_id, first, second)
 
 
+@pytest.mark.long
 def test_a_burst_for_one_dataset_leads_to_at_most_two_runs(stack: LiveStack) -> None:
     print(burst(stack, ["d-burst"], events=10_000, patience_seconds=120))  # noqa: T201  # figures
 

@@ -92,6 +92,7 @@ def test_the_event_of_a_killed_worker_is_tried_again(mortal: LiveStack) -> None:
     assert [run.status for run in mortal.runs_of(dataset_id)] == ["SUCCESS", "FAILURE"]
 
 
+@pytest.mark.long
 def test_a_run_whose_worker_and_code_server_died_together_is_found_and_tried_again(mortal: LiveStack) -> None:
     dataset_id = "d-worker-and-code-server"
     mortal.serve(dataset_id, SMALL_CSV)

@@ -117,6 +117,7 @@ def test_a_run_that_is_canceled_ends_with_3_and_the_table_keeps_its_rows(served:
     assert served.published(BAD) == before
 
 
+@pytest.mark.long
 def test_a_backfill_over_all_ends_with_1_if_any_failed_and_names_it(served: LiveStack) -> None:
     served.spoil(BAD, kind="html", times=None)
     # All that the catalog of whoever asks accepts.
