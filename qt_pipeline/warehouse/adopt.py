@@ -3,9 +3,9 @@
 Here: which SQL types of another's table can hold a contract's values without loss. Not here: who may take one over.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Dialect
 from sqlalchemy.dialects.mssql import BIT
 from sqlalchemy.types import (
     BigInteger,
@@ -15,6 +15,7 @@ from sqlalchemy.types import (
     Enum,
     Float,
     Integer,
+    NullType,
     Numeric,
     SmallInteger,
     String,
@@ -35,9 +36,7 @@ from qt_pipeline.tabular import (
     Kind,
 )
 from qt_pipeline.warehouse.errors import TableNotOursError
-from qt_pipeline.warehouse.target import Target
-
-SqlTypes = Mapping[str, TypeEngine[Any]]
+from qt_pipeline.warehouse.target import SqlTypes, Target
 
 _SMALL_DIGITS, _INT_DIGITS = 4, 9
 # The places after a second's point that keep every microsecond; None is the engine's most.
@@ -54,11 +53,12 @@ _TYPES: tuple[tuple[type[TypeEngine[Any]], ColumnType], ...] = (
 )
 # A fixed width pads.
 _ALWAYS_LOSSY = ("CHAR", "NCHAR")
-# On SQL Server, one byte a character loses others, the old moments round to 3 ms, and there are no negative TINYINTs.
-_LOSSY = ("VARCHAR", "TEXT", "DATETIME", "SMALLDATETIME", "TINYINT")
+# On SQL Server, one byte a character loses others, the old types of timestamps round to 3 ms, an offset shifts them,
+# and there are no negative TINYINTs.
+_LOSSY = ("VARCHAR", "TEXT", "DATETIME", "SMALLDATETIME", "DATETIMEOFFSET", "TINYINT")
 
 
-def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str) -> Contract:
+def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str, dialect: Dialect) -> Contract:
     """The contract of a table that is taken over; headers are the columns' names, until a file tells its own.
 
     Raises:
@@ -66,7 +66,7 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str) -
     """
     ours = (LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN)
     types = {name: _type_for(sql, target) for name, sql in columns.items() if name not in ours}
-    unfit = [f"{name!r} ({columns[name]})" for name, type_ in types.items() if type_ is None]
+    unfit = [f"{name!r} ({_in_sql(columns[name], dialect)})" for name, type_ in types.items() if type_ is None]
     if unfit:
         raise TableNotOursError(
             f"The table {table} cannot be taken over: its columns {', '.join(unfit)} could change values.",
@@ -74,6 +74,11 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str) -
             dataset_id=dataset_id,
         )
     return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))
+
+
+def _in_sql(type_: TypeEngine[Any], dialect: Dialect) -> str:
+    # Of the types of one engine alone, `str` drops the precision. One that SQLAlchemy does not know has no SQL.
+    return str(type_) if isinstance(type_, NullType) else type_.compile(dialect=dialect)
 
 
 def _type_for(sql: TypeEngine[Any], target: Target) -> ColumnType | None:

@@ -48,7 +48,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
@@ -154,6 +154,10 @@ class GenericTarget:
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
                 todo="Wait for it to end; it will be tried again.",
             ) from None
+
+    def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+        """See Target."""
+        return reflected_columns(connection, name, schema)
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""

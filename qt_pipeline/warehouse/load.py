@@ -21,7 +21,6 @@ from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Contract, Rows
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
-from qt_pipeline.warehouse.adopt import SqlTypes
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
     StageLostError,
@@ -33,7 +32,7 @@ from qt_pipeline.warehouse.errors import (
 from qt_pipeline.warehouse.keys import check_key, key_names
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
-from qt_pipeline.warehouse.target import Target, TypeChange
+from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
 
 _RETRY_SECONDS = 60
@@ -92,7 +91,7 @@ class Load:
 
     @property
     def _shapes(self) -> Shapes:
-        return Shapes(self.target, self.spec, frozenset(self.table_columns or ()))
+        return Shapes(self.target, self.spec, self.table_columns or {})
 
     @property
     def own_columns(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
@@ -123,6 +123,10 @@ class PostgresTarget:
             finally:
                 # Closed for good: that gives the lock back, whatever state the connection is in.
                 connection.invalidate()
+
+    def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+        """See Target."""
+        return reflected_columns(connection, name, schema)
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""

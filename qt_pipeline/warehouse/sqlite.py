@@ -54,7 +54,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals
 
 # Loads of other tables hold SQLite's one write lock for a publish at a time.
@@ -165,6 +165,10 @@ class SqliteTarget:
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
                 todo="Wait for it to end; it will be tried again.",
             ) from None
+
+    def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+        """See Target."""
+        return reflected_columns(connection, name, schema)
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""

@@ -5,7 +5,7 @@ Not here: how an engine stores a type (see the targets), the ledger's own tables
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from qt_pipeline.tabular import (
     integers,
 )
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse.target import Batch, Target
+from qt_pipeline.warehouse.target import Batch, SqlTypes, Target
 
 OWN_PREFIX = "_qt_"
 """How the names of our own tables and columns begin."""
@@ -75,8 +75,8 @@ class Shapes:
 
     target: Target
     spec: TableSpec
-    present: frozenset[str] = frozenset()
-    """The columns that the table has already."""
+    present: SqlTypes = field(default_factory=dict[str, TypeEngine[Any]])
+    """The columns that the table has already. Texts are compared as they are there, in staging too."""
 
     @property
     def own_columns(self) -> tuple[str, ...]:
@@ -108,10 +108,19 @@ class Shapes:
                     f"many digits. Compare and sort it by CAST(... AS REAL), or declare at most {SHORT_DIGITS} digits."
                 )
 
+    def _type(self, name: str, type_: ColumnType) -> TypeEngine[Any]:
+        wanted = self.target.column_type(type_)
+        there = self.present.get(name)
+        if not (isinstance(wanted, String) and isinstance(there, String) and there.collation):
+            return wanted
+        return wanted.adapt(
+            type(wanted), collation=there.collation, collation_schema=getattr(there, "collation_schema", None)
+        )
+
     def _shape(
         self, name: str, schema: str | None, contract: Contract, own: Iterable[str], prefixes: Sequence[str] = ()
     ) -> Table:
-        columns = [Column(_quoted(c.name), self.target.column_type(c.type), nullable=True) for c in contract.columns]
+        columns = [Column(_quoted(c.name), self._type(c.name, c.type), nullable=True) for c in contract.columns]
         ours = [Column(_quoted(name), self.own_type(name), nullable=False) for name in own]
         place = _quoted(schema) if schema else None
         return Table(_quoted(name), MetaData(), *columns, *ours, schema=place, prefixes=list(prefixes))

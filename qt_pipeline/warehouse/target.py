@@ -4,16 +4,19 @@ Here: the protocol, one member for each thing that differs between engines, and 
 Not here: the flow itself (see load), any engine (see the file with its name).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text
+from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text, inspect
 from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
 from qt_pipeline.warehouse.verify import Totals
+
+SqlTypes = Mapping[str, TypeEngine[Any]]
+"""The columns of a table and their types, in the order of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Target(Protocol):
         """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
         ...
 
+    def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+        """The columns of a table or view; None if there is none of that name."""
+        ...
+
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """The engine's own type for a column."""
         ...
@@ -142,6 +149,14 @@ class Target(Protocol):
     def tidy(self, table: Table) -> None:
         """Give back the space of the rows that a publish has replaced. The publish stands, whatever this meets."""
         ...
+
+
+def reflected_columns(connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+    """What `Target.columns_of` asks for, as SQLAlchemy reflects it."""
+    inspector = inspect(connection)
+    if not inspector.has_table(name, schema=schema):
+        return None
+    return {str(column["name"]): column["type"] for column in inspector.get_columns(name, schema=schema)}
 
 
 def plain_type(kind: Kind) -> TypeEngine[Any]:

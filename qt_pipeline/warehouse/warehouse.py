@@ -15,14 +15,14 @@ from sqlalchemy.sql import quoted_name
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import ddl, ledger, retention
-from qt_pipeline.warehouse.adopt import SqlTypes, adopted
+from qt_pipeline.warehouse.adopt import adopted
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
 from qt_pipeline.warehouse.load import Load, count_rows
 from qt_pipeline.warehouse.probe import Probe, probe_table, probing
 from qt_pipeline.warehouse.retention import Needed
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
-from qt_pipeline.warehouse.target import Target
+from qt_pipeline.warehouse.target import SqlTypes, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Warehouse:
     def _expectation(
         self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool
     ) -> Expectation:
-        columns = _columns_of(connection, spec)
+        columns = self._target.columns_of(connection, spec.name, spec.schema)
         ours = has_ledger and self._is_ours(connection, dataset_id, spec)
         takes_over = columns is not None and not ours
         if columns is not None and takes_over:
@@ -287,7 +287,8 @@ class Warehouse:
                 "with 'adopt: true'.",
                 dataset_id=dataset_id,
             )
-        return adopted(columns, self._target, table=str(spec), dataset_id=dataset_id)
+        dialect = connection.dialect
+        return adopted(columns, self._target, table=str(spec), dataset_id=dataset_id, dialect=dialect)
 
 
 def _make_schema(connection: Connection, spec: TableSpec) -> bool:
@@ -296,10 +297,3 @@ def _make_schema(connection: Connection, spec: TableSpec) -> bool:
     if missing:
         connection.execute(CreateSchema(str(spec.schema)))
     return missing
-
-
-def _columns_of(connection: Connection, spec: TableSpec) -> SqlTypes | None:
-    inspector = inspect(connection)
-    if not inspector.has_table(spec.name, schema=spec.schema):
-        return None
-    return {str(column["name"]): column["type"] for column in inspector.get_columns(spec.name, schema=spec.schema)}

@@ -294,11 +294,23 @@ class SqlServer(_Server):
     boolean_type = "BIT"
     lossy_types = (
         *("REAL", "FLOAT", "CHAR(10)", "NCHAR(10)", "VARCHAR(50)", "TEXT", "VARBINARY(10)", "UNIQUEIDENTIFIER"),
-        *("TINYINT", "DATETIME", "SMALLDATETIME", "DATETIMEOFFSET", "MONEY"),
+        *("TINYINT", "DATETIME", "SMALLDATETIME", "MONEY", "TIME", "SQL_VARIANT", "XML"),
+        *("DATETIMEOFFSET", "DATETIMEOFFSET(0)", "DATETIMEOFFSET(6)"),
+        *("DATETIME2(0)", "DATETIME2(3)", "DATETIME2(5)"),
     )
 
     def __init__(self) -> None:
         super().__init__(MSSQL_URL, 128)
+
+    def columns(self, table: str = "paid") -> dict[str, str]:
+        """SQLAlchemy reflects no precision of timestamps."""
+        found = super().columns(table)
+        precise = self.query(
+            "SELECT COLUMN_NAME, DATA_TYPE, DATETIME_PRECISION FROM INFORMATION_SCHEMA.COLUMNS "
+            f"WHERE TABLE_SCHEMA = '{self.schema}' AND TABLE_NAME = N'{table.replace(chr(39), chr(39) * 2)}' "
+            "AND DATA_TYPE IN ('datetime2', 'datetimeoffset', 'time')"
+        )
+        return found | {name: f"{type_.upper()}({precision})" for name, type_, precision in precise}
 
     def size(self, table: str = "paid") -> int:
         [(pages,)] = self.query(

@@ -10,26 +10,26 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url
-from sqlalchemy.dialects.mssql import BIT, DATETIME2
-from sqlalchemy.types import BIGINT, DATE, DECIMAL, NVARCHAR, TypeEngine
 
 from qt_pipeline.database import mssql as mssql_connect
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, TargetRefusedError, Warehouse, warehouse
+from qt_pipeline.warehouse import LoadRecord, LoadStatus, TargetRefusedError, Warehouse
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
 
 EXPECTED = Path(__file__).with_name("mssql")
 FILE = b"Name,Paid,Seen,Day,Done,Blank\nAnn,1.50,2020-01-31 10:00:00.5,2020-01-31,true,\nBob,2.25,,,,\n"
-COLUMNS: Mapping[str, tuple[TypeEngine[Any], tuple[str, int, int, int, str]]] = {
-    "Name": (NVARCHAR(50), ("text", 0, 0, 50, "")),
-    "Paid": (DECIMAL(15, 2), ("decimal", 15, 2, 0, "")),
-    "Seen": (DATETIME2(6), ("timestamp", 0, 0, 0, "%Y-%m-%d %H:%M:%S.%1f")),
-    "Day": (DATE(), ("date", 0, 0, 0, "%Y-%m-%d")),
-    "Done": (BIT(), ("boolean", 0, 0, 0, "")),
-    "Blank": (NVARCHAR(50), ("open", 0, 0, 0, "")),
+# As sys.columns has them: type, bytes, precision, scale, collation.
+COLUMNS: Mapping[str, tuple[tuple[Any, ...], tuple[str, int, int, int, str]]] = {
+    "Name": (("nvarchar", 100, 0, 0, "Latin1_General_CI_AS"), ("text", 0, 0, 50, "")),
+    "Paid": (("decimal", 9, 15, 2, None), ("decimal", 15, 2, 0, "")),
+    "Seen": (("datetime2", 8, 26, 6, None), ("timestamp", 0, 0, 0, "%Y-%m-%d %H:%M:%S.%1f")),
+    "Day": (("date", 3, 10, 0, None), ("date", 0, 0, 0, "%Y-%m-%d")),
+    "Done": (("bit", 1, 1, 0, None), ("boolean", 0, 0, 0, "")),
+    "Blank": (("nvarchar", 100, 0, 0, "Latin1_General_BIN2"), ("open", 0, 0, 0, "")),
 }
+OWN = {"_qt_load": ("bigint", 8, 19, 0, None), "_qt_row": ("bigint", 8, 19, 0, None)}
 LAST = LoadRecord(
     **asdict(JOB),
     load_id=7,
@@ -54,9 +54,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     """Opens a warehouse over a recording driver, as after earlier loads, and forgets what opening has sent."""
 
     def open_(*, loaded: bool, answers: Sequence[tuple[str, Answer]] = ()) -> tuple[Warehouse, Driver]:
-        own = {"_qt_load": BIGINT(), "_qt_row": BIGINT()}
-        columns = {name: type_ for name, (type_, _) in COLUMNS.items()} | own if loaded else None
-        monkeypatch.setattr(warehouse, "_columns_of", lambda *_: columns)
         driver = Driver([*answers, *ANSWERS, *(LOADED if loaded else [])], ["_qt_loads", "_qt_columns"])
         target = target_over(monkeypatch, driver)
         driver.lines.clear()
@@ -89,9 +86,9 @@ ANSWERS: Sequence[tuple[str, Answer]] = (
     ("is_read_committed_snapshot_on", [(True,)]),
     ("OUTPUT inserted.load_id", [(8,)]),
     ("SELECT count(*)", [(4,)]),
-    ("sys.columns", [("Name", "Latin1_General_CI_AS"), ("Paid", None)]),
 )
 LOADED: Sequence[tuple[str, Answer]] = (
+    ("sys.columns", [(name, *in_sql) for name, (in_sql, _) in COLUMNS.items()] + [(n, *t) for n, t in OWN.items()]),
     ("SELECT TOP 1 ", record),
     ("SELECT max(", [(7,)]),
     ("_qt_columns.position, ", contract),

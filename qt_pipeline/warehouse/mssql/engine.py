@@ -22,7 +22,6 @@ from sqlalchemy import (
     Connection,
     Index,
     Numeric,
-    String,
     Table,
     cast,
     func,
@@ -44,7 +43,8 @@ from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads_in, metadat
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at
-from qt_pipeline.warehouse.target import Batch, TypeChange, plain_type
+from qt_pipeline.warehouse.mssql.reflect import columns_of
+from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
@@ -59,7 +59,6 @@ _EXACT = Context(prec=100)
 _BUSY = -1
 _RENAME = text("EXEC sp_rename :old, :new, 'OBJECT'")
 _HAS_VERSIONING = text("SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()")
-_COLLATIONS = text("SELECT name, collation_name FROM sys.columns WHERE object_id = OBJECT_ID(:name)")
 _READERS_WAIT = (
     "Readers of a table wait while it is published: this database has no row versioning. To let them read the old rows "
     "meanwhile, run ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE once."
@@ -152,6 +151,10 @@ class MssqlTarget:
                 # Closed for good: that gives the lock back, whatever state the connection is in.
                 connection.invalidate()
 
+    def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+        """See Target."""
+        return columns_of(connection, name, schema)
+
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
         match type_.kind:
@@ -201,14 +204,10 @@ class MssqlTarget:
         """See Target."""
         preparer = connection.dialect.identifier_preparer
         name = preparer.format_table(table)
-        collations = {row[0]: row[1] for row in connection.execute(_COLLATIONS, {"name": name})}
         for change in changes:
-            type_ = table.c[change.column].type
-            # Without it, a column of another collation would get the database's own.
-            collation = collations.get(change.column) if isinstance(type_, String) else None
-            words = [preparer.quote(change.column), type_.compile(dialect=connection.dialect)]
-            words += ["COLLATE", collation] if collation else []
-            connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN {' '.join(words)} NULL")
+            # Its collation is among the words: without it, the column would get the database's own.
+            type_ = table.c[change.column].type.compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN {preparer.quote(change.column)} {type_} NULL")
 
     def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
         """See Target."""

@@ -1,0 +1,49 @@
+"""The columns of a table as SQL Server's catalog has them: precision, scale and collation, which SQLAlchemy leaves out.
+
+Here: that query and the types that its rows stand for. Not here: which of them may hold a file's values (see adopt).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, TIME, base
+from sqlalchemy.types import CHAR, DECIMAL, NCHAR, NVARCHAR, VARCHAR, Float, NullType, Numeric, TypeEngine
+
+from qt_pipeline.warehouse.target import SqlTypes
+
+# The type beneath one that somebody has given another name; types of .NET have none beneath.
+_COLUMNS = text(
+    "SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name "
+    "FROM sys.columns AS c "
+    "LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id "
+    "LEFT JOIN sys.types AS own ON own.user_type_id = c.user_type_id "
+    "WHERE c.object_id = OBJECT_ID(:place) ORDER BY c.column_id"
+)
+_MAX = -1
+_TYPES: Final[Mapping[str, type[TypeEngine[Any]]]] = cast("Any", base).ischema_names
+
+
+def columns_of(connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
+    """The columns of a table or view; None if there is none of that name, or none that this login may know of."""
+    preparer = connection.dialect.identifier_preparer
+    # Without a schema the server would also look in dbo, where it does not make tables.
+    place = f"{preparer.quote_identifier(schema or _default_schema(connection))}.{preparer.quote_identifier(name)}"
+    rows = connection.execute(_COLUMNS, {"place": place}).all()
+    return {str(row[0]): _type(*row[1:]) for row in rows} or None
+
+
+def _default_schema(connection: Connection) -> str:
+    return str(connection.dialect.default_schema_name)
+
+
+def _type(name: str | None, bytes_: int, precision: int, scale: int, collation: str | None) -> TypeEngine[Any]:
+    kind = _TYPES.get(name or "", NullType)
+    if issubclass(kind, CHAR | NCHAR | VARCHAR | NVARCHAR):
+        bytes_a_character = 2 if issubclass(kind, NCHAR | NVARCHAR) else 1
+        return kind(None if bytes_ == _MAX else bytes_ // bytes_a_character, collation)
+    if issubclass(kind, Numeric) and not issubclass(kind, Float):
+        return DECIMAL(precision, scale)
+    if issubclass(kind, DATETIME2 | DATETIMEOFFSET | TIME):
+        return kind(scale)
+    return kind()
