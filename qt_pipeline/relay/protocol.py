@@ -1,26 +1,29 @@
 """One connection, and what it may cost: how many there are, how long and how large the head of a request is.
 
-Here: the limits that hold before a request reaches the application.
+Here: the limits that hold before a request reaches the application, and an offered upgrade, which is ignored.
 Not here: limits of a body (see app); parsing and writing HTTP, which are uvicorn's with the parser httptools. That one
 does not bound a head, so it is done here; the other parser does, and takes twice the time for each request.
 """
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from qt_pipeline.relay.connections import Connections
 from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals
 
-# Below the 1,024 files that a process may have open by default.
-MAX_CONNECTIONS: Final = 900
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 HEAD_SECONDS: Final = 10
 # The body's limit counts what a body says; this counts what is sent for it, such as the lines between tiny chunks.
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+# Headers that concern an upgrade alone (RFC 9110, 7.8; RFC 7540, 3.2.1).
+_OF_UPGRADE: Final = (b"upgrade", b"http2-settings")
 
 _CLOSE: Final = {"Connection": "close"}
 _NOT_HTTP: Final = Refusal(Reason.NOT_HTTP, HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.", _CLOSE)
@@ -53,25 +56,29 @@ class _NotYetError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection with limits. `refusals` is set once, by `bounded`."""
+    """A connection with limits. `refusals` and `open_connections` are set once, by `bounded`."""
 
     refusals: Refusals
+    open_connections: Connections["BoundedProtocol"]
 
     _timer: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _in_head = True
     _received = 0
+    _offers_upgrade = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take the connection, if there are not too many."""
+        """Accept the connection; when there are too many, an idle one is closed for it, or else this one."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            self._refuse(_CONNECTIONS)
-        else:
+        surplus = self.open_connections.add(self, self._client_address)
+        if surplus is not None:
+            surplus.close_as_surplus()
+        if surplus is not self:
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        self.open_connections.discard(self)
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -81,12 +88,10 @@ class BoundedProtocol(HttpToolsProtocol):
         Not uvicorn's own: that one writes a line to the log for each bad request, lets any byte prolong the life of
         an idle connection, and makes room for every request that is sent before the last one was answered.
         """
-        if self.transport.is_closing() or self.parser is None:
+        if self.transport.is_closing() or self.parser is None:  # pyright: ignore[reportUnnecessaryComparison]  # None at the end
             return
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False
+            self._parse(data)
         except httptools.HttpParserError as error:
             self._break_off(_HEAD_TOO_LARGE if isinstance(error.__context__, _TooManyHeadersError) else _NOT_HTTP)
             return
@@ -114,9 +119,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: the application takes over."""
+        # For CONNECT the parser says the same, and there is nothing to ignore.
+        self._offers_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._offers_upgrade:
+            return
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there as a whole, unless the parser ends it at its head because of an offered upgrade."""
+        if not self._offers_upgrade:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The other side does not read its answers."""
@@ -128,6 +142,50 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
+
+    def close_as_surplus(self) -> None:
+        """Make room for another connection. To be called only while `is_idle`, or for a new connection."""
+        if self._in_head:
+            self._refuse(_CONNECTIONS)
+        else:
+            # Between two requests no answer is expected.
+            self.transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being received or answered. One whose head is not complete does not count yet."""
+        return not self._is_answering
+
+    @property
+    def _client_address(self) -> str:
+        return self.client[0] if self.client else "-"
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offers_upgrade:
+                self._ignore_upgrade(data[upgrade.args[0] :])
+            else:
+                self.cycle.keep_alive = False
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it offered no upgrade, which a server may do (RFC 9110, 7.8).
+
+        The parser takes all behind such a head for another protocol and cannot be told otherwise, so that another one
+        gets the same head without the offer, and then the `rest`: the body and what follows.
+        """
+        request_line = b"%s %s HTTP/%s" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode("ascii"),
+        )
+        lines = [request_line, *(b"%s: %s" % header for header in _without_upgrade(self.headers))]
+        self._offers_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn sets its own parser: what follows a request that closes the connection is not looked at.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(b"\r\n".join([*lines, b"", rest]))
 
     @property
     def _is_answering(self) -> bool:
@@ -155,11 +213,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.pause_reading()
 
     def _refuse(self, refusal: Refusal) -> None:
-        self.refusals.note(refusal, client=self.client[0] if self.client else "-")
+        self.refusals.note(refusal, client=self._client_address)
         self.transport.write(refusal.raw)
         self.transport.close()
 
 
+def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name == b"connection":
+            options = (option.strip() for option in value.split(b","))
+            if kept := [option for option in options if option.lower() not in _OF_UPGRADE]:
+                yield name, b", ".join(kept)
+        elif name not in _OF_UPGRADE:
+            yield name, value
+
+
 def bounded(refusals: Refusals) -> type[BoundedProtocol]:
     """The class of all connections of one server, which takes only a class."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"refusals": refusals})
+    return type("BoundedProtocol", (BoundedProtocol,), {"refusals": refusals, "open_connections": Connections()})

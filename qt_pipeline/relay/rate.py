@@ -30,7 +30,7 @@ class RateLimit:
         """Count a request of `address`. Returns 0 if it may be made, else the seconds until one may."""
         if not self._per_second:
             return 0
-        client, now = _client(address), self._clock()
+        client, now = client_of(address), self._clock()
         level, seen = self._buckets.pop(client, (self._most, now))
         level = min(self._most, level + (now - seen) * self._per_second)
         wait = 0 if level >= 1 else (1 - level) / self._per_second
@@ -40,7 +40,7 @@ class RateLimit:
         return wait
 
 
-def _client(address: str) -> str:
+def client_of(address: str) -> str:
     """Who an address belongs to: with IPv6 each site has a whole network of them."""
     if ":" not in address:
         return address

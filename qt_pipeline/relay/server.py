@@ -7,6 +7,7 @@ Not here: routes and answers (see app), the limits of a connection (see protocol
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +26,8 @@ from qt_pipeline.values import is_loopback_host
 
 _IDLE_SECONDS: Final = 10
 _GRACEFUL_SECONDS: Final = 5
+# Connections that come at one moment are all accepted before the first surplus one is closed.
+_OPEN_FILES: Final = 4096
 
 _log = logging.getLogger("qt_pipeline.relay")
 
@@ -54,6 +57,7 @@ def serve(
                 todo="Set QT_RELAY_TOKENS, or listen on 127.0.0.1.",
             )
         _log.warning("No token is set: every program on this machine can post events. See QT_RELAY_TOKENS.")
+    _allow_open_files()
     server = build_server(RelayApp(intake, tokens, Refusals(metrics), events_per_second=events_per_second))
     with (
         _listen(host, port) as listener,
@@ -92,6 +96,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         # What follows is the end of the process, by the signal that ended the server.
         await asyncio.to_thread(end_traces)
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from qt_pipeline.inbox import Inbox
-from qt_pipeline.relay import app, protocol, rate, server
+from qt_pipeline.relay import app, connections, protocol, rate, server
 from qt_pipeline.relay.protocol import BoundedProtocol
 from qt_pipeline.relay.rate import RateLimit
 from qt_pipeline.relay.refusals import Reason
@@ -180,17 +180,102 @@ def test_what_stands_around_a_body_is_bounded(relay: Relay, inbox: Inbox, begin:
     assert inbox.events() == []
 
 
-def test_connections_are_bounded(relay: RelayThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
+def test_connections_are_bounded_and_the_oldest_idle_one_makes_room(
+    relay: RelayThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
     with ExitStack() as stack:
         held = [stack.enter_context(relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n")) for _ in range(3)]
         assert all(connection.recv(1000).startswith(b"HTTP/1.1 200 ") for connection in held)
-        refused = answers(stack.enter_context(relay.connect("")))
+        last = stack.enter_context(relay.connect(""))
+        # Between two requests a connection ends without a word; in a head it is answered.
+        assert answers(held[0]) == b""
+        held[0] = stack.enter_context(relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n"))
+        assert held[0].recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert answers(held[1]) == b""
+        last.sendall(request(event("e-1")))
+        assert last.recv(1000).startswith(b"HTTP/1.1 202 ")
+    assert relay.refused(Reason.CONNECTIONS) == 0
+
+
+def test_a_head_that_is_not_complete_makes_room_and_is_answered(
+    relay: RelayThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    with relay.connect("GET /healthz HTT") as begun, relay.connect("GET /healthz HTTP/1.1\nHost: x\n\n") as other:
+        refused = answers(begun)
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: " in refused
-        held[0].sendall(request(event("e-1")))
-        assert held[0].recv(1000).startswith(b"HTTP/1.1 202 ")
+        assert other.recv(1000).startswith(b"HTTP/1.1 200 ")
     assert relay.refused(Reason.CONNECTIONS) == 1
+
+
+def test_a_request_in_progress_is_not_closed_for_another_connection(
+    relay: RelayThread, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    whole = request(event("e-1")).replace(b"Host:", b"Expect: 100-continue\r\nHost:")
+    with relay.connect("") as begun:
+        begun.sendall(whole[:-10])
+        assert begun.recv(1000).startswith(b"HTTP/1.1 100 ")
+        with relay.connect("") as other:
+            assert answers(other).startswith(b"HTTP/1.1 503 ")
+        begun.sendall(whole[-10:])
+        assert begun.recv(1000).startswith(b"HTTP/1.1 202 ")
+    assert [stored.event_id for stored in inbox.events()] == ["e-1"]
+
+
+@pytest.mark.parametrize("other_address", ["127.0.0.1", "127.0.0.2"])
+def test_very_many_idle_connections_shut_nobody_out(spawn_relay: SpawnRelay, other_address: str) -> None:
+    relay = spawn_relay(SERVE)
+    with ExitStack() as stack:
+        other = stack.enter_context(socket.create_connection(("127.0.0.1", relay.port), 30, (other_address, 0)))
+        other.sendall(request(event("before")))
+        assert other.recv(1000).startswith(b"HTTP/1.1 202 ")
+        for _ in range(1500):
+            stack.enter_context(relay.connect(""))
+        began = time.monotonic()
+        # A connection of another address is kept, and a new one is accepted.
+        if other_address != "127.0.0.1":
+            other.sendall(request(event("during")))
+            assert other.recv(1000).startswith(b"HTTP/1.1 202 ")
+        assert relay.post(event("new")).status_code == 202
+        # Idle connections end by themselves after ten seconds.
+        assert time.monotonic() - began < protocol.HEAD_SECONDS / 2
+
+
+class _Open:
+    def __init__(self, *, is_idle: bool = True) -> None:
+        self.is_idle = is_idle
+
+
+class TestConnections:
+    @pytest.fixture(autouse=True)
+    def _three(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+
+    def test_the_address_that_has_most_loses_its_oldest_idle_one(self) -> None:
+        known = connections.Connections[_Open]()
+        own, busy, first, second = _Open(), _Open(is_idle=False), _Open(), _Open()
+        assert known.add(own, "192.0.2.1") is None
+        assert [known.add(one, f"2001:db8::{number}") for number, one in enumerate([busy, first])] == [None, None]
+        # The addresses of one IPv6 site are one.
+        assert known.add(second, "2001:db8::9") is first
+
+    def test_where_nothing_is_idle_the_new_one_goes(self) -> None:
+        known = connections.Connections[_Open]()
+        for number in range(3):
+            known.add(_Open(is_idle=False), f"192.0.2.{number}")
+        new = _Open(is_idle=False)
+        assert known.add(new, "192.0.2.9") is new
+
+    def test_one_that_has_ended_does_not_count(self) -> None:
+        known = connections.Connections[_Open]()
+        for number in range(10):
+            one = _Open()
+            assert known.add(one, f"192.0.2.{number}") is None
+            known.discard(one)
+            known.discard(one)
 
 
 def test_a_request_that_does_not_wait_for_the_answer_before_it_is_not_taken(relay: RelayThread, inbox: Inbox) -> None:
