@@ -1,12 +1,11 @@
 """The code location `qt_pipeline`: everything that Dagster loads. Needs no setting and no network."""
 
 from contextlib import suppress
-from pathlib import Path
 
 import dagster as dg
 from sqlalchemy import make_url
 
-from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.defs.alerts import quantemplate_alerts
 from qt_pipeline.defs.assets import EVENTS, SOURCE, dataset, table
 from qt_pipeline.defs.freshness import quantemplate_freshness
@@ -15,7 +14,7 @@ from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
 from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource, watch_resource
 from qt_pipeline.defs.sensors import quantemplate_events
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.settings import load_settings
+from qt_pipeline.settings import Settings, load_settings
 
 
 def build_defs(
@@ -61,13 +60,13 @@ def defs() -> dg.Definitions:
     return build_defs(
         refresh_cron=settings.refresh_cron,
         poll_minutes=settings.poll_minutes,
-        catalog=_catalog(settings.catalog),
+        catalog=_catalog(settings),
         backend=make_url(settings.warehouse_url).get_backend_name(),
     )
 
 
-def _catalog(path: Path) -> Catalog | None:
+def _catalog(settings: Settings) -> Catalog | None:
     # One with a fault must not take the UI away: each run and each tick of the sensor says what is wrong with it.
     with suppress(ConfigurationError):
-        return load_catalog(path)
+        return catalog_for(settings)
     return None

@@ -31,6 +31,7 @@ def _project_root() -> Path:
 
 
 PROJECT_ROOT = _project_root()
+DEFAULT_CATALOG = PROJECT_ROOT / "datasets.yaml"
 
 ENV_FILE_VARIABLE = "QT_ENV_FILE"
 """Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
@@ -91,7 +92,8 @@ class Settings(BaseSettings):
         "", repr=False, description="Folder or URL of the landed files. Default: `landing` in the state folder."
     )
     catalog: Path = Field(
-        Path("datasets.yaml"), description="The dataset catalog. A missing default file is an empty one."
+        Path("datasets.yaml"),
+        description="The dataset catalog. A missing default file is an empty one; another must exist.",
     )
 
     relay_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -243,7 +245,7 @@ class Settings(BaseSettings):
     def _fill_state_defaults(cls, data: dict[str, object]) -> dict[str, object]:
         state = PROJECT_ROOT / str(data.get("state_dir") or ".qt")
         data["state_dir"] = state
-        data["catalog"] = PROJECT_ROOT / str(data.get("catalog") or "datasets.yaml")
+        data["catalog"] = PROJECT_ROOT / str(data.get("catalog") or DEFAULT_CATALOG)
         data["warehouse_url"] = _absolute_sqlite(str(data.get("warehouse_url") or f"sqlite:///{state}/warehouse.db"))
         data["inbox_url"] = _absolute_sqlite(str(data.get("inbox_url") or f"sqlite:///{state}/inbox.db"))
         landing = str(data.get("landing_url") or f"{state}/landing")

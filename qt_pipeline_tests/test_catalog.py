@@ -14,11 +14,13 @@ from qt_pipeline.catalog import (
     Dataset,
     DeclaredColumn,
     UnlistedDatasetError,
+    catalog_for,
     catalog_schema,
     faults_in,
     load_catalog,
 )
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.settings import load_settings
 from qt_pipeline.tabular import ColumnType, Kind, Naming, parse_type
 from qt_pipeline.values import DriftPolicy, WriteMode
 from qt_pipeline_tests.schema import PUBLISHED, schema_text
@@ -436,3 +438,29 @@ def test_the_document_names_every_key_and_only_types_that_are_some() -> None:
     types = re.findall(r"`((?:text|integer|boolean|decimal|date|timestamp)\b[^`]*)`", DOCUMENT)
     assert len(types) > 10
     assert all(parse_type(text) for text in types)
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "is_one"),
+    [
+        ("sqlite:///x.db", "PAID", True),
+        # SQLite compares the case of A to Z alone.
+        ("sqlite:///x.db", "pa\u00c9d", False),
+        ("postgresql://h/db", "PAID", False),
+        ("postgresql://h/db", "paid", True),
+        ("mssql://h/db", "PA\u00c9D", True),
+    ],
+)
+def test_tables_are_the_same_where_the_target_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, other: str, is_one: bool
+) -> None:
+    one = "pa\u00e9d" if "\u00c9" in other else "paid"
+    text = json.dumps({"datasets": {"d-a": {"table": one}, "d-b": {"table": other}}})
+    (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "datasets.yaml"))
+    settings = load_settings(warehouse_url=url)
+    if is_one:
+        with pytest.raises(ConfigurationError, match="both go to the table"):
+            catalog_for(settings)
+    else:
+        assert len(catalog_for(settings).datasets) == 2

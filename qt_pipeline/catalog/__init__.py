@@ -5,7 +5,7 @@ Not here: what a declared type means (see tabular), how a table is written (see 
 """
 
 from qt_pipeline.catalog.catalog import Catalog, UnlistedDatasetError
-from qt_pipeline.catalog.load import faults_in, load_catalog
+from qt_pipeline.catalog.load import catalog_for, faults_in, load_catalog
 from qt_pipeline.catalog.model import AfterPublish, Dataset, DeclaredColumn, catalog_schema
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Dataset",
     "DeclaredColumn",
     "UnlistedDatasetError",
+    "catalog_for",
     "catalog_schema",
     "faults_in",
     "load_catalog",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qt_pipeline.catalog.model import Dataset, Entry, File
+from qt_pipeline.database import NameMatching
 from qt_pipeline.errors import Concern, ConfigurationError
 from qt_pipeline.values import is_dataset_id
 
@@ -59,13 +60,13 @@ class Catalog:
             )
         return self._datasets.get(dataset_id) or self._resolve(dataset_id, Entry())
 
-    def faults(self) -> Iterator[Fault]:
-        """What is wrong although each part alone is right."""
+    def faults(self, names: NameMatching) -> Iterator[Fault]:
+        """What is wrong although each part alone is right. `names` says which tables are the same."""
         owners: dict[tuple[str | None, str], str] = {}
         for dataset in self.datasets:
             yield from ((("datasets", dataset.id, key), reason) for key, reason in dataset.contradictions())
-            schema = dataset.table_schema and dataset.table_schema.casefold()
-            other = owners.setdefault((schema, dataset.table.casefold()), dataset.id)
+            schema = dataset.table_schema and names.fold(dataset.table_schema)
+            other = owners.setdefault((schema, names.fold(dataset.table)), dataset.id)
             if other != dataset.id:
                 reason = f"{other} and {dataset.id} both go to the table {dataset.table!r}"
                 yield ("datasets", dataset.id), reason

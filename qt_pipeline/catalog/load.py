@@ -13,16 +13,35 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from sqlalchemy import make_url
 
 from qt_pipeline.catalog.catalog import Catalog, Fault, Place
 from qt_pipeline.catalog.model import AfterPublish, DeclaredColumn, Entry, File, Policies
+from qt_pipeline.database import NameMatching
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.settings import DEFAULT_CATALOG, Settings
 
 _TEXT, _DAY, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge"))
 
 
-def load_catalog(path: Path) -> Catalog:
-    """Read the catalog at `path`; a file that does not exist is an empty catalog.
+def catalog_for(settings: Settings) -> Catalog:
+    """The catalog that the settings name; table names are compared as their target compares them.
+
+    Raises:
+        ConfigurationError: see `load_catalog`; or QT_CATALOG names a file that does not exist.
+    """
+    path = settings.catalog
+    if path != DEFAULT_CATALOG and not path.exists():
+        # By the defaults, every dataset would go to another table than its catalog says.
+        raise ConfigurationError(
+            f"The catalog {path}, which QT_CATALOG names, does not exist.",
+            todo="Correct QT_CATALOG, or write the file.",
+        )
+    return load_catalog(path, NameMatching.of(make_url(settings.warehouse_url).get_backend_name()))
+
+
+def load_catalog(path: Path, names: NameMatching = NameMatching.CASE) -> Catalog:
+    """Read the catalog at `path`; a file that does not exist is an empty catalog. `names` is the rule for table names.
 
     Raises:
         ConfigurationError: the file is not a catalog; the message names each place with its line, and the reason.
@@ -42,7 +61,7 @@ def load_catalog(path: Path) -> Catalog:
         catalog = Catalog(File.model_validate(document), path)
     except ValidationError as error:
         raise _refused(path, _told(tree, map(_fault, error.errors(include_url=False)))) from None
-    if faults := _told(tree, catalog.faults()):
+    if faults := _told(tree, catalog.faults(names)):
         raise _refused(path, faults)
     return catalog
 
@@ -50,7 +69,7 @@ def load_catalog(path: Path) -> Catalog:
 def faults_in(document: object) -> list[str]:
     """What is wrong with a catalog that is not in a file yet: each place with its reason; nothing if all is right."""
     try:
-        found = list(Catalog(File.model_validate(document), Path()).faults())
+        found = list(Catalog(File.model_validate(document), Path()).faults(NameMatching.CASE))
     except ValidationError as error:
         found = [_fault(fault) for fault in error.errors(include_url=False)]
     return [f"{'.'.join(map(str, place))}: {reason}" for place, reason in found]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.catalog import Catalog, Dataset, load_catalog
+from qt_pipeline.catalog import Catalog, Dataset, catalog_for
 from qt_pipeline.cli.failed_runs import FailedRuns
 from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, several, shown
 from qt_pipeline.dagster_api import Run
@@ -85,7 +85,7 @@ def datasets(*, as_json: AsJson = False) -> None:
         qt-pipeline datasets --json
     """
     settings = load_settings()
-    catalog = load_catalog(settings.catalog)
+    catalog = catalog_for(settings)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     runs = FailedRuns(settings.dagster_url)
     found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts(), runs)
@@ -133,7 +133,7 @@ def history(
     """
     settings = load_settings()
     if not is_dataset_id(dataset_id):
-        load_catalog(settings.catalog).dataset(dataset_id)
+        catalog_for(settings).dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     warehouse = open_warehouse(*places, prepare=False)
     loads = warehouse.loads(dataset_id=dataset_id, limit=limit) if warehouse.has_ledger() else []

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import make_url
 
-from qt_pipeline.catalog import load_catalog
+from qt_pipeline.catalog import catalog_for
 from qt_pipeline.ingest import local_file, table_of, try_file
 from qt_pipeline.settings import load_settings
 from qt_pipeline.warehouse import open_warehouse
@@ -35,7 +35,7 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
     warehouse = open_warehouse(*places, prepare=False)
     table = contract = None
     if file is not None and dataset_id is not None:
-        dataset = load_catalog(settings.catalog).dataset(dataset_id)
+        dataset = catalog_for(settings).dataset(dataset_id)
         trial = try_file(warehouse, dataset, local_file(file, run_id="ddl"))
         if trial.contract is None and trial.refusal is not None:
             raise trial.refusal

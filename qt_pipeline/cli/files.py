@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.catalog import Dataset, load_catalog
+from qt_pipeline.catalog import Dataset, catalog_for
 from qt_pipeline.cli.output import answer_json, console, print_table, printable, several, shown
 from qt_pipeline.ingest import landed_by, loaded_by
 from qt_pipeline.landing import Landed, Landing
@@ -100,7 +100,7 @@ def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = Fal
 
 def _files(dataset_id: str, *loads: int) -> tuple[Dataset, list[Landed]]:
     settings = load_settings()
-    dataset = load_catalog(settings.catalog).dataset(dataset_id)
+    dataset = catalog_for(settings).dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     warehouse, landing = open_warehouse(*places, prepare=False), Landing(settings.landing_url)
     return dataset, [landed_by(landing, loaded_by(warehouse, dataset.id, load)) for load in loads]

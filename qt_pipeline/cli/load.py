@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from qt_pipeline import telemetry
-from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
 from qt_pipeline.cli.reported import is_reported
@@ -53,7 +53,7 @@ def load(
     console = Console(soft_wrap=True, highlight=False)
     try:
         settings = load_settings()
-        catalog = load_catalog(settings.catalog)
+        catalog = catalog_for(settings)
         if dry_run:
             trial, source, is_new = _try(settings, catalog, file, dataset_id)
             if as_json:
@@ -92,7 +92,9 @@ def _load(
         landed = land_by_hand(Landing(settings.landing_url), dataset.id, file, run_id=run_id, observe=observe)
         warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
         is_new = _is_new(catalog, warehouse, dataset.id)
-        outcome = load_landed(warehouse, dataset, landed, run_id=run_id, force=force, observe=observe)
+        outcome = load_landed(
+            warehouse, dataset, landed, run_id=run_id, force=force, max_rows=settings.max_rows, observe=observe
+        )
         return outcome, landed, is_new
 
 
@@ -116,7 +118,8 @@ def _try(settings: Settings, catalog: Catalog, file: Path, dataset_id: str) -> t
         source = local_file(file, run_id="trial", observe=observe)
         warehouse = open_warehouse(*places, prepare=False)
         is_new = _is_new(catalog, warehouse, dataset.id)
-        return try_file(warehouse, dataset, source, observe=observe), source, is_new
+        trial = try_file(warehouse, dataset, source, max_rows=settings.max_rows, observe=observe)
+        return trial, source, is_new
 
 
 def _is_new(catalog: Catalog, warehouse: Warehouse, dataset_id: str) -> bool:

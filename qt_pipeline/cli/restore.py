@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from qt_pipeline.catalog import Dataset, load_catalog
+from qt_pipeline.catalog import Dataset, catalog_for
 from qt_pipeline.cli.output import answer_json, clock, console, error_as_json, several, shown
 from qt_pipeline.cli.reported import is_reported
 from qt_pipeline.dagster_api import DagsterApi
@@ -45,7 +45,7 @@ def restore(
     if as_json and not yes:
         raise typer.BadParameter("--json needs --yes: nobody would see the question.")
     settings = load_settings()
-    dataset = load_catalog(settings.catalog).dataset(dataset_id)
+    dataset = catalog_for(settings).dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     try:
         warehouse = open_warehouse(*places)
@@ -57,7 +57,8 @@ def restore(
             rows = several(record.rows or 0, "row")
             typer.confirm(f"Replace the rows of {dataset.table} by the {rows} of load {load} ({when})?", abort=True)
         _tell_runs_in_flight(settings, dataset)
-        done = restore_load(warehouse, landing, dataset, load, run_id=f"restore-{uuid4()}")
+        run_id = f"restore-{uuid4()}"
+        done = restore_load(warehouse, landing, dataset, load, run_id=run_id, max_rows=settings.max_rows)
     except PipelineError as error:
         if not as_json:
             raise

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.cli.followed import FollowedBackfill, FollowedRuns
 from qt_pipeline.cli.following import Outcome, TimeIsUpError, expect_daemon, follow
 from qt_pipeline.cli.output import answer_json, console, error_as_json, shown
@@ -59,7 +59,7 @@ def run(
     deadline = None if timeout is None else time.monotonic() + timeout
     with _answered(as_json=as_json):
         settings = load_settings()
-        catalog, api = load_catalog(settings.catalog), DagsterApi(settings.dagster_url)
+        catalog, api = catalog_for(settings), DagsterApi(settings.dagster_url)
         partitions = api.partitions()
         wanted = (
             _all(catalog, partitions) if everything else _known(dataset_ids or (), catalog, partitions, may_be_new=new)

@@ -8,6 +8,7 @@ from qt_pipeline.database.address import address_of
 from qt_pipeline.database.fault import Fault
 from qt_pipeline.database.mssql import MSSQL_DRIVER_TODO, mssql_engine, take_mssql_lock
 from qt_pipeline.database.mssql_faults import mssql_fault
+from qt_pipeline.database.names import NameMatching
 from qt_pipeline.database.postgres import advisory_key, postgres_engine, postgres_fault
 from qt_pipeline.database.sqlite import creating_sqlite, sqlite_engine, writing
 from qt_pipeline.database.types import Number, UtcDateTime
@@ -15,6 +16,7 @@ from qt_pipeline.database.types import Number, UtcDateTime
 __all__ = [
     "MSSQL_DRIVER_TODO",
     "Fault",
+    "NameMatching",
     "Number",
     "UtcDateTime",
     "address_of",

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from qt_pipeline import telemetry
 from qt_pipeline.alerting import AlertStore, Courier, Post, addresses_of, open_store
-from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.defs.partitions import PARTITION_TAG
 from qt_pipeline.defs.runs import note_failure
 from qt_pipeline.dispatch import Policy
@@ -153,7 +153,7 @@ def _ingest(settings: Settings) -> Ingest:
         inbox=_inbox(settings.inbox_url),
         landing=Landing(settings.landing_url),
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
-        catalog=load_catalog(settings.catalog),
+        catalog=catalog_for(settings),
         max_rows=settings.max_rows,
     )
 
@@ -166,7 +166,7 @@ def dispatcher_resource() -> Dispatcher:
         inbox=_inbox(settings.inbox_url),
         queue=_queue(settings.relay_queue_url) if settings.relay_queue_url else None,
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
-        catalog=load_catalog(settings.catalog),
+        catalog=catalog_for(settings),
         locks=_locks(settings),
         policy=Policy(
             attempts=settings.delivery_attempts,
@@ -189,7 +189,7 @@ def watch_resource() -> Watch:
         open_inbox=partial(_inbox, settings.inbox_url),
         open_store=partial(_alert_store, settings.inbox_url),
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
-        read_catalog=partial(load_catalog, settings.catalog),
+        read_catalog=partial(catalog_for, settings),
         dagster_url=settings.dagster_url,
     )
 

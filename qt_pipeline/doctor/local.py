@@ -16,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError
 
-from qt_pipeline.catalog import Catalog, load_catalog
+from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.database import MSSQL_DRIVER_TODO
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
@@ -99,11 +99,8 @@ def catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
     """The catalog, or None, and what is to be said of it."""
     file = survey.settings.catalog
     subject = str(file)
-    if "QT_CATALOG" in survey.in_environment | survey.in_file and not file.exists():
-        todo = "Correct QT_CATALOG, or write the file."
-        return None, Finding(Area.CATALOG, subject, State.FAILURE, "QT_CATALOG names it, and it is not there.", todo)
     try:
-        found = load_catalog(file)
+        found = catalog_for(survey.settings)
     except ConfigurationError as error:
         return None, Finding.of_error(Area.CATALOG, subject, error)
     if not file.exists():

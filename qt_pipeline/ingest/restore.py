@@ -38,7 +38,15 @@ class Restored:
     outcome: FileOutcome | None
 
 
-def restore(warehouse: Warehouse, landing: Landing, dataset: Dataset, load_id: int, *, run_id: str) -> Restored:
+def restore(
+    warehouse: Warehouse,
+    landing: Landing,
+    dataset: Dataset,
+    load_id: int,
+    *,
+    run_id: str,
+    max_rows: int | None = None,
+) -> Restored:
     """Publish the landed file of an earlier load again.
 
     The file may lack columns that the table has got since: they are NULL then.
@@ -59,7 +67,7 @@ def restore(warehouse: Warehouse, landing: Landing, dataset: Dataset, load_id: i
         already = warehouse.shows(job_of(dataset, file), table_of(dataset))
         if already is not None:
             return Restored(landed, already, None)
-        return Restored(landed, shown, load_file(warehouse, dataset, file, force=True))
+        return Restored(landed, shown, load_file(warehouse, dataset, file, force=True, max_rows=max_rows))
 
 
 def loaded_by(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord:

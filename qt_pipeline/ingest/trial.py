@@ -31,7 +31,14 @@ class Trial:
     warnings: tuple[str, ...] = ()
 
 
-def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, observe: Observer | None = None) -> Trial:
+def try_file(
+    warehouse: Warehouse,
+    dataset: Dataset,
+    file: CsvFile,
+    *,
+    max_rows: int | None = None,
+    observe: Observer | None = None,
+) -> Trial:
     """Read a whole file and hold it against the contract, the guards and the key of its dataset.
 
     Keys are compared by `try_key`, not by the target, which may find more that are equal. `observe`: see `load_file`.
@@ -49,21 +56,27 @@ def try_file(warehouse: Warehouse, dataset: Dataset, file: CsvFile, *, observe: 
             settled = reading.settle(inspection)
         except DriftError as drift:
             return Trial(dataset, inspection.rows, None, (), reading.with_places(drift, inspection))
-        refusal = _refusal(dataset, reading, inspection, settled.contract, expected.last)
+        refusal = _refusal(dataset, reading, inspection, settled.contract, last=expected.last, max_rows=max_rows)
         warnings = absent_columns(dataset, settled.contract)
         return Trial(dataset, inspection.rows, settled.contract, settled.changes, refusal, warnings)
 
 
 def _refusal(
-    dataset: Dataset, reading: Reading, inspection: Inspection, contract: Contract, last: LoadRecord | None
+    dataset: Dataset,
+    reading: Reading,
+    inspection: Inspection,
+    contract: Contract,
+    *,
+    last: LoadRecord | None,
+    max_rows: int | None,
 ) -> PipelineError | None:
     try:
         check_headers(dataset, contract)
         check_rows(dataset, inspection.rows, last)
-        rows = guarded(dataset, None, read_rows(reading.open, inspection, contract))
+        rows = guarded(dataset, max_rows, read_rows(reading.open, inspection, contract))
         if dataset.key:
             try_key(dataset.key, contract, rows, dataset.id)
-        elif dataset.required:
+        else:
             deque(rows, maxlen=0)
     except PipelineError as error:
         return error

@@ -193,7 +193,8 @@ def test_before_anything_was_loaded_that_is_said_and_no_database_is_made(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("QT_STATE_DIR", str(tmp_path / "empty"))
-    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "empty.yaml"))
+    (tmp_path / "empty.yaml").touch()
     assert "No dataset is known yet" in run("datasets")[1]
     assert "was never loaded" in run("history", DATASET)[1]
     assert not (tmp_path / "empty" / "warehouse.db").exists()

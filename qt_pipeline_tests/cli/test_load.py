@@ -25,6 +25,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setenv(ENV_FILE_VARIABLE, "")
     monkeypatch.setenv("QT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("QT_CATALOG", str(tmp_path / "datasets.yaml"))
+    (tmp_path / "datasets.yaml").touch()
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["qt-pipeline", *arguments])
@@ -211,3 +212,36 @@ def test_ddl_wants_file_and_dataset_together(run: Ran, file: Path) -> None:
     code, _, complaint = run("ddl", str(file))
     assert code == 2
     assert "needs both" in complaint
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)], ids=["load", "dry run"])
+def test_a_file_of_more_rows_than_the_setting_allows_is_refused(
+    run: Ran, file: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("QT_MAX_ROWS", "1")
+    code, told, complaint = run("load", str(file), "--dataset-id", "d-one", *arguments)
+    assert code == 1
+    assert "more than 1 rows" in told + complaint
+    assert "QT_MAX_ROWS" in told + complaint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("load", "{file}", "--dataset-id", "d-one"),
+        ("load", "{file}", "--dataset-id", "d-one", "--dry-run"),
+        ("ddl", "{file}", "--dataset-id", "d-one"),
+        ("datasets",),
+        ("restore", "d-one", "1", "--yes"),
+        ("run", "d-one"),
+    ],
+    ids=" ".join,
+)
+def test_a_catalog_that_is_named_and_does_not_exist_is_refused(
+    run: Ran, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("QT_CATALOG", str(tmp_path / "datasets.yml"))
+    code, told, complaint = run(*(argument.format(file=file) for argument in arguments))
+    assert code == 1
+    assert "datasets.yml, which QT_CATALOG names, does not exist" in told + complaint
+    assert not (tmp_path / "state" / "warehouse.db").exists()

@@ -109,6 +109,8 @@ def test_the_sensor_runs_from_the_start_and_asks_for_both_assets() -> None:
 def test_the_rooms_are_put_together_from_the_settings(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.serve("Reference,Amount\n007,1.25\n")
     state = house.folder / "state"
+    state.mkdir(exist_ok=True)
+    (state / "datasets.yaml").touch()
     settings = {
         "QT_API_URL": house.sandbox.api_url,
         ENV_FILE_VARIABLE: "",

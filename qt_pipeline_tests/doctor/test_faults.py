@@ -266,7 +266,7 @@ FAULTS: list[Planted] = [
     *[
         ("an unknown key", catalog("datasets:\n  d-a:\n    tabel: x\n"), Area.CATALOG, FAILURE, "line 3", "Correct it"),
         ("two on one table", catalog(TWO_ON_ONE_TABLE), Area.CATALOG, FAILURE, "both go to the table", "Correct it"),
-        ("no catalog", setting("QT_CATALOG", "/nowhere/d.yaml"), Area.CATALOG, FAILURE, "is not there", "QT_CATALOG"),
+        ("no catalog", setting("QT_CATALOG", "/nowhere/d.yaml"), Area.CATALOG, FAILURE, "does not exist", "QT_CATALOG"),
     ],
     *[
         ("no client id", without("QT_CLIENT_ID"), Area.TOKEN, FAILURE, "not set", "qt-pipeline init"),

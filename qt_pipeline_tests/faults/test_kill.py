@@ -46,6 +46,7 @@ class Mortal:
 
     @property
     def environment(self) -> dict[str, str]:
+        (self.folder / "datasets.yaml").touch()
         return {
             "QT_ENV_FILE": "",
             "QT_API_URL": self.sandbox.api_url,
