@@ -28,6 +28,7 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 4 << 20
+_SPARE_BYTES = len(_BOM) + len(b"\r")
 BLOCK_SIZES = (1 << 20, 64 << 20)
 """Bytes that are parsed at a time, smallest first. A row must fit into one block."""
 
@@ -128,9 +129,9 @@ def read_text(
     with _naming_separator(",".join(header.names)):
         try:
             with open_stream() as stream:
-                stream.read(header.rows_byte)
+                _read_fully(stream, header.rows_byte)
                 source = _Source(stream, None if checked else _guard(header))
-                if not source.is_empty():
+                if not source.is_empty:
                     yield from _batches(source, header, block_size)
         except pa.ArrowInvalid as error:
             # Arrow's own words repeat the row, and rows hold personal data: only the place is told.
@@ -158,7 +159,7 @@ def _batches(source: "_Source", header: Header, block_size: int) -> Iterator[Tex
     names = [str(position) for position in range(len(header.names))]
     reader = pacsv.open_csv(
         cast("BinaryIO", source),
-        read_options=pacsv.ReadOptions(column_names=names, block_size=block_size),
+        read_options=pacsv.ReadOptions(column_names=names, block_size=block_size + _SPARE_BYTES),
         parse_options=pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -174,28 +175,52 @@ def _batches(source: "_Source", header: Header, block_size: int) -> Iterator[Tex
 
 
 class _Source(io.RawIOBase):
-    """The bytes of the rows, watched by the guard on their way into Arrow."""
+    """The bytes of the rows, checked by the guard on their way into Arrow.
+
+    Arrow takes a byte order mark at the beginning of any stream for itself. It gets one of our own, so that U+FEFF at
+    the beginning of the first row is data. It drops a LF that begins a buffer when the buffer before ended in CR, also
+    within quotes, so that no buffer but the last of the file ends in CR. Both need `_SPARE_BYTES` in a block.
+    """
 
     def __init__(self, stream: BinaryIO, guard: CsvGuard | None) -> None:
         self._stream = stream
         self._guard = guard
-        self._first = stream.read(_CHUNK)
-
-    def is_empty(self) -> bool:
-        return not self._first
+        self._mark = _BOM
+        self._held = stream.read(1)
+        self.is_empty = not self._held
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        chunk, self._first = self._first[:size] if size >= 0 else self._first, self._first[size:] if size >= 0 else b""
-        chunk = chunk or self._stream.read(size)
+        if size < 0:
+            return self.readall()
+        mark, self._mark = self._mark, b""
+        missing = max(2, size - len(mark) - len(self._held))
+        fresh = _read_fully(self._stream, missing)
+        data = self._held + fresh
+        is_last = len(fresh) < missing
+        self._held = b"\r" if data.endswith(b"\r") and not is_last else b""
+        data = data.removesuffix(self._held)
         if self._guard is not None:
-            if chunk:
-                self._guard.feed(chunk)
-            elif size != 0:
+            if data:
+                self._guard.feed(data)
+            else:
                 self._guard.finish()
-        return chunk
+        return mark + data
+
+
+def _read_fully(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes, fewer only at the end of the file: a stream may return less than it was asked for at any time."""
+    data = stream.read(size)
+    if not data or len(data) == size:
+        return data
+    chunks = [data]
+    missing = size - len(data)
+    while missing and (chunk := stream.read(missing)):
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
 
 
 def _line_numbers(batch: pa.RecordBatch, first: int) -> tuple[Ints, int]:

@@ -102,8 +102,18 @@ def csv_bytes(headers: Sequence[str], rows: Sequence[Sequence[str]], *, line_end
     return text.getvalue().encode()
 
 
-def stream_of(data: bytes) -> OpenStream:
-    return lambda: io.BytesIO(data)
+def stream_of(data: bytes, *, most: int = 0) -> OpenStream:
+    """Opens `data`; with `most`, each read gives so many bytes at most, as a read from a network may."""
+    return lambda: _ShortReads(data, most) if most else io.BytesIO(data)
+
+
+class _ShortReads(io.BytesIO):
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__(data)
+        self._most = most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(self._most if size is None or size < 0 else min(size, self._most))
 
 
 def rules_of(policy: DriftPolicy, *, keeps_rows: bool = False, **declared: str) -> Rules:
@@ -129,12 +139,14 @@ def founded_by(data: bytes, rules: Rules = RULES) -> Contract:
     return settled(data, rules=rules).contract
 
 
-def read_rows(data: bytes, *, block_size: int = BLOCK_SIZES[0]) -> tuple[Rows, list[int]]:
+def read_rows(
+    data: bytes, *, block_size: int = BLOCK_SIZES[0], checked: bool = False, most: int = 0
+) -> tuple[Rows, list[int]]:
     """The rows of a file, and the line on which each begins."""
-    header = read_header(stream_of(data))
+    header = read_header(stream_of(data, most=most))
     rows: Rows = []
     lines: list[int] = []
-    for batch in read_text(stream_of(data), header, block_size=block_size):
+    for batch in read_text(stream_of(data, most=most), header, block_size=block_size, checked=checked):
         rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
         lines += batch.lines.tolist()
     return rows, lines

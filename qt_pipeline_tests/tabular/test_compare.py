@@ -125,3 +125,12 @@ def test_rows_are_found_again_by_their_lines() -> None:
     data = b'A,B\n1,"x\ny"\n2,\n3,z\n'
     assert list(rows_at(stream_of(data), (2, 5))) == [(2, ("1", "x\ny")), (5, ("3", "z"))]
     assert list(rows_at(stream_of(data), ())) == []
+
+
+def test_a_line_end_where_two_blocks_meet_is_no_difference() -> None:
+    # The one file has the value where a block of rows ends between CR and LF, the other has it at its beginning.
+    value = b'"y\r\nz",1\n'
+    filler = b"x" * ((1 << 20) - len(b'"y\r') - len(b",1\n")) + b",1\n"
+    before, after = b"k,v\n" + filler + value, b"k,v\n" + value + filler
+    assert compare(stream_of(before), stream_of(after), limit=5).is_none
+    assert list(rows_at(stream_of(before), [3])) == [(3, ("y\r\nz", "1"))]

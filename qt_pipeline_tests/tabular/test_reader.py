@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import BadCsvError, EmptyFileError, RowTooLongError
-from qt_pipeline.tabular.reader import read_header
+from qt_pipeline.tabular.reader import BLOCK_SIZES, read_header
 from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes, inspection_of, read_rows, stream_of
 
 BOM = b"\xef\xbb\xbf"
@@ -170,16 +170,60 @@ def test_a_file_of_a_header_alone_has_no_rows_and_no_types() -> None:
     assert [seen.kind for seen in inspection.seen] == [None, None]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(1, 4), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+# Line ends, quotes and byte order marks, close together.
+_LINE_ENDS = st.text(st.sampled_from('\r\n\ufeff"x'), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.data(),
+    st.integers(1, 4),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+)
 def test_any_table_comes_back_with_its_lines_whatever_the_block_size(
     data: st.DataObject, width: int, line_end: str, bom: bool
 ) -> None:
-    rows = data.draw(st.lists(st.lists(TEXTS, min_size=width, max_size=width), max_size=20))
+    rows = data.draw(st.lists(st.lists(TEXTS | _LINE_ENDS, min_size=width, max_size=width), max_size=20))
     headers = [f"c{position}" for position in range(width)]
     longest = max(len(csv_bytes(headers, [row], line_end=line_end)) for row in [headers, *rows])
     block_size = longest + data.draw(st.integers(0, 50))
-    read, lines = read_rows(BOM * bom + csv_bytes(headers, rows, line_end=line_end), block_size=block_size)
+    file = BOM * bom + csv_bytes(headers, rows, line_end=line_end)
+    most, checked = data.draw(st.sampled_from([0, 1, 3, 10])), data.draw(st.booleans())
+    read, lines = read_rows(file, block_size=block_size, checked=checked, most=most)
     assert read == [tuple(value or None for value in row) for row in rows]
     heights = [1 + sum(len(LINE_END.findall(value)) for value in row) for row in rows]
     assert lines == [2 + sum(heights[:number]) for number in range(len(rows))]
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("block_size", [16, 17, 24, 31])
+@pytest.mark.parametrize("value", ["y\r\nz", "\r\n", "\r\r\n", "\r\n\r\n", "\n\r", "\r"])
+def test_line_ends_within_a_value_stay_wherever_a_block_ends(value: str, block_size: int, checked: bool) -> None:
+    for before in range(2 * block_size):
+        rows = [("x" * (before % 8), "1"), *(("1", "2") for _ in range(before // 8)), ("a", value), ("b", "3")]
+        read, lines = read_rows(csv_bytes(["h", "k"], rows, line_end="\n"), block_size=block_size, checked=checked)
+        assert read == [tuple(text or None for text in row) for row in rows]
+        assert lines[-1] - lines[-2] == 1 + len(LINE_END.findall(value))
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        ("k,v\n\ufeffx,1\n", [("\ufeffx", "1")]),
+        ("\ufeffk,v\n\ufeff\ufeffx,1\n", [("\ufeff\ufeffx", "1")]),
+        ('k,v\n"\ufeff","\ufeff1"\n\ufeff,\n', [("\ufeff", "\ufeff1"), ("\ufeff", None)]),
+        ("a\n\ufeff", [("\ufeff",)]),
+        ("a\n\ufeff\n", [("\ufeff",)]),
+        ("a\n\n\ufeff\n", [(None,), ("\ufeff",)]),
+    ],
+)
+def test_a_byte_order_mark_below_the_header_is_data(data: str, rows: list[tuple[str | None, ...]]) -> None:
+    for block_size in (16, BLOCK_SIZES[0]):
+        assert read_rows(data.encode(), block_size=block_size)[0] == rows
+
+
+def test_a_fault_in_a_row_that_begins_with_a_byte_order_mark_is_found() -> None:
+    with pytest.raises(BadCsvError) as caught:
+        read_rows("k,v\n\ufeffx,1\n\ufeff\n".encode())
+    assert (caught.value.line, caught.value.byte) == (3, 11)
