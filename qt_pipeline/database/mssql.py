@@ -39,6 +39,9 @@ _TAKE_LOCK = text(
     "@LockTimeout = :milliseconds; SELECT @taken"
 )
 
+# A parameter's place, or what may hold a question mark that is none: a text, a quoted name.
+_MARK = re.compile(r"\?|'[^']*'|\"[^\"]*\"|\[(?:[^\]]|\]\])*\]")
+
 _log = logging.getLogger(__name__)
 
 
@@ -79,8 +82,28 @@ def mssql_engine(
             todo="For pyodbc, install unixODBC (libodbc2) and Microsoft's ODBC driver; mssql+mssqlpython:// in "
             f"{setting} needs neither.",
         ) from None
+    event.listen(engine, "before_cursor_execute", _write_nulls, retval=True)
     event.listen(engine, "do_connect", _Dial(url.host or "", setting, wait_seconds, statement_seconds))
     return engine
+
+
+def _write_nulls(
+    _connection: object, _cursor: object, statement: str, parameters: Sequence[Any], _context: object, _many: object
+) -> tuple[str, Sequence[Any]]:
+    """Write NULL where None would be bound.
+
+    The drivers ask the server for the type of such a parameter. Where it cannot say, that question is an error, which
+    under XACT_ABORT ends the transaction, and which mssql-python keeps to itself.
+    """
+    if all(value is not None for value in parameters):
+        # So are rows of many, whose types the driver takes from all of them.
+        return statement, parameters
+    values = iter(parameters)
+
+    def written(found: re.Match[str]) -> str:
+        return "NULL" if found[0] == "?" and next(values) is None else found[0]
+
+    return _MARK.sub(written, statement), tuple(value for value in parameters if value is not None)
 
 
 def take_mssql_lock(connection: Connection, name: str, *, wait_seconds: int) -> int | None:

@@ -17,6 +17,7 @@ from qt_pipeline.warehouse.errors import (
     TargetLimitError,
     TargetRefusedError,
     TargetUnavailableError,
+    TransactionEndedError,
     VerificationError,
 )
 from qt_pipeline.warehouse.keys import try_key
@@ -47,6 +48,7 @@ __all__ = [
     "TargetRefusedError",
     "TargetUnavailableError",
     "Totals",
+    "TransactionEndedError",
     "Verification",
     "VerificationError",
     "Warehouse",

@@ -57,6 +57,10 @@ class AfterPublishError(PermanentError):
     """The table is published, and the statement that the catalog wants after it failed."""
 
 
+class TransactionEndedError(PermanentError):
+    """The statement that the catalog wants after a load has ended the transaction that it ran in."""
+
+
 class StaleLoadError(PermanentError):
     """Newer data of the dataset are in the table already."""
 

@@ -140,6 +140,10 @@ class GenericTarget:
         with self.writing() as connection:
             yield connection
 
+    def transaction_id(self, connection: Connection) -> str | None:  # noqa: ARG002  # see Target
+        """See Target. Each dialect has its own words for it, and many have none."""
+        return None
+
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the operating system, which ends with its process and is known on this machine."""

@@ -27,6 +27,7 @@ from qt_pipeline.warehouse.errors import (
     StaleLoadError,
     TargetLimitError,
     TargetUnavailableError,
+    TransactionEndedError,
     VerificationError,
 )
 from qt_pipeline.warehouse.keys import check_key, key_names
@@ -204,6 +205,7 @@ class Load:
 
     def _publish(self, staged: _Staged, changes: tuple[Change, ...]) -> int:
         with self.target.publishing(staged.table) as connection:
+            begun = self.target.transaction_id(connection)
             self._refuse_older(connection)
             summed = summed_columns(staged.contract)
             # What readers will see is added up below; here too, where that would add up earlier loads as well.
@@ -227,7 +229,9 @@ class Load:
             table_rows = count_rows(connection, table) if self.spec.keeps_rows else staged.totals.rows
             ledger.write_contract(connection, self.job.dataset_id, staged.contract, self.load_id)
             if self.spec.after_publish and self.spec.after_publish_in_transaction:
-                run_as_written(connection, self.spec.after_publish)
+                self._run_statement(connection, self.spec.after_publish, begun)
+            # Where no transaction is open, the next statement might be one of its own.
+            self._check_transaction(connection, begun)
             first = ledger.close_load(
                 connection,
                 self.load_id,
@@ -242,6 +246,8 @@ class Load:
             if not first:
                 # An earlier attempt whose answer was lost has committed meanwhile: this one must not do it again.
                 raise TargetUnavailableError("The publish was committed while it was tried again.")
+            # Asked for the last time, so that nothing is between the answer and the commit.
+            self._check_transaction(connection, begun)
         return table_rows
 
     def _replace_rows(self, connection: Connection, staged: _Staged, table: Table) -> None:
@@ -294,7 +300,8 @@ class Load:
             return
         try:
             with self.target.writing() as connection:
-                run_as_written(connection, self.spec.after_publish)
+                begun = self.target.transaction_id(connection)
+                self._run_statement(connection, self.spec.after_publish, begun)
                 ledger.note_error(connection, self.load_id, None)
         except PipelineError as error:
             wrong = AfterPublishError(
@@ -305,6 +312,26 @@ class Load:
             with self.target.writing() as connection:
                 ledger.note_error(connection, self.load_id, str(wrong))
             raise wrong from None
+
+    def _run_statement(self, connection: Connection, sql: str, begun: str | None) -> None:
+        """Run a statement that a person wrote, `%` and `:` included."""
+        # What it sets outlives it (SET, USE, EXECUTE AS): nobody uses this connection after it.
+        connection.detach()
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+        if self.target.transaction_id(connection) != begun:
+            raise TransactionEndedError(
+                "'after_publish' ended or began a transaction of its own: what was not committed yet is undone. If it "
+                "rolled back, the table keeps its rows; if it committed, the table may show new ones already.",
+                todo="Let 'after_publish', and the procedures that it calls, end no transaction that they did not "
+                "begin and begin none that they do not end, and load again."
+                + (" If the table was made by this load, drop it first." if self.table_columns is None else ""),
+                dataset_id=self.job.dataset_id,
+            )
+
+    def _check_transaction(self, connection: Connection, begun: str | None) -> None:
+        if self.target.transaction_id(connection) != begun:
+            # What would be committed now is the ledger's line without the rows.
+            raise TargetUnavailableError("The database ended the transaction that publishes before its end.")
 
     def _key(self, contract: Contract) -> list[str]:
         return key_names(self.spec.key, contract, self.job.dataset_id)
@@ -359,11 +386,6 @@ def count_rows(connection: Connection, table: Table) -> int:
 
 def _in_sql(connection: Connection, type_: TypeEngine[Any]) -> str:
     return type_.compile(dialect=connection.dialect)
-
-
-def run_as_written(connection: Connection, sql: str) -> None:
-    """Run a statement that a person wrote, `%` and `:` included."""
-    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 def _added_up(rows: Iterable[Rows], running: RunningTotals) -> Iterator[Rows]:

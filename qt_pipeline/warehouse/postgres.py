@@ -103,6 +103,10 @@ class PostgresTarget:
         with self.writing() as connection:
             yield connection
 
+    def transaction_id(self, connection: Connection) -> str | None:
+        """See Target."""
+        return str(connection.scalar(select(func.txid_current())))
+
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the server's, which ends with its connection."""

@@ -142,14 +142,15 @@ class SqliteTarget:
     def publishing(self, stage: Table) -> Generator[Connection]:
         """See Target. A file can be attached only outside a transaction."""
         with self._explained(), self._engine.connect() as connection:
-            driver = cast("SQLiteConnection", connection.connection.driver_connection)
-            driver.execute(f"ATTACH ? AS {_STAGE}", (str(self._stage_file(stage)),))
-            try:
-                with connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
-                    yield connection
-            finally:
-                # The pool must not hand out a connection to whose file somebody else has put an end.
-                connection.invalidate()
+            # The pool must not hand out a connection to whose file somebody else has put an end.
+            connection.detach()
+            _driver(connection).execute(f"ATTACH ? AS {_STAGE}", (str(self._stage_file(stage)),))
+            with connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
+                yield connection
+
+    def transaction_id(self, connection: Connection) -> str | None:
+        """See Target. Nothing but this target begins a transaction, and a person's statement is a single one."""
+        return "open" if _driver(connection).in_transaction else None
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
@@ -273,6 +274,11 @@ class SqliteTarget:
             f"The SQLite file {self._file} cannot be used: {cause}.",
             todo="Check that its disk has space, that this user may write there and that no other program holds it.",
         )
+
+
+def _driver(connection: Connection) -> SQLiteConnection:
+    # Which a pool's `driver_connection` is not, once it is detached.
+    return cast("SQLiteConnection", connection.connection.dbapi_connection)
 
 
 def _stored(batch: Batch, names: Sequence[str]) -> pa.RecordBatch:

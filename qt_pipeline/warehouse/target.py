@@ -110,6 +110,13 @@ class Target(Protocol):
         """A transaction like `writing` that sees a staging table, which has been committed before."""
         ...
 
+    def transaction_id(self, connection: Connection) -> str | None:
+        """What tells the transaction that is open on a connection from every other, begun if none is.
+
+        None where there is none that the engine could tell.
+        """
+        ...
+
     def exclusive(self, table: str) -> AbstractContextManager[None]:
         """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
         ...

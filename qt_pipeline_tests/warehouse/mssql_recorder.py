@@ -98,6 +98,7 @@ class _Connection:
         self.autocommit = False
         self._number = number
         self._begun = False
+        self.transactions = 0
 
     def cursor(self) -> "_Cursor":
         return _Cursor(self)
@@ -139,9 +140,16 @@ class _Cursor:
         self.close()
 
     def execute(self, statement: str, parameters: Row = ()) -> None:
+        # The real ones would ask the server for the type, and end the transaction where it cannot say.
+        assert None not in parameters
         rows, told = self._connection.driver.answer(statement, parameters)
         if told:
             self._connection.write(statement, tuple(parameters))
+        if "CURRENT_TRANSACTION_ID" in statement:
+            rows = [(f"{self._connection.transactions}/1",)]
+        elif "ROLLBACK" in statement:
+            # By a statement that a person wrote.
+            self._connection.transactions += 1
         reads = re.match(r"\s*(SELECT|select)\b", statement) or "OUTPUT" in statement or "SELECT @" in statement
         width = len(rows[0]) if rows else _width(statement)
         self.description = [(f"c{n}", None, None, None, None, None, True) for n in range(width)] if reads else None

@@ -1,6 +1,9 @@
 """The statement that hangs behind a load: in the transaction that publishes, or right after it."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import Connection
 
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.warehouse import (
@@ -10,8 +13,11 @@ from qt_pipeline.warehouse import (
     LoadStatus,
     PublishedLoad,
     TargetRefusedError,
+    TargetUnavailableError,
+    TransactionEndedError,
     Warehouse,
 )
+from qt_pipeline.warehouse import load as load_module
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
 from qt_pipeline_tests.warehouse.loading import load, load_or_leave
 
@@ -118,3 +124,82 @@ def test_no_statement_runs_for_a_file_that_is_left(engine: Engine, warehouse: Wa
     load(warehouse, OLD, after_publish=after)
     assert isinstance(load_or_leave(warehouse, OLD, after_publish=after), LoadRecord)
     assert engine.query(f"SELECT * FROM {log}") == [("x", 1)]
+
+
+# Statements that end the transaction they run in, or begin one that they leave open.
+ENDING = {
+    "sqlite": ["COMMIT", "ROLLBACK", "END"],
+    "postgresql": ["COMMIT", "ROLLBACK", "ABORT", "ROLLBACK; BEGIN", "COMMIT; BEGIN", "SELECT 1; COMMIT; SELECT 2"],
+    "sqlserver": [
+        *("COMMIT", "ROLLBACK", "ROLLBACK; BEGIN TRANSACTION", "COMMIT; BEGIN TRANSACTION", "BEGIN TRANSACTION"),
+        "BEGIN TRY SELECT 1 / 0 END TRY BEGIN CATCH IF @@TRANCOUNT > 0 ROLLBACK END CATCH",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_statement_that_ends_the_transaction_never_counts_as_a_publish(
+    engine: Engine, warehouse: Warehouse, number: int
+) -> None:
+    if number >= len(ENDING[engine.name]):
+        pytest.skip("This engine has fewer ways to end a transaction.")
+    statement = ENDING[engine.name][number]
+    load(warehouse, OLD)
+    with pytest.raises(TransactionEndedError, match="'after_publish' ended or began a transaction") as caught:
+        load(warehouse, NEW, sha256="1" * 64, after_publish=statement)
+    assert isinstance(caught.value, PermanentError)
+    assert caught.value.dataset_id == "d-one"
+    newest = warehouse.loads()[0]
+    assert (newest.status, newest.error) == (LoadStatus.FAILED, str(caught.value))
+    assert engine.column("Name") == (["Bob", "Cleo"] if "COMMIT" in statement or statement == "END" else ["Ann"])
+    assert isinstance(load_or_leave(warehouse, NEW, sha256="1" * 64), PublishedLoad)
+    assert engine.column("Name") == ["Bob", "Cleo"]
+    assert engine.tables() == OWN_TABLES | {"paid"}
+
+
+def test_a_statement_right_after_that_rolls_back_does_not_count_as_run(
+    engine: Engine, warehouse: Warehouse, log: str
+) -> None:
+    with pytest.raises(AfterPublishError, match="ended or began a transaction"):
+        load(warehouse, NEW, after_publish="ROLLBACK", after_publish_in_transaction=False)
+    noted = warehouse.loads()[0]
+    assert noted.status is LoadStatus.PUBLISHED
+    assert "ended or began a transaction" in (noted.error or "")
+    assert engine.query(f"SELECT * FROM {log}") == []
+
+
+def test_a_transaction_that_the_database_ended_unasked_is_never_committed_as_a_publish(
+    engine: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(warehouse, OLD)
+    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    write_contract = load_module.ledger.write_contract
+
+    def and_end(connection: Connection, *rest: Any) -> None:
+        write_contract(connection, *rest)
+        connection.exec_driver_sql("ROLLBACK")
+
+    monkeypatch.setattr(load_module.ledger, "write_contract", and_end)
+    with pytest.raises(TargetUnavailableError, match="ended the transaction"):
+        load(warehouse, NEW)
+    monkeypatch.undo()
+    assert engine.column("Name") == ["Ann"]
+    assert [record.status for record in warehouse.loads()] == [LoadStatus.FAILED, LoadStatus.PUBLISHED]
+
+
+# What a statement sets for its connection, and how the connection is asked for it.
+SETTING = {
+    "sqlite": ("PRAGMA cache_size = 77", "PRAGMA cache_size", 77),
+    "postgresql": ("SET work_mem = '77MB'", "SHOW work_mem", "77MB"),
+    "sqlserver": ("SET LOCK_TIMEOUT 77", "SELECT @@LOCK_TIMEOUT", 77),
+}
+
+
+@pytest.mark.parametrize("in_transaction", [True, False], ids=["within", "after"])
+def test_what_a_statement_sets_is_gone_with_its_connection(
+    engine: Engine, warehouse: Warehouse, in_transaction: bool
+) -> None:
+    statement, question, value = SETTING[engine.name]
+    load(warehouse, OLD, after_publish=statement, after_publish_in_transaction=in_transaction)
+    with warehouse._target.reading() as one, warehouse._target.reading() as other:
+        assert value not in {connection.exec_driver_sql(question).scalar() for connection in (one, other)}

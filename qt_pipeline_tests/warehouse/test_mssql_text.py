@@ -13,7 +13,14 @@ from sqlalchemy import create_engine, make_url
 
 from qt_pipeline.database import mssql as mssql_connect
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, TargetRefusedError, Warehouse
+from qt_pipeline.warehouse import (
+    AfterPublishError,
+    LoadRecord,
+    LoadStatus,
+    TargetRefusedError,
+    TransactionEndedError,
+    Warehouse,
+)
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
@@ -171,6 +178,37 @@ def test_what_a_statement_says_after_its_first_result_undoes_the_publish(opened:
         load(target, FILE, after_publish="SELECT 2; EXEC dbo.nowhere")
     after = driver.lines[driver.lines.index("SELECT 2; EXEC dbo.nowhere;") :]
     assert after[1] == "ROLLBACK;"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_statement_that_rolls_back_is_found_out_before_the_ledger_says_otherwise(
+    opened: Opened, *, inside: bool
+) -> None:
+    target, driver = opened(loaded=True)
+    statement = "BEGIN TRY EXEC dbo.one END TRY BEGIN CATCH ROLLBACK END CATCH"
+    with pytest.raises((TransactionEndedError, AfterPublishError), match="ended or began a transaction"):
+        load(target, FILE, after_publish=statement, after_publish_in_transaction=inside)
+    after = driver.lines[driver.lines.index(f"{statement};") + 1 :]
+    assert after[0].startswith("SELECT CONCAT(CURRENT_TRANSACTION_ID()")
+    assert after[1:3] == ["ROLLBACK;", "-- closed"]
+
+
+def test_none_is_written_as_null_and_bound_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(ANSWERS, ["_qt_loads", "_qt_columns"])
+    target = target_over(monkeypatch, driver)
+    driver.lines.clear()
+    with target.writing() as connection:
+        connection.exec_driver_sql("SELECT '?', 'it''s ?', [?]]?], \"?\", ?, ?, ?", (None, 1, None))
+        connection.exec_driver_sql("SELECT ?, ?", (1, 2))
+        connection.exec_driver_sql("SELECT ?", (None,))
+    assert driver.lines == [
+        "SELECT '?', 'it''s ?', [?]]?], \"?\", NULL, ?, NULL;",
+        "-- with 1",
+        "SELECT ?, ?;",
+        "-- with 1, 2",
+        "SELECT NULL;",
+        "COMMIT;",
+    ]
 
 
 def test_the_widest_decimals_are_added_up_in_halves(opened: Opened) -> None:

@@ -59,6 +59,10 @@ _EXACT = Context(prec=100)
 _BUSY = -1
 _RENAME = text("EXEC sp_rename :old, :new, 'OBJECT'")
 _HAS_VERSIONING = text("SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()")
+# What reads no table begins no transaction.
+_TRANSACTION = text(
+    "SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID()"
+)
 _READERS_WAIT = (
     "Readers of a table wait while it is published: this database has no row versioning. To let them read the old rows "
     "meanwhile, run ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE once."
@@ -138,6 +142,10 @@ class MssqlTarget:
         """See Target."""
         with self.writing() as connection:
             yield connection
+
+    def transaction_id(self, connection: Connection) -> str | None:
+        """See Target. With the depth: a COMMIT ends the innermost of nested ones alone."""
+        return connection.scalar(_TRANSACTION)
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:

@@ -1,8 +1,8 @@
 -- connection 2
-UPDATE _qt_events SET state=?, outcome=?, attempts=(_qt_events.attempts + ?),
-    attempts_before_replay=(_qt_events.attempts + ?), delivery=?, looks=?, not_before=?, settled_at=? WHERE
+UPDATE _qt_events SET state=?, outcome=NULL, attempts=(_qt_events.attempts + ?),
+    attempts_before_replay=(_qt_events.attempts + ?), delivery=NULL, looks=?, not_before=NULL, settled_at=NULL WHERE
     _qt_events.seq = ? AND _qt_events.state != ?;
--- with 'pending', None, 1, 1, None, 0, None, None, 7, 'pending'
+-- with 'pending', 1, 1, 0, 7, 'pending'
 COMMIT;
 
 -- connection 3

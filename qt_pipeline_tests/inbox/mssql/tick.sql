@@ -23,14 +23,14 @@ SELECT max(_qt_events.seq) AS max_1 FROM _qt_events WHERE _qt_events.dataset_id 
 COMMIT;
 
 -- connection 2
-UPDATE _qt_events SET state=?, outcome=?, attempts=?, delivery=?, looks=?, not_before=?, settled_at=? WHERE
+UPDATE _qt_events SET state=?, outcome=NULL, attempts=?, delivery=?, looks=?, not_before=NULL, settled_at=NULL WHERE
     _qt_events.seq BETWEEN ? AND ? AND _qt_events.state = ? AND _qt_events.name = ? AND _qt_events.dataset_id = ? AND
     _qt_events.attempts = ? AND _qt_events.attempts_before_replay = ? AND _qt_events.delivery IS NULL AND
     _qt_events.looks = ?;
--- with 'pending', None, 2, 'd-one:9:2', 0, None, None, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
-UPDATE _qt_events SET state=?, outcome=?, attempts=?, delivery=?, looks=?, not_before=?, settled_at=? WHERE
+-- with 'pending', 2, 'd-one:9:2', 0, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
+UPDATE _qt_events SET state=?, outcome=NULL, attempts=?, delivery=NULL, looks=?, not_before=NULL, settled_at=? WHERE
     _qt_events.seq BETWEEN ? AND ? AND _qt_events.state = ? AND _qt_events.name = ? AND _qt_events.dataset_id = ? AND
     _qt_events.attempts = ? AND _qt_events.attempts_before_replay = ? AND _qt_events.delivery IS NULL AND
     _qt_events.looks = ?;
--- with 'done', None, 0, None, 0, None, <now>, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
+-- with 'done', 0, 0, <now>, 7, 9, 'pending', 'DatasetUpdated', 'd-one', 1, 0, 0
 COMMIT;
