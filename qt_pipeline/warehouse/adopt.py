@@ -36,7 +36,7 @@ from qt_pipeline.tabular import (
     Kind,
 )
 from qt_pipeline.warehouse.errors import TableNotOursError
-from qt_pipeline.warehouse.target import SqlTypes, Target
+from qt_pipeline.warehouse.target import Computed, SqlTypes, Target
 
 _SMALL_DIGITS, _INT_DIGITS = 4, 9
 # The places after a second's point that keep every microsecond; None is the engine's most.
@@ -65,7 +65,11 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str, d
         TableNotOursError: a column has a type that cannot hold a file's values as they stand.
     """
     ours = (LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN)
-    types = {name: _type_for(sql, target) for name, sql in columns.items() if name not in ours}
+    types = {
+        name: _type_for(sql, target)
+        for name, sql in columns.items()
+        if name not in ours and not isinstance(sql, Computed)
+    }
     unfit = [f"{name!r} ({_in_sql(columns[name], dialect)})" for name, type_ in types.items() if type_ is None]
     if unfit:
         raise TableNotOursError(

@@ -9,7 +9,7 @@ Not here: the order of a publish (see load).
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from decimal import Context, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
     MetaData,
     Numeric,
+    String,
     Table,
     column,
     event,
@@ -41,6 +43,7 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.database import creating_sqlite, sqlite_engine, writing
@@ -54,6 +57,8 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
+from qt_pipeline.warehouse.sqlite_change import EXACT_TEXT, NewType, change_columns, exact_text
+from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, collations
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals
 
@@ -68,10 +73,8 @@ _READERS_WAIT = (
     "Readers wait while a table is published: the file's disk does not take SQLite's write-ahead log (WAL). Move it to "
     "a local disk."
 )
-_INDEXES_AND_TRIGGERS = text(
-    "SELECT sql FROM sqlite_master "
-    "WHERE tbl_name = :table COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL"
-)
+_NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
+_STATEMENT = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :table COLLATE NOCASE")
 _OF_FILE = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_PERM", "SQLITE_AUTH")
 _PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 
@@ -96,7 +99,7 @@ class SqliteTarget:
     def __init__(self, url: URL, *, prepare: bool = True) -> None:
         self._file = Path(str(url.database))
         self._engine: Engine = sqlite_engine(url, wait_seconds=_WAIT_SECONDS)
-        event.listen(self._engine, "connect", _add_exact_sum)
+        event.listen(self._engine, "connect", _add_functions)
         if not prepare:
             return
         try:
@@ -144,6 +147,8 @@ class SqliteTarget:
         with self._explained(), self._engine.connect() as connection:
             # The pool must not hand out a connection to whose file somebody else has put an end.
             connection.detach()
+            # A table that is copied would take the rows of others with it that refer to its rows.
+            _driver(connection).execute("PRAGMA foreign_keys = OFF")
             _driver(connection).execute(f"ATTACH ? AS {_STAGE}", (str(self._stage_file(stage)),))
             with connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
                 yield connection
@@ -168,8 +173,12 @@ class SqliteTarget:
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
-        """See Target."""
-        return reflected_columns(connection, name, schema)
+        """See Target. A whole number has 64 bits here, whatever its column is called."""
+        columns = reflected_columns(connection, name, schema)
+        if columns is None:
+            return None
+        compared = _collations(connection, name)
+        return {column: _as_here(type_, compared.get(column)) for column, type_ in columns.items()}
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
@@ -217,23 +226,15 @@ class SqliteTarget:
         """See Target. Never asked for."""
         raise NotImplementedError
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:  # noqa: ARG002  # see Target
-        """See Target. SQLite cannot change a column: its documentation (ALTER TABLE, 7) copies the table."""
-        preparer = connection.dialect.identifier_preparer
-        old = preparer.format_table(table)
-        kept = connection.execute(_INDEXES_AND_TRIGGERS, {"table": table.name}).all()
-        copy = table.to_metadata(MetaData(), name=f"{table.name}_qt_copy")
-        copy.create(connection)
-        names = ", ".join(preparer.quote(c.name) for c in table.c)
-        new = preparer.format_table(copy)
-        # The names are ours and quoted.
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
-        connection.exec_driver_sql(f"INSERT INTO {new} ({names}) SELECT {names} FROM {old}")  # noqa: S608
-        connection.exec_driver_sql(f"DROP TABLE {old}")
-        connection.exec_driver_sql(f"ALTER TABLE {new} RENAME TO {old}")
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
-        for (sql,) in kept:
-            connection.exec_driver_sql(sql)
+    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+        """See Target. SQLite cannot change a column: the table is copied."""
+        change_columns(connection, table.name, {change.column: self._new_type(change) for change in changes})
+
+    def _new_type(self, change: TypeChange) -> NewType:
+        type_ = self.column_type(change.after)
+        becomes_text = change.before.kind in _NUMBERS and isinstance(type_, String)
+        # SQLite's own text of a float has fifteen digits, or an exponent, and no trailing zero.
+        return NewType(type_.compile(dialect=self._engine.dialect), change.before.scale if becomes_text else None)
 
     def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
         """See Target."""
@@ -281,6 +282,18 @@ def _driver(connection: Connection) -> SQLiteConnection:
     return cast("SQLiteConnection", connection.connection.dbapi_connection)
 
 
+def _collations(connection: Connection, table: str) -> dict[str, str]:
+    with suppress(UnreadableTableError):
+        return collations(str(connection.scalar(_STATEMENT, {"table": table})))
+    return {}
+
+
+def _as_here(type_: TypeEngine[Any], collation: str | None) -> TypeEngine[Any]:
+    if isinstance(type_, Integer):
+        return BigInteger()
+    return type_.adapt(type(type_), collation=collation) if collation and isinstance(type_, String) else type_
+
+
 def _stored(batch: Batch, names: Sequence[str]) -> pa.RecordBatch:
     """A batch in the types that SQLite has."""
     rows = batch.rows
@@ -304,7 +317,7 @@ def _as_stored(rows: Rows, position: int, type_: ColumnType) -> Array:
 
 
 def _added_up(connection: Connection, table: Table, columns: Sequence[Column]) -> tuple[int, dict[str, Decimal]]:
-    parts = [func.qt_exact_sum(column(c.name)) if _is_wide(c) else func.sum(_smallest_units(c)) for c in columns]
+    parts = [func.qt_exact_sum(_named(c)) if _is_wide(c) else func.sum(_smallest_units(c)) for c in columns]
     rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
     return rows, {c.name: _total(c, Decimal(sum_ or 0)) for c, sum_ in zip(columns, found, strict=True)}
 
@@ -333,10 +346,15 @@ def _total(summed: Column, sum_: Decimal) -> Decimal:
 
 def _smallest_units(summed: Column) -> ColumnElement[Any]:
     """SQL for a value as a whole number of the column's smallest unit: exact, since it has 15 digits at most."""
-    stored: ColumnElement[Any] = column(summed.name)
+    stored = _named(summed)
     if summed.type.kind is Kind.DECIMAL:
         return sql_cast(func.round(stored * 10**summed.type.scale), BigInteger)
     return stored
+
+
+def _named(summed: Column) -> ColumnElement[Any]:
+    # SQLAlchemy does not know all words that SQLite reserves.
+    return column(quoted_name(summed.name, quote=True))
 
 
 def _is_wide(summed: Column) -> bool:
@@ -355,5 +373,6 @@ class _ExactSum:
         return str(self._sum)
 
 
-def _add_exact_sum(connection: SQLiteConnection, _record: object) -> None:
+def _add_functions(connection: SQLiteConnection, _record: object) -> None:
     connection.create_aggregate("qt_exact_sum", 1, cast("Any", _ExactSum))
+    connection.create_function(EXACT_TEXT, 2, exact_text, deterministic=True)

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text, inspect
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
 from qt_pipeline.warehouse.verify import Totals
 
 SqlTypes = Mapping[str, TypeEngine[Any]]
 """The columns of a table and their types, in the order of the table."""
+
+
+class Computed(NullType):
+    """The type of a column whose values the database computes: nobody writes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,10 @@ def reflected_columns(connection: Connection, name: str, schema: str | None) -> 
     inspector = inspect(connection)
     if not inspector.has_table(name, schema=schema):
         return None
-    return {str(column["name"]): column["type"] for column in inspector.get_columns(name, schema=schema)}
+    return {
+        str(column["name"]): Computed() if "computed" in column else column["type"]
+        for column in inspector.get_columns(name, schema=schema)
+    }
 
 
 def plain_type(kind: Kind) -> TypeEngine[Any]:
