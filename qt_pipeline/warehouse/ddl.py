@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from sqlalchemy import Connection, Dialect, MetaData, create_mock_engine, make_url
+from sqlalchemy.dialects.mssql.base import MSDialect
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
@@ -15,6 +16,10 @@ from qt_pipeline.warehouse.ledger import columns, loads, metadata
 from qt_pipeline.warehouse.tables import Shapes, TableSpec
 from qt_pipeline.warehouse.target import Target
 
+# The oldest that tells one transaction from another.
+_SQL_SERVER_2016 = (13, 0)
+# Where tables without a schema are made, unless somebody has changed that for a login.
+_DEFAULT_SCHEMAS = {"mssql": "dbo", "postgresql": "public"}
 _ON_TABLE = "SELECT, INSERT, DELETE"
 # DELETE is for `qt-pipeline purge`.
 _ON_LOADS = "SELECT, INSERT, UPDATE, DELETE"
@@ -27,9 +32,11 @@ def preparation(target: Target, backend: str, table: TableSpec | None, contract:
     def write_down(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
         made.append(_as_text(statement, engine.dialect))
 
-    # Without a server to ask, SQLAlchemy would take SQL Server for one that knows no NVARCHAR(max).
-    options = {"deprecate_large_types": True} if backend == "mssql" else {}
-    engine = create_mock_engine(f"{backend}://", write_down, **options)
+    engine = create_mock_engine(f"{backend}://", write_down)
+    if isinstance(engine.dialect, MSDialect):
+        # Without a server to ask, SQLAlchemy would take it for one that knows neither DATE nor NVARCHAR(max).
+        engine.dialect.server_version_info = _SQL_SERVER_2016
+        engine.dialect.deprecate_large_types = True
     schemas = {target.schema, target.staging_schema, table.schema if table else None} - {None}
     for name in sorted(map(str, schemas if target.has_schemas else ())):
         write_down(CreateSchema(name))
@@ -55,15 +62,23 @@ def rights(target: Target, backend: str, tables: Sequence[TableSpec], login: str
     statements = [f"GRANT {_ON_TABLE} ON {name(table.name, table.schema)} {to}" for table in tables]
     statements.append(f"GRANT {_ON_LOADS} ON {name(loads.name, target.schema)} {to}")
     statements.append(f"GRANT {_ON_TABLE} ON {name(columns.name, target.schema)} {to}")
-    staging = [schema for schema in (target.staging_schema or target.schema,) if schema]
+    default = _DEFAULT_SCHEMAS.get(backend, "")
+    ledger = target.schema or default
+    placed = {table.schema or default for table in tables}
+    # Where no schema is set for staging tables, they are made beside their table.
+    staging = sorted({target.staging_schema} if target.staging_schema else placed or {ledger})
     match backend:
         case "postgresql":
-            used = sorted({str(s) for s in (target.schema, target.staging_schema, *(t.schema for t in tables)) if s})
+            used = sorted({ledger, *placed, *staging})
             statements.append(f"GRANT USAGE ON SEQUENCE {name('_qt_loads_load_id_seq', target.schema)} {to}")
             statements += [f"GRANT USAGE ON SCHEMA {quote.quote_schema(schema)} {to}" for schema in used]
             statements += [f"GRANT CREATE ON SCHEMA {quote.quote_schema(schema)} {to}" for schema in staging]
         case "mssql":
             statements.append(f"GRANT CREATE TABLE {to}")
+            if target.schema is None:
+                # Names without a schema are looked up and made in that of the login.
+                user = quote.quote_identifier(login)
+                statements.append(f"ALTER USER {user} WITH DEFAULT_SCHEMA = {quote.quote_schema(default)}")
             statements += [
                 f"GRANT ALTER, SELECT, INSERT, DELETE ON SCHEMA::{quote.quote_schema(schema)} {to}"
                 for schema in staging

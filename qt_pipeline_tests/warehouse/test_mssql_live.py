@@ -314,24 +314,27 @@ def logins(sqlserver: SqlServer) -> Iterator[Callable[[], URL]]:
             sqlserver.execute(f"DROP LOGIN [{name}]")
 
 
+PREPARED = b"Name,Paid,Day,Seen,Done,Count\nAnn,1.50,1752-12-31,0001-01-01 00:00:00.000001,true,7\nBob,2.25,,,,\n"
+
+
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_login_without_ddl_rights_loads_prepared_tables(
     sqlserver: SqlServer, logins: Callable[[], URL], *, apart: bool
 ) -> None:
     staging = f"staging {uuid.uuid4().hex}" if apart else None
-    header = read_header(stream_of(OLD))
-    contract = settle(
-        None, header.names, inspect(stream_of(OLD), header, [None, None]).seen, Rules(max_name_bytes=128)
-    ).contract
     url = logins()
-    unprepared = open_warehouse(MSSQL_URL, sqlserver.schema, staging, prepare=False)
-    tables, rights = unprepared.preparation(TableSpec("paid"), contract, login=str(url.username))
+    tables, rights = preparation(sqlserver.schema, staging, url)
     sqlserver.execute(*tables, *rights)
     try:
         warehouse = open_warehouse(url.render_as_string(hide_password=False), sqlserver.schema, staging)
-        load(warehouse, OLD)
-        load(warehouse, NEW)
-        assert sqlserver.column("Name") == ["Cleo"]
+        before = sqlserver.columns()
+        assert (before["Day"], before["Seen"]) == ("DATE", "DATETIME2(6)")
+        load(warehouse, PREPARED)
+        load(warehouse, PREPARED.replace(b"Ann", b"Cleo"))
+        assert sqlserver.column("Name") == ["Cleo", "Bob"]
+        assert sqlserver.column("Day") == [date(1752, 12, 31), None]
+        assert sqlserver.column("Seen") == [datetime.fromisoformat("0001-01-01 00:00:00.000001"), None]
+        assert sqlserver.columns() == before
         assert index_types(sqlserver) == [("_qt_rows", "CLUSTERED", True)]
         if apart:
             with pytest.raises(TargetRefusedError, match="error"):
@@ -340,6 +343,32 @@ def test_a_login_without_ddl_rights_loads_prepared_tables(
     finally:
         if staging:
             sqlserver.execute(f"DROP SCHEMA {sqlserver.quote(staging)}")
+
+
+def test_a_login_without_ddl_rights_loads_where_no_schema_is_named(
+    sqlserver: SqlServer, logins: Callable[[], URL]
+) -> None:
+    url, name = logins(), f"paid_{uuid.uuid4().hex}"
+    if sqlserver.query("SELECT OBJECT_ID('dbo._qt_loads'), SCHEMA_NAME()") != [(None, "dbo")]:
+        pytest.skip("The schema dbo of this database is in use: what is made there is not tested")
+    tables, rights = preparation(None, None, url, name)
+    try:
+        sqlserver.execute(*tables, *rights)
+        warehouse = open_warehouse(url.render_as_string(hide_password=False))
+        load(warehouse, PREPARED, name=name)
+        load(warehouse, PREPARED.replace(b"Ann", b"Cleo"), name=name)
+        assert sqlserver.query(f"SELECT [Name] FROM dbo.[{name}] ORDER BY [_qt_row]") == [("Cleo",), ("Bob",)]
+    finally:
+        sqlserver.execute(*(f"DROP TABLE IF EXISTS dbo.[{made}]" for made in (name, *OWN_TABLES)))
+
+
+def preparation(schema: str | None, staging: str | None, url: URL, name: str = "paid") -> tuple[list[str], list[str]]:
+    """What `ddl` prints for the file above."""
+    header = read_header(stream_of(PREPARED))
+    seen = inspect(stream_of(PREPARED), header, [None] * len(header.names)).seen
+    contract = settle(None, header.names, seen, Rules(max_name_bytes=128)).contract
+    unprepared = open_warehouse(MSSQL_URL, schema, staging, prepare=False)
+    return unprepared.preparation(TableSpec(name), contract, login=str(url.username))
 
 
 def test_a_login_that_does_not_exist_is_refused_in_words_without_its_password() -> None:
