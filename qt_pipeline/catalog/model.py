@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from qt_pipeline.tabular import ColumnType, Naming, parse_type
+from qt_pipeline.tabular import ColumnType, Naming, header_keys, parse_type
 from qt_pipeline.values import DATASET_ID_PATTERN, DriftPolicy, WriteMode, is_dataset_id
 
 
@@ -40,7 +40,7 @@ def _dataset_id(text: str) -> str:
 
 
 def _different(headers: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(headers)) < len(headers):
+    if len(header_keys(headers)) < len(headers):
         raise ValueError("names a header twice")
     return headers
 

@@ -11,7 +11,7 @@ import dagster as dg
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import FileOutcome, LandOutcome, LoadOutcome, Preview
 from qt_pipeline.landing import Landed
-from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, Misfit
+from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, Misfit, header_key
 from qt_pipeline.warehouse import VerificationError
 
 _OWN_COLUMNS = {
@@ -132,8 +132,8 @@ def _lineage(file: FileOutcome, landed_as: dg.AssetKey) -> dg.TableColumnLineage
 
 
 def _schema(file: FileOutcome) -> dg.TableSchema:
-    described = {header: column.description for header, column in file.dataset.columns.items()}
-    columns = [dg.TableColumn(c.name, str(c.type), described.get(c.header)) for c in file.contract.columns]
+    described = {header_key(header): column.description for header, column in file.dataset.columns.items()}
+    columns = [dg.TableColumn(c.name, str(c.type), described.get(header_key(c.header))) for c in file.contract.columns]
     own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.own_columns]
     return dg.TableSchema([*columns, *own])
 

@@ -25,7 +25,7 @@ from qt_pipeline.quantemplate import (
     RefusedError,
 )
 from qt_pipeline.settings import Settings
-from qt_pipeline.tabular import read_header
+from qt_pipeline.tabular import header_key, header_keys, read_header
 
 _LONGEST_CONNECT_SECONDS = 5
 _LONGEST_READ_SECONDS = 10
@@ -144,7 +144,8 @@ def _look(client: QuantemplateClient, dataset: Dataset) -> _Look:
         return _Look(finding(State.FAILURE, error.what, error.todo or f"{_NETWORK}QT_API_URL."), None)
     whole = len(first) < _FIRST_BYTES or b"\n" in first
     named = dict.fromkeys([*dataset.columns, *dataset.key])
-    if missing := [header for header in named if whole and header not in headers]:
+    present = header_keys(headers)
+    if missing := [header for header in named if whole and header_key(header) not in present]:
         return _Look(finding(State.FAILURE, *_lacks(missing, headers)), True)
     return _Look(finding(State.OK, f"Its file comes, with {len(headers)} columns."), True)
 

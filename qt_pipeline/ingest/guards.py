@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.errors import PermanentError
-from qt_pipeline.tabular import Contract, Rows
+from qt_pipeline.tabular import Contract, Rows, header_key, header_keys
 from qt_pipeline.warehouse import LoadRecord
 
 
@@ -60,8 +60,8 @@ def check_headers(dataset: Dataset, contract: Contract) -> None:
     Raises:
         RequiredValueError: one is not there at all.
     """
-    present = {column.header for column in contract.columns}
-    missing = [header for header in dataset.required if header not in present]
+    present = header_keys(column.header for column in contract.columns)
+    missing = [header for header in dataset.required if header_key(header) not in present]
     if missing:
         raise RequiredValueError(
             f"The file has no column {', '.join(map(repr, missing))}, which the catalog requires. "
@@ -73,11 +73,11 @@ def check_headers(dataset: Dataset, contract: Contract) -> None:
 
 def absent_columns(dataset: Dataset, contract: Contract) -> tuple[str, ...]:
     """Columns of the catalog that neither file nor table has, in sentences: perhaps a slip, perhaps they come later."""
-    present = {column.header for column in contract.columns}
+    present = header_keys(column.header for column in contract.columns)
     return tuple(
         f"The catalog declares the column {header!r}, which the file does not have."
         for header, column in dataset.columns.items()
-        if header not in present and not column.required
+        if header_key(header) not in present and not column.required
     )
 
 
@@ -103,8 +103,9 @@ def guarded(dataset: Dataset, max_rows: int | None, rows: Iterable[Rows]) -> Ite
 def _check_values(dataset: Dataset, rows: Rows) -> None:
     if not dataset.required:
         return
+    required = header_keys(dataset.required)
     for column, texts in zip(rows.contract.columns, rows.texts, strict=True):
-        if texts.null_count and column.header in dataset.required:
+        if texts.null_count and header_key(column.header) in required:
             line = rows.lines[texts.is_null().index(True).as_py()]  # the value that is looked for
             raise RequiredValueError(
                 f"Line {line} of the file has no value in the column {column.header!r}, which the catalog requires. "

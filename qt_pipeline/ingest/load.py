@@ -33,6 +33,7 @@ from qt_pipeline.tabular import (
     Rows,
     Rules,
     Settled,
+    check_width,
     find_misfits,
     glance,
     inspect,
@@ -176,16 +177,25 @@ class Reading:
     show_values: bool
 
     @classmethod
-    def of(
-        cls, open_: OpenStream, dataset: Dataset, contract: Contract | None, rules: Rules, *, takes_over: bool
+    def of(  # all that decides how a file is read
+        cls,
+        open_: OpenStream,
+        dataset: Dataset,
+        contract: Contract | None,
+        rules: Rules,
+        *,
+        max_columns: int,
+        takes_over: bool,
     ) -> "Reading":
         """A file as its dataset's rules want it read. The contract of a table that is taken over knows no headers yet.
 
         Raises:
             EmptyFileError: there is no byte in the file.
             BadCsvError: the header cannot be read.
+            TooManyColumnsError: it has more than `max_columns`.
         """
         header = read_header(open_)
+        check_width(header, max_columns)
         if contract is not None and takes_over:
             contract = known_as(contract, header.names, rules)
         return cls(open_, header, contract, rules, dataset.show_values)
@@ -233,7 +243,14 @@ class _Loading:
         self._meter = meter
         rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
         open_ = meter.opening(file.open)
-        self._reading = Reading.of(open_, dataset, load.contract, rules, takes_over=load.takes_over)
+        self._reading = Reading.of(
+            open_,
+            dataset,
+            load.contract,
+            rules,
+            max_columns=load.target.max_columns,
+            takes_over=load.takes_over,
+        )
 
     def run(self) -> FileOutcome:
         began = time.monotonic()

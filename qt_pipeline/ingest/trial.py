@@ -50,7 +50,14 @@ def try_file(
         expected = warehouse.expectation(dataset.id, table_of(dataset))
         rules = rules_of(dataset, max_name_bytes=warehouse.max_name_bytes)
         open_ = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes).opening(file.open)
-        reading = Reading.of(open_, dataset, expected.contract, rules, takes_over=expected.takes_over)
+        reading = Reading.of(
+            open_,
+            dataset,
+            expected.contract,
+            rules,
+            max_columns=warehouse.max_columns,
+            takes_over=expected.takes_over,
+        )
         inspection = reading.inspect()
         try:
             settled = reading.settle(inspection)

@@ -10,9 +10,19 @@ from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
 from qt_pipeline.tabular.guard import BadCsvError
+from qt_pipeline.tabular.headers import header_key, header_keys, match_headers
 from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
-from qt_pipeline.tabular.reader import EmptyFileError, Header, OpenStream, RowTooLongError, read_header, read_text
+from qt_pipeline.tabular.reader import (
+    EmptyFileError,
+    Header,
+    OpenStream,
+    RowTooLongError,
+    TooManyColumnsError,
+    check_width,
+    read_header,
+    read_text,
+)
 from qt_pipeline.tabular.records import NoRecordError, RawRecord, record_at
 from qt_pipeline.tabular.rows import AssumptionBrokenError, Passage, Rows, read_rows
 from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, TEXT, ColumnType, Kind, Seen
@@ -54,14 +64,19 @@ __all__ = [
     "Seen",
     "Settled",
     "Side",
+    "TooManyColumnsError",
+    "check_width",
     "compare",
     "convert",
     "find_misfits",
     "floating_numbers",
     "glance",
+    "header_key",
+    "header_keys",
     "inspect",
     "integers",
     "known_as",
+    "match_headers",
     "named_batch",
     "parse_type",
     "read_header",

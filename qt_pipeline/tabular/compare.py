@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.tabular.arrow import Array
+from qt_pipeline.tabular.headers import match_headers
 from qt_pipeline.tabular.reader import BLOCK_SIZES, Header, OpenStream, RowTooLongError, read_header, read_text
 
 # Of 16 bytes, two of ten thousand million different rows are alike by chance once in 10^19 comparisons.
@@ -75,7 +76,8 @@ def compare(before: OpenStream, after: OpenStream, *, limit: int) -> Difference:
         BadCsvError, EmptyFileError, RowTooLongError: one of them cannot be read.
     """
     headers = read_header(before), read_header(after)
-    common = _common(*(header.names for header in headers))
+    positions = match_headers(headers[0].names, headers[1].names)
+    common = [(place, other) for place, other in enumerate(positions) if other is not None]
     if not common:
         raise NothingInCommonError("The two files have no column in common.", todo="Compare loads of one dataset.")
     places = [place for place, _ in common], [place for _, place in common]
@@ -113,14 +115,6 @@ def rows_at(open_stream: OpenStream, lines: Sequence[int]) -> Iterator[tuple[int
             yield line, tuple(column[row].as_py() for column in batch.columns)
         if not wanted:
             return
-
-
-def _common(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of the headers that both have; equal headers are taken in turn."""
-    left: dict[str, list[int]] = {}
-    for place, name in enumerate(after):
-        left.setdefault(name, []).append(place)
-    return [(place, left[name].pop(0)) for place, name in enumerate(before) if left.get(name)]
 
 
 def _spill(folder: Path, open_stream: OpenStream, header: Header, places: Sequence[int]) -> tuple[Path, int]:

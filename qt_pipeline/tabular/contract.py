@@ -4,12 +4,12 @@ Here: the contract, where a file has its columns, and the error for a file that 
 Not here: how a contract is founded and how it may change (see drift), storing it (see the warehouse).
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from qt_pipeline.errors import PermanentError
+from qt_pipeline.tabular.headers import match_headers
 from qt_pipeline.tabular.types import ColumnType
 
 
@@ -29,14 +29,13 @@ class Contract:
     columns: tuple[Column, ...]
 
     def positions(self, headers: Sequence[str]) -> tuple[int | None, ...]:
-        """For each column, where a file with these `headers` has it, if it does. Equal headers go in turn."""
-        places = {key: position for position, key in enumerate(numbered(headers))}
-        return tuple(places.get(key) for key in numbered([column.header for column in self.columns]))
+        """For each column, where a file with these `headers` has it, if it does; see `match_headers`."""
+        return match_headers([column.header for column in self.columns], headers)
 
     def new_positions(self, headers: Sequence[str]) -> tuple[int, ...]:
         """Where a file with these `headers` has columns that the contract does not know."""
-        known = set(numbered([column.header for column in self.columns]))
-        return tuple(position for position, key in enumerate(numbered(headers)) if key not in known)
+        known = set(self.positions(headers))
+        return tuple(position for position in range(len(headers)) if position not in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +108,3 @@ class DriftError(PermanentError):
             columns_of_another_type=self.columns_of_another_type,
             misfits=misfits,
         )
-
-
-def numbered(headers: Sequence[str]) -> list[tuple[str, int]]:
-    """Each header with how many equal ones came before it."""
-    count: Counter[str] = Counter()
-    result: list[tuple[str, int]] = []
-    for header in headers:
-        result.append((header, count[header]))
-        count[header] += 1
-    return result

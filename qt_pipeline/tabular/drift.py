@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qt_pipeline.tabular.contract import Column, Contract, DriftError
+from qt_pipeline.tabular.headers import ByHeader
 from qt_pipeline.tabular.names import Naming, is_identifier, unique_names
 from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnType, Kind, Seen
 from qt_pipeline.values import DriftPolicy
@@ -36,10 +37,18 @@ class Rules:
     naming: Naming = Naming.VERBATIM
     declared: Mapping[str, ColumnType] = field(default_factory=dict[str, ColumnType])
     keeps_rows: bool = False
+    _by_header: ByHeader[ColumnType] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_header", ByHeader(self.declared))
+
+    def declared_type(self, header: str) -> ColumnType | None:
+        """The type that a person has fixed for a column with this header, if one has."""
+        return self._by_header.get(header)
 
     def expected(self, contract: Contract | None, headers: Sequence[str]) -> tuple[ColumnType | None, ...]:
         """The type that is expected of each column of a file with these `headers`, where one is."""
-        expected = [self.declared.get(header) for header in headers]
+        expected = [self.declared_type(header) for header in headers]
         if contract is not None:
             for column, position in zip(contract.columns, contract.positions(headers), strict=True):
                 if position is not None:
@@ -119,9 +128,9 @@ def known_as(contract: Contract, headers: Sequence[str], rules: Rules) -> Contra
     `gross_premium` too.
     """
     names = unique_names(headers, max_bytes=rules.max_name_bytes, naming=rules.naming)
-    by_name = {name.casefold(): header for name, header in zip(names, headers, strict=True)}
+    by_name = ByHeader({name.casefold(): header for name, header in zip(names, headers, strict=True)})
     return Contract(
-        tuple(replace(column, header=by_name.get(column.name.casefold(), column.name)) for column in contract.columns)
+        tuple(replace(column, header=by_name.get(column.name.casefold()) or column.name) for column in contract.columns)
     )
 
 
@@ -151,7 +160,7 @@ def _found(headers: Sequence[str], seen: Sequence[Seen], rules: Rules, *, beside
 
 
 def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
-    declared = rules.declared.get(header)
+    declared = rules.declared_type(header)
     if declared == TEXT or (declared is None and is_identifier(header)):
         return _text_for(seen.length)
     return declared or _narrowest(seen, keeps_rows=rules.keeps_rows)
@@ -191,7 +200,7 @@ def _text_for(length: int) -> ColumnType:
 
 def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
     """The type that a column has from this file on; None where the policy leaves it none."""
-    declared = rules.declared.get(column.header)
+    declared = rules.declared_type(column.header)
     if declared is not None and rules.keeps_rows and not _takes_in(declared, column.type):
         return None
     if declared == TEXT and column.type.kind is not Kind.TEXT:
@@ -281,4 +290,4 @@ def _written_length(type_: ColumnType) -> int:
 
 def _as_declared(column: Column, rules: Rules) -> Column:
     """The column as the reader of an error should see it: with the type that the catalog asks for, if it does."""
-    return replace(column, type=rules.declared.get(column.header, column.type))
+    return replace(column, type=rules.declared_type(column.header) or column.type)

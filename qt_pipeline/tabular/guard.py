@@ -5,16 +5,16 @@ bytes pass by; and, once any reader has refused a file, the slow search for the 
 Not here: cutting bytes into values (see reader).
 """
 
-import csv
-import sys
-from collections.abc import Iterator
+import re
 from typing import BinaryIO
 
 import numpy as np
 
 from qt_pipeline.errors import PermanentError
+from qt_pipeline.tabular.lines import count_lines, records_of
 
 _COMMA, _QUOTE, _LF, _CR = (ord(c) for c in ',"\n\r')
+_QUOTED = re.compile(rb'"[^"]*"')
 _NOWHERE = np.empty(0, dtype=np.int64)
 _BESIDE_QUOTE = np.isin(np.arange(256), (_COMMA, _QUOTE, _LF, _CR))
 _KEEP = "Nothing was loaded; the table keeps its rows. Correct the file at its source and publish it again."
@@ -35,12 +35,6 @@ class BadCsvError(PermanentError):
         self.line = line
         self.byte = byte
         super().__init__(f"The file is not valid CSV at line {line}, byte {byte}: {reason}.", todo=_KEEP)
-
-
-def count_lines(data: bytes) -> int:
-    r"""How many line ends (`\n`, `\r\n` or a lone `\r`) are in `data`."""
-    carriage_returns = data.count(b"\r")
-    return data.count(b"\n") + (carriage_returns - data.count(b"\r\n") if carriage_returns else 0)
 
 
 class CsvGuard:
@@ -126,43 +120,20 @@ def _nul(data: bytes) -> list[Fault]:
 
 def locate_fault(stream: BinaryIO, columns: int) -> BadCsvError | None:
     """Read a refused file again, slowly, and name the first row that has the wrong width or is not UTF-8."""
-    place = _Place()
-    rows = csv.reader(place.decoded_lines(stream), strict=True)
-    usual_limit = csv.field_size_limit(sys.maxsize)
-    try:
-        for row in rows:
-            if len(row) != columns and (row or columns > 1):
-                reason = f"the row has {len(row)} values, the header has {columns}"
-                return BadCsvError(reason, line=place.row_line, byte=place.row_byte)
-            place.row_ends()
-    except UnicodeDecodeError as error:
-        reason = "bytes that are not UTF-8"
-        return BadCsvError(reason, line=place.line, byte=place.line_byte + error.start)
-    except csv.Error:
-        return BadCsvError("a quote that is misplaced or never closed", line=place.row_line, byte=place.row_byte)
-    finally:
-        csv.field_size_limit(usual_limit)
+    for record in records_of(stream):
+        data = b"".join(record.lines)
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            line = record.first_line + count_lines(data[: error.start])
+            return BadCsvError("bytes that are not UTF-8", line=line, byte=record.first_byte + error.start)
+        unquoted = _QUOTED.sub(b"", data)
+        width = unquoted.count(b",") + 1
+        if b'"' in unquoted:
+            reason = "a quote that is misplaced or never closed"
+        elif width != columns:
+            reason = f"the row has {width} values, the header has {columns}"
+        else:
+            continue
+        return BadCsvError(reason, line=record.first_line, byte=record.first_byte)
     return None
-
-
-class _Place:
-    """Where the slow search stands: the line it reads and the row that line belongs to."""
-
-    def __init__(self) -> None:
-        self.line = 0
-        self.line_byte = 0
-        self.row_line = 1
-        self.row_byte = 0
-        self._next_byte = 0
-
-    def decoded_lines(self, stream: BinaryIO) -> Iterator[str]:
-        # A stream ends its lines at `\n` alone; the reader of rows must see a lone `\r` as an end too.
-        for raw in (line for part in stream for line in part.splitlines(keepends=True)):
-            self.line += 1
-            self.line_byte = self._next_byte
-            self._next_byte += len(raw)
-            yield raw.decode("utf-8-sig" if self.line == 1 else "utf-8")
-
-    def row_ends(self) -> None:
-        self.row_line = self.line + 1
-        self.row_byte = self._next_byte

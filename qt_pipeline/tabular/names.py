@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
 
+from qt_pipeline.tabular.headers import header_key, without_invisible
+
 LOAD_COLUMN = "_qt_load"
 """The last but one column of each table: the ledger's number of the load a row came with."""
 ROW_COLUMN = "_qt_row"
@@ -42,6 +44,7 @@ _IDENTIFIER_WORDS = frozenset(
 # PostgreSQL has them in every table (its documentation, 5.6).
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _BMP = 0xFFFF
+_LONGEST_SUFFIX = len("_4194304")
 # To hiragana: katakana stand in the same order, 96 further on.
 _KANA = {code: code - 96 for code in range(0x30A1, 0x30F7)}
 _IDENTIFIER_ENDINGS = ("code", "number")
@@ -64,21 +67,26 @@ def unique_names(
 ) -> tuple[str, ...]:
     """A column name for each header, verbatim where that is possible, or in snake case.
 
-    Control characters become spaces, a header of which nothing is left becomes `column_N` (N counts from 1), a name is
-    cut to `max_bytes` bytes of UTF-8, and one that equals an earlier name but for case or Unicode form gets `_2`, `_3`,
-    ... appended. So does one that equals a name already `taken`.
+    Invisible characters go, control characters become spaces, a header of which nothing is left becomes `column_N`
+    (N counts from 1), and a name is cut to `max_bytes` bytes of UTF-8. One that equals an earlier name, or a name
+    already `taken`, but for case or Unicode form gets `_2`, `_3`, ... appended.
     """
     named = _snake_case if naming is Naming.SNAKE_CASE else _printable
     used = {LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN, *_SYSTEM_COLUMNS, *map(_folded, taken)}
+    # Where the search for a free number goes on: from 2 for each of thousands of equal headers, it would take hours.
+    last_numbers: dict[str, int] = {}
     names: list[str] = []
     for position, header in enumerate(headers, start=1):
-        base = named(header) or f"column_{position}"
+        base = named(without_invisible(header)) or f"column_{position}"
         name = _cut(base, max_bytes)
-        count = 1
-        while _folded(name) in used:
-            count += 1
-            suffix = f"_{count}"
-            name = _cut(base, max_bytes - len(suffix)) + suffix
+        if _folded(name) in used:
+            stem = _folded(_cut(base, max_bytes - _LONGEST_SUFFIX))
+            count = last_numbers.get(stem, 1)
+            while _folded(name) in used:
+                count += 1
+                suffix = f"_{count}"
+                name = _cut(base, max_bytes - len(suffix)) + suffix
+            last_numbers[stem] = count
         used.add(_folded(name))
         names.append(name)
     return tuple(names)
@@ -109,6 +117,8 @@ def _cut(name: str, max_bytes: int) -> str:
 
 def _folded(name: str) -> str:
     """A name as the least discerning server compares it: SQL Server gives no weight to the invisible, or to emoji."""
+    if name.isascii():
+        return name.casefold()
     seen = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf" and ord(c) <= _BMP)
     return "".join(seen).translate(_KANA).casefold()
 
@@ -118,7 +128,7 @@ def is_identifier(header: str) -> bool:
 
     `Policy Number`, `ClaimNo`, `GRCODE`, `Pol. #`, `Postcode` do; `Paid` and `Number of Vehicles` do not.
     """
-    words = [word.lower() for word in _WORD.findall(header)]
+    words = [word.lower() for word in _WORD.findall(header_key(header))]
     return any(
         (word in _IDENTIFIER_WORDS or word.endswith(_IDENTIFIER_ENDINGS)) and following != "of"
         for word, following in pairwise([*words, ""])
@@ -127,4 +137,4 @@ def is_identifier(header: str) -> bool:
 
 def is_date(header: str) -> bool:
     """Whether a header says that `20260131` below it is a day and not a number."""
-    return any(word.lower() in _DATE_WORDS for word in _WORD.findall(header))
+    return any(word.lower() in _DATE_WORDS for word in _WORD.findall(header_key(header)))

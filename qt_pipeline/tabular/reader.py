@@ -4,7 +4,6 @@ Here: the header, Arrow's streaming reader told to guess nothing, the line each 
 Not here: types (see infer and rows).
 """
 
-import csv
 import io
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -18,17 +17,18 @@ import pyarrow.csv as pacsv
 
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.tabular.arrow import Ints, substring_counts, texts_of
-from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, count_lines, locate_fault
+from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, locate_fault
+from qt_pipeline.tabular.lines import BYTE_ORDER_MARK, count_lines, marks_length
 
 OpenStream = Callable[[], BinaryIO]
 """Opens the same file from its beginning, each time it is called."""
 
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _LINE_END = re.compile(rb"\r\n?|\n")
-_BOM = b"\xef\xbb\xbf"
+_VALUE = re.compile(r'(?:^|,)(?:"([^"]*+(?:""[^"]*+)*+)"|([^,]*+))')
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 4 << 20
-_SPARE_BYTES = len(_BOM) + len(b"\r")
+_SPARE_BYTES = len(BYTE_ORDER_MARK) + len(b"\r")
 BLOCK_SIZES = (1 << 20, 64 << 20)
 """Bytes that are parsed at a time, smallest first. A row must fit into one block."""
 
@@ -62,6 +62,16 @@ class EmptyFileError(PermanentError):
         super().__init__("The file is empty: it has no header.", todo="The table keeps its rows.")
 
 
+class TooManyColumnsError(PermanentError):
+    """The file has more columns than a table of the target can have."""
+
+    def __init__(self, columns: int, max_columns: int) -> None:
+        super().__init__(
+            f"The file has {columns:,} columns; a table of the target has at most {max_columns:,}.",
+            todo="Leave out columns at the source. The table keeps its rows.",
+        )
+
+
 class RowTooLongError(PermanentError):
     """A single row is larger than the block that is parsed at a time."""
 
@@ -85,11 +95,11 @@ def read_header(open_stream: OpenStream) -> Header:
             end = _end_of_record(head, complete=not chunk)
             if end < 0 and len(head) > _HEADER_LIMIT:
                 raise BadCsvError("the header does not end within 4 MiB, or its quotes are not closed", line=1, byte=0)
-    if not head.removeprefix(_BOM):
-        raise EmptyFileError
     record = head[:end]
-    bare = record.removeprefix(_BOM)
-    first_byte = len(record) - len(bare)
+    first_byte = marks_length(record)
+    bare = record[first_byte:]
+    if not bare:
+        raise EmptyFileError
     with _naming_separator(bare.decode(errors="replace")):
         guard = CsvGuard(first_line=1, first_byte=first_byte, columns=2)
         guard.feed(bare)
@@ -99,8 +109,26 @@ def read_header(open_stream: OpenStream) -> Header:
         except UnicodeDecodeError as error:
             line = 1 + count_lines(bare[: error.start])
             raise BadCsvError("bytes that are not UTF-8", line=line, byte=first_byte + error.start) from None
-    names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
-    return Header(names=tuple(names), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
+    return Header(names=_values_of(text), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
+
+
+def check_width(header: Header, max_columns: int) -> None:
+    """Refuse a file with more columns than a table can have, before its rows are read.
+
+    Raises:
+        TooManyColumnsError: there are more than `max_columns`.
+    """
+    if len(header.names) > max_columns:
+        raise TooManyColumnsError(len(header.names), max_columns)
+
+
+def _values_of(record: str) -> tuple[str, ...]:
+    """The values of a record that the guard has passed, its line end included.
+
+    The csv module bounds the length of a value by a setting of the whole process, which another thread may change.
+    """
+    values = _VALUE.finditer(record.rstrip("\r\n"))
+    return tuple(value[2] if value[1] is None else value[1].replace('""', '"') for value in values)
 
 
 def _end_of_record(head: bytes, *, complete: bool) -> int:
@@ -185,7 +213,7 @@ class _Source(io.RawIOBase):
     def __init__(self, stream: BinaryIO, guard: CsvGuard | None) -> None:
         self._stream = stream
         self._guard = guard
-        self._mark = _BOM
+        self._mark = BYTE_ORDER_MARK
         self._held = stream.read(1)
         self.is_empty = not self._held
 

@@ -5,13 +5,10 @@ Here: where records begin and end. Not here: what is in them (see reader).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from qt_pipeline.errors import PermanentError
+from qt_pipeline.tabular.lines import marks_length, records_of
 from qt_pipeline.tabular.reader import OpenStream
-
-_CHUNK = 1 << 20
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +51,8 @@ def record_at(open_stream: OpenStream, line: int) -> tuple[RawRecord, RawRecord]
 
 def _records(open_stream: OpenStream) -> Iterator[RawRecord]:
     with open_stream() as stream:
-        lines: list[bytes] = []
-        in_quotes = False
-        first = 1
-        for number, line in enumerate(_lines(stream), start=1):
-            lines.append(line)
-            in_quotes ^= bool(line.count(b'"') % 2)
-            if not in_quotes:
-                yield _record(first, lines)
-                lines, first = [], number + 1
-        if lines:
-            # A quote that is never closed: what is left is one record, which no load would take.
-            yield _record(first, lines)
-
-
-def _record(first: int, lines: list[bytes]) -> RawRecord:
-    bare = [lines[0].removeprefix(_BOM) if first == 1 else lines[0], *lines[1:]]
-    return RawRecord(first, tuple(line.rstrip(b"\r\n").decode(errors="replace") for line in bare))
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines with their ends: LF, CR LF, or a lone CR."""
-    rest = b""
-    while chunk := stream.read(_CHUNK):
-        lines = (rest + chunk).splitlines(keepends=True)
-        # Whether a carriage return ends a line alone shows with the byte that follows.
-        rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
-        yield from lines
-    if rest:
-        yield rest
+        for record in records_of(stream):
+            first, *others = record.lines
+            bare = first if record.first_line > 1 else first[marks_length(first) :]
+            texts = (line.rstrip(b"\r\n").decode(errors="replace") for line in (bare, *others))
+            yield RawRecord(record.first_line, tuple(texts))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Table, func, or_, select
 
-from qt_pipeline.tabular import ROW_COLUMN, Contract, Rows
+from qt_pipeline.tabular import ROW_COLUMN, Contract, Rows, header_key
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import DuplicateKeyError
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
@@ -22,17 +22,28 @@ def key_names(headers: Sequence[str], contract: Contract, dataset_id: str) -> li
     """The columns of a key, which the catalog gives by their headers.
 
     Raises:
-        DuplicateKeyError: the file has no column of such a header.
+        DuplicateKeyError: the file has no column of such a header, or several that look the same.
     """
-    names = {column.header: column.name for column in contract.columns}
-    missing = [header for header in headers if header not in names]
+    names: dict[str, list[str]] = {}
+    for column in contract.columns:
+        names.setdefault(header_key(column.header), []).append(column.name)
+    missing = [header for header in headers if header_key(header) not in names]
     if missing:
         raise DuplicateKeyError(
             f"The file has no column {', '.join(map(repr, missing))}, which the catalog names as the key.",
             todo="Correct the 'key' of the dataset in the catalog: it takes headers as the file has them.",
             dataset_id=dataset_id,
         )
-    return [names[header] for header in headers]
+    for header in headers:
+        if len(alike := names[header_key(header)]) > 1:
+            raise DuplicateKeyError(
+                f"The key names the column {header!r}, and the table has several with this header: "
+                f"{_listed([repr(name) for name in alike])}.",
+                todo="Give these columns different headers at the source, or correct the 'key' of the dataset in the "
+                "catalog.",
+                dataset_id=dataset_id,
+            )
+    return [names[header_key(header)][0] for header in headers]
 
 
 def check_key(connection: Connection, stage: Table, names: Sequence[str], dataset_id: str) -> None:

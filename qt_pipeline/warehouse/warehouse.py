@@ -85,6 +85,11 @@ class Warehouse:
         """The longest column name that the target takes, in bytes of UTF-8."""
         return self._target.max_name_bytes
 
+    @property
+    def max_columns(self) -> int:
+        """The most columns that a table of the target can have."""
+        return self._target.max_columns
+
     def contract(self, dataset_id: str) -> Contract | None:
         """The contract of a dataset; None before its first publish, also where there is no ledger yet."""
         if not self._target.has_ledger():

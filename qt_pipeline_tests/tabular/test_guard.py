@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, count_lines
+from qt_pipeline.tabular.guard import BadCsvError, CsvGuard
+from qt_pipeline.tabular.lines import count_lines
 from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes
 
 _VALUE = rb'(?:"(?:[^"\0]|"")*"|[^",\r\n\0]*)'

@@ -1,3 +1,4 @@
+import csv
 import re
 
 import pytest
@@ -11,6 +12,9 @@ from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes, inspection_of, rea
 BOM = b"\xef\xbb\xbf"
 MISPLACED = "quote"
 LINE_END = re.compile("\r\n|\n|\r")
+# Line ends, quotes and byte order marks, close together.
+_LINE_ENDS = st.text(st.sampled_from('\r\n\ufeff"x'), max_size=6)
+HEADER_NAMES = st.lists(TEXTS | _LINE_ENDS, min_size=1, max_size=5).filter(lambda names: names[0][:1] != "\ufeff")
 
 
 @pytest.mark.parametrize(
@@ -164,14 +168,28 @@ def test_the_header_is_read_as_it_stands() -> None:
     assert (header.rows_line, header.rows_byte) == (3, 28)
 
 
+@settings(deadline=None)
+@given(HEADER_NAMES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+def test_any_header_is_read_as_it_was_written(names: list[str], line_end: str, ends: bool) -> None:
+    line = csv_bytes(names, [], line_end=line_end)
+    header = read_header(stream_of(BOM + (line if ends else line.removesuffix(line_end.encode()))))
+    assert header.names == tuple(names)
+
+
+def test_a_value_of_a_header_has_any_length() -> None:
+    limit = csv.field_size_limit()
+    long = "x" * (limit + 1)
+    names = read_header(stream_of(csv_bytes([long, f'{long},"'], [], line_end="\n"))).names
+    assert names == (long, f'{long},"')
+    with pytest.raises(BadCsvError, match="the row has 1 values"):
+        read_rows(f"a,b\n{long}\n".encode())
+    assert csv.field_size_limit() == limit
+
+
 def test_a_file_of_a_header_alone_has_no_rows_and_no_types() -> None:
     inspection = inspection_of(b"a,b\r\n")
     assert inspection.rows == 0
     assert [seen.kind for seen in inspection.seen] == [None, None]
-
-
-# Line ends, quotes and byte order marks, close together.
-_LINE_ENDS = st.text(st.sampled_from('\r\n\ufeff"x'), max_size=6)
 
 
 @settings(max_examples=200, deadline=None)
