@@ -19,6 +19,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
     DateTime,
     Engine,
@@ -176,6 +177,13 @@ class GenericTarget:
                 return Unicode(type_.length) if 0 < type_.length <= LONGEST_BOUND else UnicodeText()
             case _:
                 return plain_type(type_.kind)
+
+    def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:  # noqa: ARG002  # see Target
+        """See Target."""
+        return column
+
+    def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
+        """See Target. An index would differ too much from dialect to dialect."""
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""

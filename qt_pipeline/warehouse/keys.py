@@ -7,27 +7,29 @@ Not here: what is done with rows whose key comes again (see load).
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Table, func, or_, select
+from sqlalchemy import URL, ColumnElement, Connection, Table, func, or_, select
 
-from qt_pipeline.tabular import ROW_COLUMN, Contract, Rows, header_key
+from qt_pipeline.tabular import ROW_COLUMN, Column, Contract, Rows, header_key
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import DuplicateKeyError
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.target import Target
 
 _SHOWN = 10
 
 
-def key_names(headers: Sequence[str], contract: Contract, dataset_id: str) -> list[str]:
+def key_columns(headers: Sequence[str], contract: Contract, dataset_id: str) -> list[Column]:
     """The columns of a key, which the catalog gives by their headers.
 
     Raises:
         DuplicateKeyError: the file has no column of such a header, or several that look the same.
     """
-    names: dict[str, list[str]] = {}
+    columns: dict[str, list[Column]] = {}
     for column in contract.columns:
-        names.setdefault(header_key(column.header), []).append(column.name)
-    missing = [header for header in headers if header_key(header) not in names]
+        columns.setdefault(header_key(column.header), []).append(column)
+    missing = [header for header in headers if header_key(header) not in columns]
     if missing:
         raise DuplicateKeyError(
             f"The file has no column {', '.join(map(repr, missing))}, which the catalog names as the key.",
@@ -35,32 +37,38 @@ def key_names(headers: Sequence[str], contract: Contract, dataset_id: str) -> li
             dataset_id=dataset_id,
         )
     for header in headers:
-        if len(alike := names[header_key(header)]) > 1:
+        if len(alike := columns[header_key(header)]) > 1:
             raise DuplicateKeyError(
                 f"The key names the column {header!r}, and the table has several with this header: "
-                f"{_listed([repr(name) for name in alike])}.",
+                f"{_listed([repr(column.name) for column in alike])}.",
                 todo="Give these columns different headers at the source, or correct the 'key' of the dataset in the "
                 "catalog.",
                 dataset_id=dataset_id,
             )
-    return [names[header_key(header)][0] for header in headers]
+    return [columns[header_key(header)][0] for header in headers]
 
 
-def check_key(connection: Connection, stage: Table, names: Sequence[str], dataset_id: str) -> None:
+def key_values(target: Target, table: Table, key: Sequence[Column]) -> list[ColumnElement[Any]]:
+    """SQL for the values of a key in a table, as they are compared."""
+    return [target.key_value(table.c[column.name], column.type) for column in key]
+
+
+def check_key(target: Target, connection: Connection, stage: Table, key: Sequence[Column], dataset_id: str) -> None:
     """Return if each staged row has a key that no other has.
 
     Raises:
         DuplicateKeyError: the lines of the file whose key is blank or comes twice, the first few of them.
     """
-    row = stage.c[ROW_COLUMN]
+    row, names = stage.c[ROW_COLUMN], [column.name for column in key]
     blank = select(row).where(or_(*(stage.c[name].is_(None) for name in names))).order_by(row)
     lines = list(connection.scalars(blank.limit(_SHOWN)))
     if lines:
         some = f"Line {lines[0]} of the file has" if len(lines) == 1 else f"Lines {_listed(lines)} of the file have"
         raise _bad_key(f"{some} no value in the key", names, dataset_id)
-    keys = [stage.c[name] for name in names]
+    values = key_values(target, stage, key)
+    target.index_key(connection, stage, values)
     # The database compares, so that its collation says what is equal.
-    twice = select(func.min(row), func.max(row)).group_by(*keys).having(func.count() > 1).order_by(func.max(row))
+    twice = select(func.min(row), func.max(row)).group_by(*values).having(func.count() > 1).order_by(func.max(row))
     pairs = [f"{first} and {last}" for first, last in connection.execute(twice.limit(_SHOWN))]
     if pairs:
         raise _bad_key(f"Lines {_listed(pairs)} of the file have the same key", names, dataset_id)
@@ -69,17 +77,17 @@ def check_key(connection: Connection, stage: Table, names: Sequence[str], datase
 def try_key(headers: Sequence[str], contract: Contract, rows: Iterable[Rows], dataset_id: str) -> None:
     """Like `check_key`, for all rows of a file, by a throw-away SQLite file instead of the target.
 
-    Texts are equal here only where they are the same, and so are numbers of more than 15 digits. A target that compares
-    otherwise, by a collation that ignores case or numbers of any width as numbers, may find more.
+    Texts are equal here only where they are the same. A target that compares otherwise, by a collation that ignores
+    case, may find more.
 
     Raises:
-        DuplicateKeyError: see `key_names` and `check_key`.
+        DuplicateKeyError: see `key_columns` and `check_key`.
     """
     # A driver is imported for those alone who need it.
     from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
 
-    names = key_names(headers, contract, dataset_id)
-    positions = [[column.name for column in contract.columns].index(name) for name in names]
+    columns = key_columns(headers, contract, dataset_id)
+    positions = [contract.columns.index(column) for column in columns]
     key = Contract(tuple(contract.columns[position] for position in positions))
     passing = (Rows(key, tuple(some.texts[position] for position in positions), some.lines) for some in rows)
     with tempfile.TemporaryDirectory(prefix="qt-key-") as folder:
@@ -87,7 +95,7 @@ def try_key(headers: Sequence[str], contract: Contract, rows: Iterable[Rows], da
         stage = Shapes(target, TableSpec("key")).stage(0, key)
         target.stage(stage, batches_for(stage, passing, 0, utc_now()), becomes_table=False)
         with target.publishing(stage) as connection:
-            check_key(connection, stage, names, dataset_id)
+            check_key(target, connection, stage, columns, dataset_id)
 
 
 def _listed(things: Sequence[object]) -> str:

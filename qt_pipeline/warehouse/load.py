@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from qt_pipeline.ahead import ahead
 from qt_pipeline.errors import PipelineError, TransientError
-from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Contract, Rows
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Column, Contract, Rows
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.errors import (
@@ -30,7 +30,7 @@ from qt_pipeline.warehouse.errors import (
     TransactionEndedError,
     VerificationError,
 )
-from qt_pipeline.warehouse.keys import check_key, key_names
+from qt_pipeline.warehouse.keys import check_key, key_columns, key_values
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
 from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
@@ -220,7 +220,7 @@ class Load:
                 )
             self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
             if self.spec.key:
-                check_key(connection, staged.table, self._key(staged.contract), self.job.dataset_id)
+                check_key(self.target, connection, staged.table, self._key(staged.contract), self.job.dataset_id)
             table = self._shapes.table(staged.contract)
             if staged.becomes_table:
                 self.target.rename(connection, staged.table, table)
@@ -259,8 +259,10 @@ class Load:
             connection.execute(table.delete())
         self._change_columns(connection, staged.contract, table)
         if self.spec.mode is WriteMode.UPSERT and self.table_columns is not None:
-            names = self._key(staged.contract)
-            comes_again = select(stage.c[ROW_COLUMN]).where(*(stage.c[name] == table.c[name] for name in names))
+            key = self._key(staged.contract)
+            staged_key, there = (key_values(self.target, of, key) for of in (stage, table))
+            same = (one == other for one, other in zip(staged_key, there, strict=True))
+            comes_again = select(stage.c[ROW_COLUMN]).where(*same)
             connection.execute(table.delete().where(comes_again.exists()))
         if self.spec.mode is WriteMode.APPEND and self.table_columns is not None and self._repeats_last:
             connection.execute(table.delete().where(table.c[LOAD_COLUMN] == self.replaces))
@@ -333,8 +335,8 @@ class Load:
             # What would be committed now is the ledger's line without the rows.
             raise TargetUnavailableError("The database ended the transaction that publishes before its end.")
 
-    def _key(self, contract: Contract) -> list[str]:
-        return key_names(self.spec.key, contract, self.job.dataset_id)
+    def _key(self, contract: Contract) -> list[Column]:
+        return key_columns(self.spec.key, contract, self.job.dataset_id)
 
     @property
     def _repeats_last(self) -> bool:

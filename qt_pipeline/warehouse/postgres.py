@@ -18,6 +18,7 @@ import pyarrow.csv as pacsv
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Connection,
     Engine,
     Numeric,
@@ -135,6 +136,13 @@ class PostgresTarget:
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
         return Numeric() if type_.kind is Kind.DECIMAL else plain_type(type_.kind)
+
+    def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:  # noqa: ARG002  # see Target
+        """See Target."""
+        return column
+
+    def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
+        """See Target. PostgreSQL joins by hashes."""
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Index,
     Integer,
     MetaData,
     Numeric,
@@ -150,6 +151,9 @@ class SqliteTarget:
             # A table that is copied would take the rows of others with it that refer to its rows.
             _driver(connection).execute("PRAGMA foreign_keys = OFF")
             _driver(connection).execute(f"ATTACH ? AS {_STAGE}", (str(self._stage_file(stage)),))
+            # An index is made in it, and thrown away with it.
+            _driver(connection).execute(f"PRAGMA {_STAGE}.journal_mode = MEMORY")
+            _driver(connection).execute(f"PRAGMA {_STAGE}.synchronous = OFF")
             with connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
                 yield connection
 
@@ -185,6 +189,15 @@ class SqliteTarget:
         if type_.kind is Kind.DECIMAL and type_.precision <= SHORT_DIGITS:
             return Numeric(type_.precision, type_.scale)
         return plain_type(type_.kind)
+
+    def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:
+        """See Target. Numbers that are stored as text are written in many ways."""
+        is_text = type_.kind is Kind.DECIMAL and isinstance(self.column_type(type_), String)
+        return func.qt_plain_number(column) if is_text else column
+
+    def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
+        """See Target. Without it, SQLite would go through all staged rows for each row of the table."""
+        Index("_qt_key", *key, _table=stage).create(connection)
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
@@ -373,6 +386,12 @@ class _ExactSum:
         return str(self._sum)
 
 
+def _plain_number(value: str | None) -> str | None:
+    """The one text of a number that is the same for all texts of it."""
+    return None if value is None else str(_EXACT.normalize(_EXACT.plus(Decimal(value))))
+
+
 def _add_functions(connection: SQLiteConnection, _record: object) -> None:
     connection.create_aggregate("qt_exact_sum", 1, cast("Any", _ExactSum))
+    connection.create_function("qt_plain_number", 1, _plain_number, deterministic=True)
     connection.create_function(EXACT_TEXT, 2, exact_text, deterministic=True)

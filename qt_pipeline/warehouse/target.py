@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Boolean, Connection, Date, DateTime, Table, Text, inspect
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, Table, Text, inspect
 from sqlalchemy.types import NullType, TypeEngine
 
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
@@ -131,6 +131,14 @@ class Target(Protocol):
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """The engine's own type for a column."""
+        ...
+
+    def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:
+        """SQL by which a column of this type is compared as part of a key: numbers are equal as numbers."""
+        ...
+
+    def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
+        """Make a staging table fast to search by these values, where the engine does not by itself."""
         ...
 
     def create_table(self, connection: Connection, table: Table) -> None:

@@ -155,6 +155,36 @@ def test_keys_are_compared_as_the_database_compares_them(engine: Engine, warehou
         load(warehouse, b"Amount,Paid\n1.5,1\n1.50,2\n", dataset_id="d-two", name="two", mode=UPSERT, key=("Amount",))
 
 
+WIDE = "123456789012345678"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("1.50", "1.500"),
+        ("1.50", "1.5000000000000000"),
+        ("1.5", f"{WIDE}.25\n1.50"),
+        (f"{WIDE}.5\n1.50", "1.5"),
+        ("-0.10\n1.5", f"{WIDE}\n1.500"),
+        ("1\n15", f"{WIDE}.5\n1.0"),
+        ("0\n-1", f"{WIDE}.5\n0.00\n-1.0"),
+    ],
+)
+def test_numbers_of_a_key_are_compared_as_numbers_however_they_are_written_and_stored(
+    engine: Engine, warehouse: Warehouse, first: str, then: str
+) -> None:
+    by_amount = {"mode": UPSERT, "key": ("Amount",), "policy": DriftPolicy.EVOLVE}
+    load(warehouse, f"Amount\n{first}\n".encode(), **by_amount)
+    load(warehouse, f"Amount\n{then}\n".encode(), **by_amount)
+    kept = {Decimal(text) for text in first.split("\n")} | {Decimal(text) for text in then.split("\n")}
+    assert sorted(Decimal(str(row[0])) for row in ordered(engine, warehouse)) == sorted(kept)
+
+
+def test_one_number_in_two_texts_is_one_key_beside_any_other(warehouse: Warehouse) -> None:
+    with pytest.raises(DuplicateKeyError, match="Lines 2 and 3 of"):
+        load(warehouse, f"Amount,Paid\n5.0,1\n5.00,2\n{WIDE}.5,3\n".encode(), mode=UPSERT, key=("Amount",))
+
+
 def test_a_row_without_a_key_is_refused(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, b"Name,Line\nAnn,1\n", mode=UPSERT, key=("Name", "Line"))
     with pytest.raises(DuplicateKeyError, match="Lines 3, 5 of the file have no value in the key"):

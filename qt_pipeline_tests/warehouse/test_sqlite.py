@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.tabular import Rows
+from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
     LoadStatus,
     TableBusyError,
@@ -258,6 +259,33 @@ def test_a_statement_after_the_publish_is_one_statement(sqlite: Sqlite, warehous
         load(warehouse, FILE, after_publish=two)
     assert warehouse.loads()[0].status is LoadStatus.FAILED
     assert sqlite.tables() == OWN_TABLES
+
+
+def test_an_upsert_looks_each_row_up_and_does_not_go_through_all_that_are_staged(
+    sqlite: Sqlite,
+) -> None:
+    plans: list[str] = []
+
+    class Watched:
+        def totals(self: Any, connection: Any, table: Any, summed: Any) -> Any:
+            connection.connection.dbapi_connection.set_trace_callback(plans.append)
+            return super().totals(connection, table, summed)
+
+    by_key = {"mode": WriteMode.UPSERT, "key": ("Amount", "Name")}
+    warehouse = sqlite.open(Watched)
+    load(warehouse, b"Amount,Name\n1234567890123456.50,Ann\n", **by_key)
+    plans.clear()
+    load(warehouse, b"Amount,Name\n1234567890123456.5,Ann\n", **by_key)
+    [delete] = [sql for sql in plans if sql.startswith(("DELETE FROM paid", 'DELETE FROM "paid"'))]
+    assert sqlite.column("Amount") == ["1234567890123456.5"]
+    with warehouse._target.reading() as connection:
+        connection.exec_driver_sql("ATTACH ':memory:' AS qt_stage")
+        made = [sql for sql in plans if sql.startswith("CREATE INDEX")]
+        [stage] = {sql.split(" ON ")[1].split(" (")[0] for sql in made}
+        connection.exec_driver_sql(f"CREATE TABLE qt_stage.{stage} (Amount TEXT, Name TEXT, _qt_load, _qt_row)")
+        connection.exec_driver_sql(made[0])
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {delete}").all())
+    assert "USING INDEX _qt_key" in plan or "USING COVERING INDEX _qt_key" in plan
 
 
 def test_what_a_repeat_may_help_is_transient() -> None:

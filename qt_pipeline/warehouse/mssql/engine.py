@@ -177,6 +177,13 @@ class MssqlTarget:
             case _:
                 return plain_type(type_.kind)
 
+    def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:  # noqa: ARG002  # see Target
+        """See Target."""
+        return column
+
+    def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
+        """See Target. SQL Server joins by hashes."""
+
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
         _refuse_temporary(table)
