@@ -11,9 +11,11 @@ class Fault:
     """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help.
 
     `of_table` says that it is about one table: what that would hold, how it is made, or what depends on it.
+    `hint` is what a person may do about it, in a sentence; empty where only the caller knows.
     """
 
     number: int | None
     words: str
     passing: bool
     of_table: bool = False
+    hint: str = ""

@@ -1,67 +1,176 @@
 """PostgreSQL: how it is reached, how long one waits, and what its refusals mean.
 
-Here: the engine with its bounds, words without rows, numbers for locks.
+Here: the engine with its bounds and its encoding, messages without rows, numbers for locks. Nothing that is set here
+outlives its transaction, so that a pooler such as PgBouncer may give each transaction another connection of the server.
 Not here: what is done with it (see inbox, warehouse).
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from qt_pipeline.database.address import address_of
 from qt_pipeline.database.fault import Fault
+from qt_pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import psycopg
 
 _CONNECT_SECONDS = 30
 # A server that is gone without a word is found out within a minute, also by who only waits for its answer.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
-# Classes of SQLSTATE whose messages speak of servers, users and resources; those of others may repeat a row.
-_WORDS_WITHOUT_ROWS = ("08", "0A", "28", "2B", "3D", "3F", "40", "42", "53", "55", "57")
+_ENCODING = "UTF8"
+_NO_ENCODING = "SQL_ASCII"
+_ENCODINGS = "SELECT current_setting('server_encoding'), current_setting('client_encoding')"
+
+# The classes of SQLSTATE (PostgreSQL's documentation, appendix A) whose messages speak of statements, servers, users
+# and resources, and some single states of others.
+_WITHOUT_VALUES = (
+    *("03", "08", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34"),
+    *("3B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "72", "F0", "XX001", "XX002"),
+)
+# Those whose details show a row, and whose first sentence names constraints, columns and types alone. The rest (other
+# states of 22; 38, 39, HV, P0, XX000) may repeat a value anywhere.
+_ONLY_FIRST_SENTENCE = ("22001", "22012", "23", "44")
+# Where procedural languages report what a person's function has raised, in words of its own.
+_PROCEDURAL = ("pl_", "plpy", "plperl", "pltcl", "plv8", "pllua", "plr")
 # Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
 _PASSING = ("08", "40", "53", "55", "57", "58")
 # Classes that speak of one table: its values, its constraints, what depends on it, how much it holds.
-_OF_TABLE = ("22", "23", "2B", "54")
+_OF_TABLE = ("22", "23", "2B", "44", "54")
+
+_UNTRANSLATABLE = "22P05"
+_ENCODING_NAME = re.compile(
+    r"\b(?:SQL_ASCII|UTF8|LATIN\d+|WIN\d+|ISO_8859_\d+|EUC_[A-Z_0-9]+|KOI8[RU]|JOHAB|GBK|GB18030|BIG5|SJIS|"
+    r"SHIFT_JIS_2004|UHC|MULE_INTERNAL)\b"
+)
+
+_OF_CONNECTION = "Check that the server runs and that it lets this login in."
+_OF_STATEMENT = (
+    "The server runs and refuses a statement: see what its message names (a constraint, trigger, view or type of the "
+    "table) and change it there."
+)
+_TOO_LARGE = (
+    "The table is larger than PostgreSQL allows: leave out columns at the source, or use another target. A row fits a "
+    "page of 8 kB, where each value takes its own size, a long text 18 bytes."
+)
+# The first that fits the SQLSTATE.
+_HINTS: tuple[tuple[str | tuple[str, ...], str], ...] = (
+    ("42501", "Grant this login the right that the message names, or prepare the tables with `qt-pipeline ddl`."),
+    ("25006", "The database takes no writes now: name the primary server, not a standby, in the URL."),
+    ("53", "Give the server more of what it lacks (disk space, memory, connections); it is tried again."),
+    ("54", _TOO_LARGE),
+    (("40", "55"), "Another session is in the way; it is tried again."),
+    (("08", "28", "3D", "57"), _OF_CONNECTION),
+)
+_START_PARAMETER = (
+    "A connection pooler (PgBouncer) refuses a setting that the connection begins with. Remove `options` from the URL "
+    "and PGOPTIONS from the environment; set a search_path or the like on the server (ALTER ROLE ... SET ...)."
+)
+_STATEMENT_POOLING = (
+    "Transactions are needed: set `pool_mode` of the connection pooler (PgBouncer) to transaction or session."
+)
+_POOL_EXHAUSTED = (
+    "No connection of the pooler (PgBouncer) became free: each load takes two at a time, so raise `default_pool_size`."
+)
+# What poolers say, which give their errors one SQLSTATE or none; and whether another try may help.
+_OF_POOLER = (
+    ("unsupported startup parameter", False, _START_PARAMETER),
+    ("statement pooling mode", False, _STATEMENT_POOLING),
+    ("query_wait_timeout", True, _POOL_EXHAUSTED),
+)
 
 
 def postgres_engine(
     url: URL,
     *,
+    setting: str,
     wait_seconds: float,
     connect_seconds: int = _CONNECT_SECONDS,
     settings: Mapping[str, str] | None = None,
     **options: object,
 ) -> Engine:
-    """An engine for the database at `url`, by psycopg. Nothing is opened yet.
+    """An engine for the database at `url`, which the setting `setting` names, by psycopg. Nothing is opened yet.
 
-    `wait_seconds` bounds the wait for another's lock. `settings` are PostgreSQL's own, for each connection; what the
-    URL sets by its own `options` stays. `options` go to SQLAlchemy's `create_engine`.
+    `wait_seconds` bounds the wait for another's lock. `settings` are PostgreSQL's own, for each transaction. `options`
+    go to SQLAlchemy's `create_engine`. Text goes in and out as UTF-8, whatever URL, environment and login prefer; a
+    database that has no encoding is refused at its first connection with ConfigurationError.
     """
-    of_connection = {"lock_timeout": f"{round(wait_seconds * 1000)}ms", "timezone": "UTC", **(settings or {})}
-    return create_engine(
+    of_transaction = {"lock_timeout": f"{round(wait_seconds * 1000)}ms", "timezone": "UTC", **(settings or {})}
+    set_local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in of_transaction.items())
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         # Parameters stay out of error messages: they hold events and rows.
         hide_parameters=True,
         # A server that was restarted, or a firewall, ends idle connections without a word.
         pool_pre_ping=True,
+        # Whatever the server's default is: a stricter transaction that is left open would hold back every vacuum.
+        isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": connect_seconds,
-            "options": " ".join(
-                [str(url.query.get("options", "")), *(f"-c {name}={value}" for name, value in of_connection.items())]
-            ).strip(),
             "application_name": "qt_pipeline",
+            # At the start of a connection it outranks what the database, the login or `options` set.
+            "client_encoding": _ENCODING,
+            # A statement that was prepared on one connection of a pooler is unknown on the next.
+            "prepare_threshold": None,
             **_KEEPALIVE,
         },
         **options,
     )
 
+    @event.listens_for(engine, "connect")
+    def check(connection: "psycopg.Connection[Any]", _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.autocommit = True
+        try:
+            require_utf8(connection, address=address_of(url), setting=setting)
+        except BaseException:
+            connection.close()
+            raise
+        connection.autocommit = False
+
+    @event.listens_for(engine, "begin")
+    def set_up(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(set_local)
+
+    return engine
+
+
+def require_utf8(connection: "psycopg.Connection[Any]", *, address: str, setting: str) -> None:
+    """Return if text goes to the server as UTF-8 and the database knows what it holds.
+
+    Raises:
+        ConfigurationError: the database has no encoding, or something between it and here has set another.
+    """
+    of_server, of_client = connection.execute(_ENCODINGS).fetchone() or ("", "")
+    if of_server == _NO_ENCODING:
+        raise ConfigurationError(
+            f"The database {address} has the encoding {_NO_ENCODING}, which takes bytes for letters: it could neither "
+            "sort, compare nor measure text.",
+            todo=f"Name a database in {setting} that was made with ENCODING 'UTF8'.",
+        )
+    if of_client != _ENCODING:
+        raise ConfigurationError(
+            f"Text would go to the database {address} as {of_client}, though UTF-8 was asked for.",
+            todo=f"Let {setting} name the server itself, or correct what sets client_encoding on the way to it.",
+        )
+
 
 def postgres_fault(error: BaseException | None) -> Fault:
     """What the server, or the driver on its way to it, has said."""
     state: str | None = getattr(error, "sqlstate", None)
+    message = _message(error, state)
+    for phrase, transient, hint in _OF_POOLER:
+        if phrase in message:
+            return Fault(None, message, transient, hint=hint)
+    if state == _UNTRANSLATABLE:
+        return _untranslatable(error)
     passing = state is None or state.startswith(_PASSING)
     of_table = state is not None and state.startswith(_OF_TABLE)
-    if state is None or state.startswith(_WORDS_WITHOUT_ROWS):
-        return Fault(None, " ".join(_message(error).split()), passing, of_table)
-    return Fault(None, f"{type(error).__name__} (SQLSTATE {state})", passing, of_table)
+    hint = next((hint for states, hint in _HINTS if (state or "08").startswith(states)), _OF_STATEMENT)
+    return Fault(None, message or f"{type(error).__name__} (SQLSTATE {state})", passing, of_table, hint)
 
 
 def advisory_key(*names: str) -> int:
@@ -70,8 +179,28 @@ def advisory_key(*names: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _message(error: BaseException | None) -> str:
-    # Without the context, which shows the line that COPY was at.
-    told = getattr(error, "diag", None)
-    parts = (getattr(told, "message_primary", None), getattr(told, "message_detail", None))
-    return ": ".join(part for part in parts if part) or str(error)
+def _untranslatable(error: BaseException | None) -> Fault:
+    # The message shows the character; the encodings, from and to, are its only words of that kind in any language.
+    names = _ENCODING_NAME.findall(str(error))
+    encoding = names[-1] if names else "of another kind than UTF-8"
+    return Fault(
+        None,
+        f"its encoding {encoding} has no place for a character of the data or of a column's name",
+        passing=False,
+        of_table=True,
+        hint="Use a database with ENCODING 'UTF8', or correct the character at the source.",
+    )
+
+
+def _message(error: BaseException | None, state: str | None) -> str:
+    """What the server has said, as far as it cannot hold a value; without the context, which shows a line of COPY."""
+    diagnostics = getattr(error, "diag", None)
+    first = getattr(diagnostics, "message_primary", None)
+    parts = [first]
+    if state is None or state.startswith(_WITHOUT_VALUES):
+        parts = [first, getattr(diagnostics, "message_detail", None)] if first else [str(error)]
+    elif not state.startswith(_ONLY_FIRST_SENTENCE):
+        return ""
+    if str(getattr(diagnostics, "source_file", None) or "").startswith(_PROCEDURAL):
+        return ""
+    return " ".join(": ".join(part for part in parts if part).split())

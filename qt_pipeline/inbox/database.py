@@ -1,7 +1,7 @@
 """The connection to the inbox's database.
 
 Here: which databases can hold an inbox, how long one waits for them, and the error when they cannot be reached.
-Not here: tables and statements (see schema, store), what all our databases have in common (see the room database).
+Not here: tables and statements (see schema, store), what all our databases have in common (see the package database).
 """
 
 import math
@@ -51,11 +51,11 @@ def connect_database(url: str) -> Engine:
         case "postgresql":
             return database.postgres_engine(
                 parsed,
+                setting=_SETTING,
                 wait_seconds=_WAIT_SECONDS,
                 connect_seconds=_CONNECT_SECONDS,
                 # A server, a database or a login may have another default for commits, and for time none.
                 settings={"synchronous_commit": "on", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
-                isolation_level=_ISOLATION,
                 pool_timeout=_WAIT_SECONDS,
             )
         case _:
@@ -136,21 +136,23 @@ def _explained(engine: Engine) -> Generator[None]:
         yield
     except (DBAPIError, PoolTimeoutError, OSError) as error:
         # Without the cause: a server's may repeat a row.
-        raise _unavailable(engine.url, _words(engine, error)) from None
+        raise _unavailable(engine.url, *_explanation(engine, error)) from None
 
 
-def _words(engine: Engine, error: Exception) -> str:
+def _explanation(engine: Engine, error: Exception) -> tuple[str, str]:
+    """What happened, and what to do about it where that is known."""
     if isinstance(error, PoolTimeoutError):
-        return "other callers hold it"
+        return "other callers hold it", ""
     if not isinstance(error, DBAPIError):
-        return str(error)
+        return str(error), ""
     match engine.dialect.name:
         case "sqlite":
-            return str(error.orig)
+            return str(error.orig), ""
         case "postgresql":
-            return database.postgres_fault(error.orig).words
+            fault = database.postgres_fault(error.orig)
+            return fault.words, fault.hint
         case _:
-            return database.mssql_fault(error.orig, of_connection=error.statement is None).words
+            return database.mssql_fault(error.orig, of_connection=error.statement is None).words, ""
 
 
 def _checked(url: str) -> URL:
@@ -176,10 +178,12 @@ def _refusal(what: str) -> ConfigurationError:
     )
 
 
-def _unavailable(url: URL, cause: str) -> InboxUnavailableError:
-    return InboxUnavailableError(
-        f"The event inbox {database.address_of(url)} is not available: {cause}.",
-        todo="Check that its disk has space, that this user may write there and that no other program holds it."
+def _unavailable(url: URL, cause: str, hint: str = "") -> InboxUnavailableError:
+    usual = (
+        "Check that its disk has space, that this user may write there and that no other program holds it."
         if url.get_backend_name() == "sqlite"
-        else "Check that the server runs and has space, and that this login may read and write the inbox's tables.",
+        else "Check that the server runs and has space, and that this login may read and write the inbox's tables."
+    )
+    return InboxUnavailableError(
+        f"The event inbox {database.address_of(url)} is not available: {cause}.", todo=hint or usual
     )

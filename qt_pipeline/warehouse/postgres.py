@@ -9,7 +9,9 @@ Not here: the order of a publish (see load), what refusals mean (see database).
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
+from threading import local
 from typing import Any, cast
 
 import psycopg
@@ -26,25 +28,37 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import address_of, advisory_key, postgres_engine, postgres_fault
+from qt_pipeline.database import address_of, advisory_key, postgres_engine, postgres_fault, require_utf8
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
-from qt_pipeline.warehouse.errors import TableBusyError, refused
+from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals
 
+_SETTING = "QT_WAREHOUSE_URL"
 _WAIT_SECONDS = 120
 _CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
 # PostgreSQL answers with 1664 columns at most.
 _SUMS_AT_ONCE = 1000
+# A lock's transaction is idle while its load goes on. Not every version has each of these.
+_STAYS_OPEN = text(
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+    "('idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+_HOLDS_LOCK = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = :pid "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (classid::bigint << 32 | objid::bigint) = :key"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +83,9 @@ class PostgresTarget:
         self.schema = schema
         self.staging_schema = staging_schema
         self._address = address_of(url)
-        engine = postgres_engine(url, wait_seconds=_WAIT_SECONDS)
+        engine = postgres_engine(url, setting=_SETTING, wait_seconds=_WAIT_SECONDS)
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
+        self._locks = local()
         if not prepare:
             return
         with self.writing() as connection:
@@ -100,8 +115,18 @@ class PostgresTarget:
 
     @contextmanager
     def publishing(self, stage: Table) -> Generator[Connection]:  # noqa: ARG002  # see Target
-        """See Target."""
+        """See Target. Raises StageLostError where the lock of `exclusive` was lost and another load has it."""
         with self.writing() as connection:
+            held: _Lock | None = getattr(self._locks, "held", None)
+            if held is not None and not connection.scalar(_HOLDS_LOCK, {"pid": held.pid, "key": held.key}):
+                # The server or a pooler has ended the connection that held it. From here on this one does.
+                taken = connection.scalar(select(func.pg_try_advisory_xact_lock(held.key)))
+                if not taken:
+                    raise StageLostError(
+                        f"The server or a connection pooler has ended the session that held the table {held.table!r}, "
+                        "and another process loads it.",
+                        todo="It is staged again by the next try. If it repeats, raise the pooler's idle timeouts.",
+                    )
             yield connection
 
     def transaction_id(self, connection: Connection) -> str | None:
@@ -110,12 +135,17 @@ class PostgresTarget:
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
-        """See Target. A lock of the server's, which ends with its connection."""
+        """See Target. A lock of the server's that ends with its transaction, which stays open for the whole load.
+
+        A transaction keeps its connection also behind a pooler. It has neither a snapshot nor a number: it holds back
+        no vacuum.
+        """
         key = advisory_key(self.schema or "", table)
         with self._explained(), self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+            transaction = connection.begin()
+            connection.execute(_STAYS_OPEN)
             try:
-                connection.execute(select(func.pg_advisory_lock(key)))
+                connection.execute(select(func.pg_advisory_xact_lock(key)))
             except DBAPIError as error:
                 if _sqlstate(error) != _LOCK_NOT_AVAILABLE:
                     raise
@@ -123,11 +153,15 @@ class PostgresTarget:
                     f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
                     todo="Wait for it to end; it will be tried again.",
                 ) from None
+            pid = connection.scalar(select(func.pg_backend_pid()))
+            before, self._locks.held = getattr(self._locks, "held", None), _Lock(table, key, int(pid or 0))
             try:
                 yield
             finally:
-                # Closed for good: that gives the lock back, whatever state the connection is in.
-                connection.invalidate()
+                self._locks.held = before
+                # A lock whose connection is gone is free already, and the load has ended as it has.
+                with suppress(DBAPIError):
+                    transaction.rollback()
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
         """See Target."""
@@ -154,6 +188,8 @@ class PostgresTarget:
         with self.writing() as connection:
             stage.create(connection)
             driver = _driver(connection)
+            # COPY sends the file's own bytes, which mean what the server takes them for.
+            require_utf8(driver, address=self._address, setting=_SETTING)
             with driver.cursor() as cursor:
                 with cursor.copy(copy_into) as copy:
                     try:
@@ -202,7 +238,8 @@ class PostgresTarget:
         try:
             with self._explained(), self._engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-                _driver(connection).execute(SQL("VACUUM (ANALYZE) {}").format(_identifier(table)))
+                # A setting would not last until the next statement: what another session locks is left to autovacuum.
+                _driver(connection).execute(SQL("VACUUM (ANALYZE, SKIP_LOCKED) {}").format(_identifier(table)))
         except PipelineError as error:
             _log.warning("The table %s was published and could not be vacuumed: %s", table.name, error)
 
@@ -220,8 +257,17 @@ class PostgresTarget:
         fault = postgres_fault(cause)
         return refused(fault)(
             f"The target {self._address} refuses: {fault.words}.",
-            todo="Check that the server runs and that this login may create and write tables there.",
+            todo=fault.hint,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """A table's lock, and the server's process that holds it."""
+
+    table: str
+    key: int
+    pid: int
 
 
 def _as_csv(batch: Batch) -> memoryview:

@@ -13,6 +13,18 @@ from qt_pipeline.database import advisory_key, postgres_engine, postgres_fault
 @pytest.mark.parametrize(
     ("error", "words", "passing"),
     [
+        (
+            errors.ProgramLimitExceeded("row is too big: size 9008, maximum size 8160"),
+            "row is too big: size 9008, maximum size 8160",
+            False,
+        ),
+        (errors.DataCorrupted("invalid page in block 1"), "invalid page in block 1", False),
+        (errors.ReadOnlySqlTransaction("cannot execute INSERT"), "cannot execute INSERT", False),
+        (errors.NumericValueOutOfRange("canary"), "NumericValueOutOfRange (SQLSTATE 22003)", False),
+        (errors.RaiseException("canary"), "RaiseException (SQLSTATE P0001)", False),
+        (errors.ExternalRoutineException("canary"), "ExternalRoutineException (SQLSTATE 38000)", False),
+        (errors.InternalError_("canary"), "InternalError_ (SQLSTATE XX000)", False),
+        (errors.WithCheckOptionViolation("canary"), "WithCheckOptionViolation (SQLSTATE 44000)", False),
         (errors.UniqueViolation("Key (name)=(canary) already exists."), "UniqueViolation (SQLSTATE 23505)", False),
         (errors.InvalidTextRepresentation("canary"), "InvalidTextRepresentation (SQLSTATE 22P02)", False),
         (errors.UndefinedTable('relation "nowhere"  does\nnot exist'), 'relation "nowhere" does not exist', False),
@@ -30,9 +42,9 @@ def test_a_refusal_is_known_by_its_state_and_no_row_is_told(
     assert (fault.words, fault.passing) == (words, passing)
 
 
-def test_each_connection_has_bounds_and_what_the_url_sets_stays() -> None:
+def test_each_connection_has_bounds_and_its_encoding_and_what_the_url_sets_stays() -> None:
     engine = postgres_engine(
-        make_url("postgresql://h/d?options=-csearch_path%3Dx"), wait_seconds=0.5, settings={"statement_timeout": "9s"}
+        make_url("postgresql://h/d?options=-csearch_path%3Dx&client_encoding=latin1"), setting="X", wait_seconds=0.5
     )
     given: dict[str, Any] = {}
 
@@ -46,7 +58,9 @@ def test_each_connection_has_bounds_and_what_the_url_sets_stays() -> None:
 
     with pytest.raises(NotDialledError):
         engine.connect()
-    assert given["options"] == "-csearch_path=x -c lock_timeout=500ms -c timezone=UTC -c statement_timeout=9s"
+    assert given["options"] == "-csearch_path=x"
+    assert given["client_encoding"] == "UTF8"
+    assert given["prepare_threshold"] is None
     assert 0 < given["connect_timeout"] <= 30
     assert 0 < given["tcp_user_timeout"] <= 60_000
     assert given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"] <= 60
