@@ -48,6 +48,7 @@ query ($key: AssetKeyInput!, $partitions: [String!]) {
     label
     ... on TextMetadataEntry { text }
     ... on MarkdownMetadataEntry { mdStr }
+    ... on TableMetadataEntry { table { records } }
     ... on IntMetadataEntry { intValue }
     ... on FloatMetadataEntry { floatValue }
     ... on TableSchemaMetadataEntry { schema { columns { name type } } }

@@ -82,11 +82,10 @@ def _take_all(stack: Stack, browser: str, console: Console) -> None:
 
 def _take_table(page: Page, console: Console) -> None:
     page.goto(f"/assets/warehouse/table?view=partitions&partition={_SHOWN.id}")
-    preview = page.get_by_text("[Show Markdown]")
+    preview = page.get_by_text("Show schema", exact=True).first
     preview.wait_for()
     _take(page, "asset-table", console)
-    preview.click()
-    page.get_by_text("Copy", exact=True).wait_for()
+    preview.scroll_into_view_if_needed()
     _take(page, "preview", console)
 
 

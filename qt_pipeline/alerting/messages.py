@@ -3,13 +3,14 @@
 Here: words, and how much of them. Not here: what is owed (see incidents), who sends it (see send).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from qt_pipeline.alerting.incidents import Cause, Incident, Owed
 from qt_pipeline.alerting.kinds import KINDS, Kind
+from qt_pipeline.safe_text import chat_text
 
 MOST_TOLD = 10
 """How many incidents of one message, and datasets of one incident, are named; the others are counted."""
@@ -35,7 +36,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, as plain text."""
+    """One message, as plain text. Untrusted text in it is inert in every chat."""
 
     title: str
     body: str
@@ -238,10 +239,6 @@ def _duration(span: timedelta) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    """The text in one line, and not too long."""
-    flat = " ".join(_printable(text).split())
+    """The text in one line, inert in any chat, and not too long."""
+    flat = chat_text(" ".join(text.split()))
     return flat if len(flat) <= longest else f"{flat[: longest - 3].rstrip()}..."
-
-
-def _printable(letters: Iterable[str]) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in letters)

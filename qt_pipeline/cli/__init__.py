@@ -16,6 +16,7 @@ from qt_pipeline.cli.events import events, replay
 from qt_pipeline.cli.files import diff, line
 from qt_pipeline.cli.init import init
 from qt_pipeline.cli.load import load
+from qt_pipeline.cli.output import print_error
 from qt_pipeline.cli.purge import purge
 from qt_pipeline.cli.restore import restore
 from qt_pipeline.cli.run import cancel, run
@@ -50,7 +51,7 @@ def main() -> NoReturn:
     try:
         app()
     except PipelineError as error:
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        print_error(error)
         sys.exit(1)
     sys.exit(0)
 

@@ -139,7 +139,7 @@ class _Display:
             return
         if gap is not None:
             if said_gap is None:
-                self._print(f"{gap.what} It is asked again.")
+                self._print(f"{shown(gap.what)} It is asked again.")
             return
         for name, words in self._followed.lines():
             if self._said.get(name) != words:

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from qt_pipeline import telemetry
 from qt_pipeline.catalog import Catalog, catalog_for
+from qt_pipeline.cli.output import console as output_console
 from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
 from qt_pipeline.cli.reported import is_reported
@@ -50,7 +50,7 @@ def load(
         qt-pipeline load claims.csv --dataset-id d-claims --dry-run
         qt-pipeline load claims.csv --dataset-id d-claims
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = output_console()
     try:
         settings = load_settings()
         catalog = catalog_for(settings)
@@ -189,7 +189,7 @@ def _tell(console: Console, outcome: FileOutcome, landed: Landed, target: str) -
     console.print(f"{where}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
     console.print(f"The file is kept: {shown(landed.uri)}")
     for remark in [*map(str, outcome.changes), *outcome.warnings]:
-        console.print(f"[yellow]Note:[/] {escape(remark)}")
+        console.print(f"[yellow]Note:[/] {shown(remark)}")
 
 
 def _tell_if_new(console: Console, dataset_id: str, *, is_new: bool) -> None:
@@ -206,21 +206,21 @@ def _tell_trial(console: Console, trial: Trial, target: str) -> None:
     if trial.contract is not None:
         table = Table("column", "type", "header in the file")
         for column in trial.contract.columns:
-            table.add_row(escape(column.name), str(column.type), escape(column.header))
+            table.add_row(shown(column.name), str(column.type), shown(column.header))
         console.print(table)
         for change in trial.changes:
-            console.print(f"[yellow]Would change:[/] {escape(str(change))}")
+            console.print(f"[yellow]Would change:[/] {shown(str(change))}")
         for warning in trial.warnings:
-            console.print(f"[yellow]Note:[/] {escape(warning)}")
+            console.print(f"[yellow]Note:[/] {shown(warning)}")
     if trial.refusal is not None:
         _tell_misfits(console, _misfits_of(trial.refusal))
-        console.print(f"[red]Would fail:[/] {escape(str(trial.refusal))}")
+        console.print(f"[red]Would fail:[/] {shown(str(trial.refusal))}")
 
 
 def _tell_misfits(console: Console, misfits: tuple[Misfit, ...]) -> None:
     if len(misfits) <= DriftError.named:
         return  # The error names them all.
     for misfit in misfits[:_SHOWN_MISFITS]:
-        console.print(escape(str(misfit)))
+        console.print(shown(str(misfit)))
     if len(misfits) > _SHOWN_MISFITS:
         console.print(f"... and {len(misfits) - _SHOWN_MISFITS} more values that do not fit.")

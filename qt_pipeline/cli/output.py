@@ -4,23 +4,20 @@ Here: forms alone. Not here: what any one command says.
 """
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
 from qt_pipeline.errors import PipelineError
+from qt_pipeline.safe_text import printable, rich_markup
 from qt_pipeline.values import utc_now
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _STEP = 1000
-# Controls, what turns the direction of text, halves of characters, and separators of lines.
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _WIDEST = 300
 _UNBOUNDED = 100_000
 _READABLE = 12
@@ -29,7 +26,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 def console(*, err: bool = False) -> Console:
     """Where people are answered. Lines are not cut: who reads them through a pipe wants them whole."""
-    return Console(soft_wrap=True, highlight=False, stderr=err)
+    return Console(soft_wrap=True, highlight=False, emoji=False, stderr=err)
 
 
 def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
@@ -38,7 +35,7 @@ def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
     A column of `no_wrap` is never cut, for the next command is given what is in it; words of others fold. A terminal
     that is too narrow for that goes without the columns `spare`, the first of them first, and says so.
     """
-    terminal = Console()
+    terminal = Console(emoji=False)
     width = terminal.width if terminal.is_terminal else _WIDEST
     left_out: list[str] = []
     for header in spare if terminal.is_terminal else ():
@@ -48,14 +45,14 @@ def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
         table.columns = [column for column in table.columns if column.header != header]
     for column in table.columns:
         column.overflow = "fold"
-    Console(width=max(width, _least_width(table))).print(table)
+    Console(width=max(width, _least_width(table)), emoji=False).print(table)
     if left_out:
         console().print(f"[dim]Left out, since the terminal is narrow: {', '.join(left_out)}.[/]")
 
 
 def _least_width(table: Table) -> int:
     """How wide a table must be, borders included, for nothing to be cut and all else to be readable."""
-    unbounded = Console(width=_UNBOUNDED)
+    unbounded = Console(width=_UNBOUNDED, emoji=False)
     measured = [
         (column, [Measurement.get(unbounded, unbounded.options, cell) for cell in (column.header, *column.cells)])
         for column in table.columns
@@ -69,16 +66,14 @@ def _least_width(table: Table) -> int:
     )
 
 
-def printable(text: str) -> str:
-    """Text from outside, such that it does not steer the terminal."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in _STEERING else letter for letter in text
-    )
-
-
 def shown(text: str) -> str:
-    """The same for Rich, which has a markup of its own."""
-    return escape(printable(text))
+    """Text from outside, for a console or a table of this module."""
+    return rich_markup(text)
+
+
+def print_error(error: object) -> None:
+    """What went wrong, on a line of its own on the standard error: it may repeat text from outside."""
+    typer.secho(printable(str(error)), fg=typer.colors.RED, err=True)
 
 
 def answer_json(answer: Mapping[str, object]) -> None:

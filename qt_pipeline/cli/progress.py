@@ -24,7 +24,7 @@ _WORDS = {
 @contextmanager
 def progress_display() -> Generator[Observer | None]:
     """Show the progress of the block on the standard error; None where that is no terminal, and the log tells of it."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if not console.is_terminal:
         yield None
         return

@@ -9,6 +9,7 @@ from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import FileOutcome
 from qt_pipeline.landing import Landed
+from qt_pipeline.safe_text import printable
 
 
 def is_reported(
@@ -28,7 +29,8 @@ def is_reported(
     try:
         if file.dataset.id not in api.partitions():
             return False
-        api.report_table(file.dataset.id, description=description, metadata=told)
+        inert = {name: printable(value) if isinstance(value, str) else value for name, value in told.items()}
+        api.report_table(file.dataset.id, description=description, metadata=inert)
     except PipelineError:
         return False
     return True

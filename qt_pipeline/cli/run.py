@@ -15,9 +15,10 @@ import typer
 from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.cli.followed import FollowedBackfill, FollowedRuns
 from qt_pipeline.cli.following import Outcome, TimeIsUpError, expect_daemon, follow
-from qt_pipeline.cli.output import answer_json, console, error_as_json, shown
+from qt_pipeline.cli.output import answer_json, console, error_as_json, print_error, shown
 from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError, RunStatus
 from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.safe_text import printable
 from qt_pipeline.settings import load_settings
 
 REASON = "asked for by qt-pipeline run"
@@ -108,7 +109,7 @@ def _answered(*, as_json: bool) -> Generator[None]:
         if as_json:
             answer_json(error_as_json(error))
         else:
-            typer.secho(str(error), fg=typer.colors.RED, err=True)
+            print_error(error)
         code = FAILED
         if isinstance(error, DagsterUnavailableError):
             code = UNREACHABLE
@@ -147,7 +148,7 @@ def _start(
         started.start(wanted, tags)
         return
     for dataset_id in wanted:
-        started.start(dataset_id, {"qt/dataset": catalog.dataset(dataset_id).label, **tags})
+        started.start(dataset_id, {"qt/dataset": printable(catalog.dataset(dataset_id).label), **tags})
 
 
 def _tell_started(started: FollowedRuns | FollowedBackfill, *, as_json: bool) -> None:
@@ -174,7 +175,7 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
         return
     console().print(outcome.headline)
     for line in outcome.complaints:
-        typer.secho(line, fg=typer.colors.RED, err=True)
+        print_error(line)
 
 
 def _exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -39,6 +39,7 @@ from qt_pipeline.defs.resources import Watch
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, Inbox
 from qt_pipeline.ingest import stale
+from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import LoadRecord
 
@@ -148,7 +149,7 @@ def _look_into_ledger(
         newest = watch.open_warehouse().newest_loads() if limited else {}
         changed = watch.open_warehouse().changed_by(memory.unread) if memory.unread else []
     except PipelineError as error:
-        context.log.warning("Nobody knows now which datasets are stale. %s", error)
+        context.log.warning("Nobody knows now which datasets are stale. %s", printable(str(error)))
         return asking
     found = replace(
         seen,

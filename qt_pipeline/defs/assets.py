@@ -15,6 +15,7 @@ from qt_pipeline.defs.resources import Patience
 from qt_pipeline.defs.runs import name_dataset, note_failure
 from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.ingest import Ingest
+from qt_pipeline.safe_text import printable
 
 SOURCE = dg.AssetSpec(
     ["quantemplate", "source"],
@@ -91,7 +92,7 @@ def table(
             yield from checks.of_error(error)
             raise _failure(context, error) from None
         # The download has patience of its own; the target gets some here.
-        context.log.warning("%s The load is tried again in %.0f seconds.", error, wait)
+        context.log.warning("%s The load is tried again in %.0f seconds.", printable(str(error)), wait)
         raise dg.RetryRequested(max_retries=patience.attempts, seconds_to_wait=wait) from None
     except PipelineError as error:
         yield from checks.of_error(error)

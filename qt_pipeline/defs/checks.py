@@ -15,6 +15,7 @@ from qt_pipeline.defs.metadata import Metadata
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import LoadOutcome, NoRowsError, RequiredValueError, TooFewRowsError
+from qt_pipeline.safe_text import markdown_text, printable
 from qt_pipeline.tabular import DriftError
 from qt_pipeline.warehouse import DuplicateKeyError, VerificationError
 
@@ -64,7 +65,7 @@ def of_load(outcome: LoadOutcome) -> Iterator[dg.AssetCheckResult]:
     dataset, file = outcome.file.dataset, outcome.file
     yield _passed(COMPLETE, metadata.of_sums(outcome))
     if file.changes:
-        changes = {"changes": dg.MetadataValue.md("\n".join(f"- {change}" for change in file.changes))}
+        changes = {"changes": metadata.of_lines("change", list(map(str, file.changes)))}
         yield dg.AssetCheckResult(
             check_name=NO_DRIFT, passed=False, severity=dg.AssetCheckSeverity.WARN, metadata=changes
         )
@@ -89,7 +90,9 @@ def of_error(error: PipelineError) -> Iterator[dg.AssetCheckResult]:
             )
             continue
         details = metadata.of_difference(error) if isinstance(error, VerificationError) else metadata.of_error(error)
-        yield dg.AssetCheckResult(check_name=name, passed=False, description=error.what, metadata=details)
+        yield dg.AssetCheckResult(
+            check_name=name, passed=False, description=markdown_text(error.what), metadata=details
+        )
 
 
 def _passed(name: str, details: Metadata) -> dg.AssetCheckResult:
@@ -97,7 +100,7 @@ def _passed(name: str, details: Metadata) -> dg.AssetCheckResult:
 
 
 def _declared(name: str, headers: Sequence[str]) -> dg.AssetCheckResult:
-    declared = dg.MetadataValue.text(", ".join(headers) if headers else _NOT_DECLARED)
+    declared = dg.MetadataValue.text(printable(", ".join(headers)) if headers else _NOT_DECLARED)
     return _passed(name, {"declared": declared})
 
 

@@ -12,6 +12,7 @@ from qt_pipeline.defs.checks import FRESH
 from qt_pipeline.defs.resources import Dispatcher
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import Stale, stale
+from qt_pipeline.safe_text import markdown_text, printable
 from qt_pipeline.values import utc_now
 
 _SECONDS = 60
@@ -30,7 +31,7 @@ def quantemplate_freshness(
     try:
         found = stale_now(dispatcher)
     except PipelineError as error:
-        return dg.SkipReason(f"Nobody knows how fresh the tables are. {error}")
+        return dg.SkipReason(f"Nobody knows how fresh the tables are. {printable(str(error))}")
     told: list[str] = json.loads(context.cursor) if context.cursor else []
     return dg.SensorResult(
         asset_events=[_failed(one) for one in found if one.dataset.id not in told],
@@ -57,10 +58,10 @@ def _failed(one: Stale) -> dg.AssetCheckEvaluation:
         FRESH,
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=str(one),
+        description=markdown_text(str(one)),
         partition=one.dataset.id,
         metadata={
-            "name": dg.MetadataValue.text(one.dataset.label),
+            "name": dg.MetadataValue.text(printable(one.dataset.label)),
             "hours": dg.MetadataValue.float(round(one.age.total_seconds() / 3600, 2)),
             "load": dg.MetadataValue.int(one.load.load_id),
         },

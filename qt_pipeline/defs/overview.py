@@ -10,11 +10,12 @@ from collections.abc import Iterable
 import dagster as dg
 
 from qt_pipeline.catalog import Catalog, Dataset
+from qt_pipeline.safe_text import markdown_text
 
 _SHOWN = 200
-_OWNER = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|team:\S+")
+# What Dagster takes; it refuses all definitions for an owner that it does not take.
+_OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:\S+")
 _KINDS = {"mssql": "sqlserver", "postgresql": "postgresql", "sqlite": "sqlite"}
-_MARKS = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def described(spec: dg.AssetSpec, catalog: Catalog, backend: str) -> dg.AssetSpec:
@@ -52,4 +53,4 @@ def _table(dataset: Dataset) -> str:
 
 
 def _cell(text: str | None) -> str:
-    return _MARKS.sub(r"\\\1", " ".join((text or "").split()))
+    return markdown_text(text or "")

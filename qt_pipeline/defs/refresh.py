@@ -14,6 +14,7 @@ from qt_pipeline.defs.runs import DATASET_TAG, known_runs
 from qt_pipeline.dispatch import unasked
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import missing
+from qt_pipeline.safe_text import printable
 
 _NAMED = 10
 _TARGET = dg.AssetSelection.assets(DATASET, TABLE)
@@ -75,7 +76,7 @@ def _requests(
         newest = dispatcher.open_warehouse().newest_loads()
     except PipelineError as error:
         # What a person has restored must not be undone while nobody can say what that is.
-        return dg.SkipReason(f"No dataset is looked at, because the ledger cannot be read. {error}")
+        return dg.SkipReason(f"No dataset is looked at, because the ledger cannot be read. {printable(str(error))}")
     restored = {dataset_id for dataset_id in known if dataset_id in newest and newest[dataset_id].restores_load_id}
     due = unasked(known, known_runs(instance, dispatcher.locks, ()), restored)
     if not due:
@@ -83,7 +84,7 @@ def _requests(
     return [
         dg.RunRequest(
             partition_key=dataset_id,
-            tags={DATASET_TAG: dispatcher.catalog.dataset(dataset_id).label, "qt/reason": reason},
+            tags={DATASET_TAG: printable(dispatcher.catalog.dataset(dataset_id).label), "qt/reason": reason},
         )
         for dataset_id in due
     ]

@@ -13,6 +13,7 @@ from qt_pipeline.defs.partitions import PARTITION_TAG
 from qt_pipeline.dispatch import KnownRun, RunState, is_lost
 from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.liveness import RunLocks
+from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 
 DELIVERY_TAG = "qt/delivery"
@@ -37,7 +38,7 @@ _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 def name_dataset(instance: dg.DagsterInstance, run: dg.DagsterRun, label: str) -> None:
     """Give a run the name of its dataset, if whoever asked for it has not: the UI and backfills know only its id."""
     if DATASET_TAG not in run.tags:
-        instance.add_run_tags(run.run_id, {DATASET_TAG: label})
+        instance.add_run_tags(run.run_id, {DATASET_TAG: printable(label)})
 
 
 def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:

@@ -20,6 +20,7 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, InboxUnavailableError, OpenEvents
 from qt_pipeline.ingest import missing
 from qt_pipeline.quantemplate import DATASET_UPDATED
+from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Reached
 
@@ -64,7 +65,7 @@ def _take_in(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int
     try:
         taken = dispatcher.queue.move_into(dispatcher.inbox, limit=_MESSAGES_AT_ONCE, seconds=_INTAKE_SECONDS)
     except InboxUnavailableError as error:
-        context.log.warning("Events of the queue stay there for now. %s", error)
+        context.log.warning("Events of the queue stay there for now. %s", printable(str(error)))
         return 0
     if taken.poisoned:
         context.log.warning(
@@ -162,7 +163,7 @@ def _reached(
     try:
         return dispatcher.open_warehouse().reached(dispatcher.inbox.inbox_id, sorted(dataset_ids))
     except PipelineError as error:
-        context.log.warning("Events cannot be settled now. %s", error)
+        context.log.warning("Events cannot be settled now. %s", printable(str(error)))
         return None
 
 
@@ -173,7 +174,7 @@ def _run_request(delivery: Delivery, dispatcher: Dispatcher) -> dg.RunRequest:
         partition_key=delivery.dataset_id,
         tags={
             DELIVERY_TAG: delivery.key,
-            DATASET_TAG: dispatcher.catalog.dataset(delivery.dataset_id).label,
+            DATASET_TAG: printable(dispatcher.catalog.dataset(delivery.dataset_id).label),
             "qt/events": str(first) if first == last else f"{first} to {last}",
             "qt/attempt": str(delivery.attempt),
         },

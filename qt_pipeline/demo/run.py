@@ -13,13 +13,13 @@ from random import Random
 from types import FrameType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from qt_pipeline.demo.errors import DemoError, NotArrivedError
 from qt_pipeline.demo.folder import held
 from qt_pipeline.demo.rounds import Arrival, await_round
 from qt_pipeline.demo.stack import Ports, Stack, free_ports
+from qt_pipeline.safe_text import rich_markup
 from qt_pipeline.sandbox import SANDBOX_DATASETS
 from qt_pipeline.settings import PROJECT_ROOT
 
@@ -32,7 +32,7 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
     Raises:
         DemoError: anything is wrong.
     """
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, emoji=False)
     with held(state_dir), _ending_in_order():
         ports = free_ports(wanted, console.print)
         # Nobody is told of a demo's failures but those who watch it, unless they say otherwise for this very demo.
@@ -94,7 +94,7 @@ def _change_now_and_then(stack: Stack, console: Console) -> None:
         try:
             [arrival] = await_round(stack, {dataset.id: stack.fire(dataset.id, change=True)})
         except NotArrivedError as error:
-            console.print(f"[yellow]{escape(str(error))}[/]")
+            console.print(f"[yellow]{rich_markup(str(error))}[/]")
             continue
         rows, load_id, seconds = arrival.load.rows, arrival.load.load_id, arrival.seconds
         console.print(f"{arrival.dataset} changed: load {load_id}, {rows:,} rows, committed after {seconds:.1f} s.")
@@ -112,7 +112,8 @@ class _Alerts:
         """Print the alerts that have come since the last time."""
         alerts = self._stack.control("GET", "alerts")
         for alert in alerts[self._shown :]:
-            self._console.print(f"[yellow]Alert: {escape(alert['title'])}[/]\n{escape(alert['message'])}\n")
+            message = "\n".join(map(rich_markup, alert["message"].splitlines()))
+            self._console.print(f"[yellow]Alert: {rich_markup(alert['title'])}[/]\n{message}\n")
         self._shown = len(alerts)
 
 

@@ -19,6 +19,7 @@ from qt_pipeline.errors import about
 from qt_pipeline.ingest.files import CsvFile, landed_file
 from qt_pipeline.ingest.guards import absent_columns, check_headers, check_rows, guarded
 from qt_pipeline.landing import Landed
+from qt_pipeline.safe_text import spreadsheet_text
 from qt_pipeline.tabular import (
     AssumptionBrokenError,
     Change,
@@ -386,5 +387,7 @@ def _as_csv(misfits: Sequence[Misfit]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["line", "column", "expected", "value"])
-    writer.writerows([misfit.line, misfit.column, misfit.type, misfit.value] for misfit in misfits)
+    writer.writerows(
+        [one.line, spreadsheet_text(one.column), one.type, spreadsheet_text(one.value or "")] for one in misfits
+    )
     return text.getvalue()

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
+from qt_pipeline.safe_text import printable, printable_lines
 from qt_pipeline.telemetry.spans import trace_ids
 from qt_pipeline.telemetry.work import known
 
@@ -44,6 +45,16 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _TextLines(logging.Formatter):
+    """A line for a terminal, which no message steers; the lines of a traceback follow it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802  # as the standard library has it
+        return printable_lines(super().formatException(ei))
+
+
 class _ToStderr(logging.Handler):
     """Writes to what is the standard error at that moment: a display of progress, or Dagster, may put itself there."""
 
@@ -58,7 +69,7 @@ class _ToStderr(logging.Handler):
 def log_to_stderr(log_format: LogFormat) -> None:
     """Set up the log of a process that is ours alone. Where somebody has set one up before, it stays."""
     handler = _ToStderr()
-    handler.setFormatter(JsonLines() if _is_json(log_format) else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonLines() if _is_json(log_format) else _TextLines(_TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

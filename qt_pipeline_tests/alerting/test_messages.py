@@ -160,7 +160,7 @@ def test_long_or_odd_words_stay_on_their_line() -> None:
     message = compose(alerts(failed(DATASET)), background)
     assert len(message.title) < 150
     assert len(message.body) < 2500
-    assert message.body.splitlines()[0].startswith("a b [31mccc")
+    assert message.body.splitlines()[0].startswith("a b\N{REPLACEMENT CHARACTER}[31mccc")
     assert "\x1b" not in message.body
     several = compose(alerts(failed(DATASET, "d-1")), background).body.splitlines()
     assert max(len(line) for line in several) < 300

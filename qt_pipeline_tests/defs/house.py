@@ -231,4 +231,8 @@ class Run:
 
 
 def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
-    return {name: entry.value for name, entry in metadata.items()}
+    """The values of metadata; a table is its rows."""
+    return {
+        name: [dict(row.data) for row in entry.records] if isinstance(entry, dg.TableMetadataValue) else entry.value
+        for name, entry in metadata.items()
+    }

@@ -7,6 +7,7 @@ from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.checks import DESCRIPTIONS
 from qt_pipeline.sandbox import Fault
 from qt_pipeline_tests.defs.house import DATASET_ID, House, Run, plain
+from qt_pipeline_tests.hostile import as_read
 
 CSV = "Ref,Name,Amount\n1,Ann,1.50\n2,Bob,2.50\n"
 
@@ -46,7 +47,7 @@ def test_a_file_fails_the_check_that_is_about_it_and_only_that(
     assert not run.success
     check = run.check(failing)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert words in str(check.description)
+    assert words in as_read(str(check.description))
     said = plain(check.metadata)
     assert (said["dataset"], words in said["what happened"], bool(said["what to do"])) == (DATASET_ID, True, True)
     others = [other for other in run.checks if other.check_name != failing]
@@ -62,7 +63,7 @@ def test_a_difference_that_the_policy_accepts_is_a_warning_until_the_next_load(h
     assert run.success
     check = run.check("no_drift")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert plain(check.metadata)["changes"] == "- new column 'Broker' (text(50))"
+    assert plain(check.metadata)["changes"] == [{"change": "new column 'Broker' (text(50))"}]
     assert load(house, "Ref,Name,Amount,Broker\n2,Ann,1.50,B\n").check("no_drift").passed
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -6,6 +7,7 @@ import pytest
 from qt_pipeline.catalog import load_catalog
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, EVENTS, SOURCE, TABLE
+from qt_pipeline_tests.hostile import HOSTILE, as_read, live_markdown
 
 CATALOG = """
 defaults: {owner: claims@example.com, schema: bordereaux}
@@ -31,13 +33,24 @@ def test_an_asset_shows_who_answers_for_its_datasets_as_far_as_dagster_can(tmp_p
 def test_an_asset_lists_its_datasets_by_name_id_table_and_owner(tmp_path: Path) -> None:
     lines = (spec(tmp_path, TABLE).description or "").splitlines()
     assert lines[0].startswith("The dataset as a SQL table")
-    assert lines[2:] == [
+    assert r"| Premium \| monthly |" in lines[4]
+    assert list(map(as_read, lines[2:])) == [
         "| dataset | id (the partition) | table | owner | what it is |",
         "|---|---|---|---|---|",
-        "| Premium \\| monthly | `d-one` | bordereaux.premium | team:pricing | All \\<b\\>premiums\\</b\\>. |",
-        "| d\\_two | `d-two` | bordereaux.d\\_two | Jo from the third floor |  |",
-        "| d\\_three | `d-three` | bordereaux.d\\_three | claims@example.com |  |",
+        "| Premium | monthly | `d-one` | bordereaux.premium | team:pricing | All <b>premiums</b>. |",
+        "| d_two | `d-two` | bordereaux.d_two | Jo from the third floor |  |",
+        "| d_three | `d-three` | bordereaux.d_three | claims@example.com |  |",
     ]
+
+
+def test_nothing_of_a_hostile_catalog_is_alive_in_the_description_of_an_asset(tmp_path: Path) -> None:
+    texts = [text for text in HOSTILE if text.isprintable()]
+    entries = {
+        f"d-{n}": {**dict.fromkeys(("name", "owner", "description"), t), "table": f"t{n}"} for n, t in enumerate(texts)
+    }
+    for key in (SOURCE.key, DATASET, TABLE):
+        shown = spec(tmp_path, key, json.dumps({"datasets": entries}))
+        assert live_markdown(shown.description or "") == []
 
 
 def test_a_long_list_is_cut_and_an_empty_one_says_what_happens(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_materialization_tells_what_a_person_wants_to_know(
     assert loaded.metadata["dagster/table_name"] == TABLES[dataset_id]
     columns = [column["name"] for column in loaded.metadata["dagster/column_schema"]["columns"]]
     assert columns == [name for (name,) in stack.rows(f"SELECT name FROM pragma_table_info('{TABLES[dataset_id]}')")]
-    assert len(loaded.metadata["preview"].splitlines()) == 12
+    assert len(loaded.metadata["preview"]["records"]) == 10
     assert landed.metadata["seconds: download"] >= 0
     assert {"seconds: inspect", "seconds: stage", "seconds: publish"} <= loaded.metadata.keys()
 

@@ -1,0 +1,100 @@
+"""What Dagster's UI shows of hostile files, catalogs and errors: none of it is Markdown or a control."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+
+import dagster as dg
+import pytest
+
+from qt_pipeline_tests.defs.house import DATASET_ID, House, Run
+from qt_pipeline_tests.hostile import HOSTILE, controls, live_markdown
+
+# As Dagster's own UI has it: all else is shown as it stands.
+_MARKDOWN = (dg.MarkdownMetadataValue, dg.UrlMetadataValue, dg.PathMetadataValue, dg.NotebookMetadataValue)
+
+
+def hostile_csv(*lines: Iterable[str]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([list(line) for line in lines])
+    return text.getvalue()
+
+
+def headers() -> list[str]:
+    # A NUL makes no CSV file.
+    return list(dict.fromkeys(name.replace("\x00", "") for name in HOSTILE))
+
+
+def texts_of(value: object) -> list[str]:
+    match value:
+        case dg.TableMetadataValue():
+            return [str(text) for row in value.records for pair in row.data.items() for text in pair]
+        case dg.TableColumnLineageMetadataValue() | dg.TableSchemaMetadataValue():
+            return [json.dumps(dg.serialize_value(value.value), ensure_ascii=False)]
+        case dg.MetadataValue():
+            return [str(value.value)]
+        case _:
+            return [str(value)]
+
+
+def assert_inert(run: Run) -> None:
+    """Nothing that a run has recorded for the UI is alive."""
+    checks = run.checks
+    materializations = [
+        event.step_materialization_data.materialization for event in run.result.get_asset_materialization_events()
+    ]
+    described = [one.description or "" for one in (*checks, *materializations, *run.observations)]
+    assert [found for text in described for found in live_markdown(text)] == []
+    recorded = [dict(one.metadata) for one in (*checks, *materializations, *run.observations)]
+    recorded += [dict(run.failure.metadata)] if not run.success else []
+    assert recorded
+    for metadata in recorded:
+        assert [name for name, value in metadata.items() if isinstance(value, _MARKDOWN)] == []
+        texts = [*metadata, *(text for value in metadata.values() for text in texts_of(value))]
+        assert [found for text in texts for found in controls(text)] == []
+    if not run.success:
+        assert controls(run.failure.description or "") == []
+    assert [found for value in run.tags.values() for found in controls(value)] == []
+    logged = [entry.user_message for entry in run.instance.all_logs(run.id) if not entry.is_dagster_event]
+    assert [found for text in logged for found in controls(text)] == []
+
+
+def catalog(house: House, **entry: object) -> None:
+    printable = [text for text in HOSTILE if text.isprintable()]
+    said = {"table": "claims", "name": printable[0], "owner": printable[1], "show_values": True, **entry}
+    house.write_catalog(json.dumps({"datasets": {DATASET_ID: said}}))
+
+
+def test_hostile_headers_and_values_are_inert(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+    names = headers()
+    described = {name: {"description": name} for name in names if name.isprintable()}
+    catalog(house, policy="evolve", columns=described)
+    house.serve(hostile_csv(["Ref", *names], ["1", *names]))
+    first = house.run()
+    assert first.success, first.failure.description
+    assert_inert(first)
+    # Every change of columns is a warning, and names its column.
+    house.serve(hostile_csv(["Ref", *(f"{name} too" for name in names)], ["1", *names]))
+    second = house.run()
+    assert second.success
+    assert len(second.metadata(dg.AssetKey(["warehouse", "table"]))["warnings"]) >= len(names)
+    assert_inert(second)
+    printed = "".join(capfd.readouterr())
+    assert set(printed) & set("\x1b\x9b\x9d\u202e\x08") == set()
+
+
+@pytest.mark.parametrize("first", range(0, len(headers()), 6))
+def test_an_error_about_hostile_headers_is_inert(house: House, first: int) -> None:
+    names = headers()[first : first + 6]
+    catalog(house)
+    house.serve(hostile_csv(["Ref", *names], ["1", *("2" for _ in names)]))
+    assert house.run().success
+    house.serve(hostile_csv(["Ref", *names], ["1", *(name or "x" for name in names)]))
+    wrong_values = house.run()
+    assert not wrong_values.success
+    assert_inert(wrong_values)
+    house.serve("Ref\n1\n")
+    missing = house.run()
+    assert not missing.success
+    assert_inert(missing)
