@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from dotenv import dotenv_values
 from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
 _SETS: Final = re.compile(r"(?P<before>[ \t]*(?:export[ \t]+)?)(?P<name>\w+)[ \t]*=")
 _NEEDS_NO_QUOTES: Final = re.compile(r"[A-Za-z0-9_./:@%+,=?&~-]*")
+_EXPANSION: Final = re.compile(r"\$\{[^}]*\}")
 _FOR_ITS_USER_ALONE: Final = 0o600
 
 
@@ -30,6 +32,16 @@ def read_env_file(file: Path) -> dict[str, str]:
     """
     found = DotEnvSettingsSource(BaseSettings, env_file=file, case_sensitive=True, env_ignore_empty=False).env_vars
     return {name: value or "" for name, value in found.items()}
+
+
+def expanded_in(file: Path) -> dict[str, str]:
+    """The variables of a file that are not read as they stand there, because of a `${NAME}`; each as it stands.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
+    raw = dotenv_values(file, interpolate=False, encoding="utf-8") if file.is_file() else {}
+    return {name.upper(): value for name, value in raw.items() if value and _EXPANSION.search(value)}
 
 
 def write_env_file(file: Path, values: Mapping[str, str], *, heading: str = "") -> None:

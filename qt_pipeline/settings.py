@@ -12,15 +12,24 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from qt_pipeline.env_file import read_env_file
+from qt_pipeline.env_file import expanded_in, read_env_file
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.urls import (
+    UNCLEAR_URL,
+    authority_of,
+    is_server,
+    is_splittable,
+    is_unclear,
+    is_unclear_database,
+    is_unclear_store,
+    sqlite_url,
+)
 from qt_pipeline.values import is_loopback_url
 
 
@@ -37,6 +46,7 @@ ENV_FILE_VARIABLE = "QT_ENV_FILE"
 """Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
 
 _PREFIX = "QT_"
+_EXPANDED = "holds ${…}, which this file replaces: set such a secret in the environment, or choose another"
 # As near as a slip of the pen; Qt, the toolkit, has variables of its own that begin so.
 _NEAR = 0.8
 
@@ -159,9 +169,13 @@ class Settings(BaseSettings):
     )
 
     dagster_url: str = Field(
-        "http://127.0.0.1:3000", description="Where Dagster's UI answers: for runs that are asked for, and for links."
+        "http://127.0.0.1:3000",
+        repr=False,
+        description="Where Dagster's UI answers: for runs that are asked for, and for links.",
     )
-    relay_url: str = Field("http://127.0.0.1:8642", description="Where the relay answers from this machine.")
+    relay_url: str = Field(
+        "http://127.0.0.1:8642", repr=False, description="Where the relay answers from this machine."
+    )
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="Whom to tell of failures: Apprise URLs (Teams, Slack, e-mail, ...), separated by blanks.",
@@ -201,6 +215,17 @@ class Settings(BaseSettings):
     def _split_urls(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @field_validator("alert_urls")
+    @classmethod
+    def _alert_urls(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, url in enumerate(value, start=1):
+            if "://" not in url.get_secret_value():
+                raise ValueError(f"address {number} is no URL; addresses are separated by blanks, so write one as %20")
+            # Behind the host, channels and recipients begin with an @ or hold one.
+            if authority_of(url.get_secret_value()).count("@") > 1:
+                raise ValueError(f"address {number} {UNCLEAR_URL}")
+        return value
+
     @field_validator("look_again_minutes", mode="before")
     @classmethod
     def _split_minutes(cls, value: object) -> object:
@@ -227,18 +252,25 @@ class Settings(BaseSettings):
     @field_validator("dagster_url", "relay_url")
     @classmethod
     def _server(cls, value: str) -> str:
-        if not (value.startswith(("http://", "https://")) and _names_a_server(value)):
+        if is_unclear(value):
+            raise ValueError(UNCLEAR_URL)
+        if not (value.startswith(("http://", "https://")) and is_server(value)):
             raise ValueError("is not the address of a server, such as http://127.0.0.1:3000")
         return value.rstrip("/")
 
     @field_validator("api_url", "token_url")
     @classmethod
     def _https_or_loopback(cls, value: str) -> str:
-        if not _names_a_server(value):
+        if is_unclear(value):
+            raise ValueError(UNCLEAR_URL)
+        if not is_server(value):
             raise ValueError("is not the address of a server")
-        if value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value)):
-            return value.rstrip("/")
-        raise ValueError("must start with https:// (plain http is only for this machine)")
+        if not (value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value))):
+            raise ValueError("must start with https:// (plain http is only for this machine)")
+        if "@" in value:
+            # What comes here is authorised by a token, and this would be shown.
+            raise ValueError("holds a user, which nobody asks for there")
+        return value.rstrip("/")
 
     @model_validator(mode="before")
     @classmethod
@@ -246,8 +278,8 @@ class Settings(BaseSettings):
         state = PROJECT_ROOT / str(data.get("state_dir") or ".qt")
         data["state_dir"] = state
         data["catalog"] = PROJECT_ROOT / str(data.get("catalog") or DEFAULT_CATALOG)
-        data["warehouse_url"] = _absolute_sqlite(str(data.get("warehouse_url") or f"sqlite:///{state}/warehouse.db"))
-        data["inbox_url"] = _absolute_sqlite(str(data.get("inbox_url") or f"sqlite:///{state}/inbox.db"))
+        data["warehouse_url"] = _absolute_sqlite(str(data.get("warehouse_url") or sqlite_url(state / "warehouse.db")))
+        data["inbox_url"] = _absolute_sqlite(str(data.get("inbox_url") or sqlite_url(state / "inbox.db")))
         landing = str(data.get("landing_url") or f"{state}/landing")
         data["landing_url"] = landing if "://" in landing else str(PROJECT_ROOT / landing)
         return data
@@ -255,6 +287,8 @@ class Settings(BaseSettings):
     @field_validator("warehouse_url", "inbox_url")
     @classmethod
     def _sqlalchemy_url(cls, value: str) -> str:
+        if is_unclear_database(value):
+            raise ValueError(UNCLEAR_URL)
         try:
             make_url(value)
         except (ArgumentError, ValueError):
@@ -262,6 +296,24 @@ class Settings(BaseSettings):
             raise ValueError(
                 "is not a SQLAlchemy URL, such as sqlite:///file.db or postgresql://user@host/name"
             ) from None
+        return value
+
+    @field_validator("landing_url")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        if "://" in value and is_unclear_store(value):
+            raise ValueError(UNCLEAR_URL)
+        if not is_splittable(value):
+            raise ValueError("is neither a folder nor a URL")
+        return value
+
+    @field_validator("relay_queue_url", "telemetry_endpoint")
+    @classmethod
+    def _clear(cls, value: str | None) -> str | None:
+        if value is not None and is_unclear(value):
+            raise ValueError(UNCLEAR_URL)
+        if value is not None and not is_server(value):
+            raise ValueError("is not the address of a server")
         return value
 
     @cached_property
@@ -275,20 +327,16 @@ class Settings(BaseSettings):
         return tuple(name for name, value in needed.items() if not value)
 
 
-def _names_a_server(url: str) -> bool:
+def _absolute_sqlite(text: str) -> str:
     try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _absolute_sqlite(url: str) -> str:
-    prefix = "sqlite:///"
-    path = url.removeprefix(prefix)
-    if not url.startswith(prefix) or path in ("", ":memory:") or path.startswith(("/", "file:")):
-        return url
-    return f"{prefix}{PROJECT_ROOT / path}"
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # Its validator says so, by its name.
+        return text
+    path = url.database
+    if url.get_backend_name() != "sqlite" or not path or path == ":memory:" or path.startswith(("/", "file:")):
+        return text
+    return url.set(database=str(PROJECT_ROOT / path)).render_as_string(hide_password=False)
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -305,14 +353,18 @@ def load_settings(**overrides: object) -> Settings:
         )
     values: dict[str, Any] = {"_env_file": file, **overrides}
     try:
-        return Settings(**values)
+        faults = _expanded_secrets(file)
+        settings = None if faults else Settings(**values)
     except ValidationError as error:
-        told = (f"{variable}: {reason}." for variable, reason in _faults(error).items())
-        raise ConfigurationError(" ".join(told), todo="Correct it in the environment or in .env.") from None
+        faults, settings = _faults(error), None
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(
             f"The file {file} cannot be read as text.", todo="Let it be a text in UTF-8 that you may read."
         ) from None
+    if settings is None:
+        told = (f"{variable}: {reason}." for variable, reason in faults.items())
+        raise ConfigurationError(" ".join(told), todo="Correct it in the environment or in .env.")
+    return settings
 
 
 def env_file() -> Path | None:
@@ -345,15 +397,20 @@ def survey_settings() -> Survey:
     values: dict[str, Any] = {"_env_file": file}
     try:
         in_file = _names_in(file) if file else frozenset[str]()
+        faults |= _expanded_secrets(file)
     except (OSError, UnicodeDecodeError):
         faults[str(file)] = "cannot be read as a text in UTF-8"
         in_file, values = frozenset[str](), {"_env_file": None}
     try:
-        settings = Settings(**values)
+        Settings(**values)
     except ValidationError as error:
-        faults |= _faults(error)
-        fields = Settings.model_fields.items()
-        settings = Settings(**values, **{name: field.default for name, field in fields if variable_of(name) in faults})
+        faults = _faults(error) | faults
+    fields = Settings.model_fields.items()
+    # One with an alias is known by that alone.
+    in_place = {
+        str(field.validation_alias or name): field.default for name, field in fields if variable_of(name) in faults
+    }
+    settings = Settings(**values, **in_place)
     in_environment = frozenset(name.upper() for name in os.environ if name.upper().startswith(_PREFIX))
     known = {variable_of(name) for name in Settings.model_fields} | {ENV_FILE_VARIABLE}
     nearest = {name: _nearest(name, known) for name in sorted((in_environment | in_file) - known)}
@@ -382,13 +439,32 @@ def _names_in(file: Path) -> frozenset[str]:
     return frozenset(name.upper() for name in read_env_file(file) if name.upper().startswith(_PREFIX))
 
 
+def _expanded_secrets(file: Path | None) -> dict[str, str]:
+    """The secrets that this file would change, with the reason."""
+    raw = expanded_in(file) if file else {}
+    secret = {variable_of(name) for name in Settings.model_fields if _is_secret(name)}
+    in_url = {variable_of(name) for name, field in Settings.model_fields.items() if not field.repr}
+    # A path in a URL may well be that of somebody's home.
+    changed = (
+        name for name, text in raw.items() if name in secret or (name in in_url and any(mark in text for mark in "@?"))
+    )
+    return dict.fromkeys(changed, _EXPANDED)
+
+
+def _is_secret(name: str) -> bool:
+    return SecretStr.__name__ in str(Settings.model_fields[name].annotation)
+
+
 def _nearest(name: str, known: set[str]) -> str:
     return next(iter(get_close_matches(name, known, n=1, cutoff=_NEAR)), "")
 
 
 def _faults(error: ValidationError) -> dict[str, str]:
     """The reasons by variable, without a value."""
+    # An error names a field, or its alias, which is a variable already.
     return {
-        variable_of(str(fault["loc"][0])): fault["msg"].removeprefix("Value error, ")
+        variable_of(name) if (name := str(fault["loc"][0])) in Settings.model_fields else name: fault[
+            "msg"
+        ].removeprefix("Value error, ")
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
     }

@@ -109,6 +109,10 @@ wrong one is refused when a command starts, by its name and never with its value
 - The environment wins over `.env`, except that Dagster's own commands let a `.env` in their working directory win. So
   say each thing in one of the two.
 - `{ENV_FILE_VARIABLE}` names another file than `.env`; empty, it means none.
+- `.env` replaces `${{NAME}}` by the variable of that name, as dotenv does, and leaves every other `$` as it is. In a
+  secret, or in a URL with a password, that would change it without a word: it is refused there by the variable's name.
+- In a URL, a user and a password are written with `@ : / ? # %` percent-encoded (`@` as `%40`). A URL that can be read
+  in two ways is refused by the variable's name, with nothing of it.
 - Relative paths, also those in SQLite URLs, hang on the project's root, from whatever directory you start.
 - What is marked as **secret** is for `.env` or your vault alone: this project shows, logs and stores it nowhere.
 """

@@ -26,6 +26,7 @@ from qt_pipeline.dagster_api.model import (
     Stage,
     TableReport,
 )
+from qt_pipeline.urls import redacted_url, split_credentials
 from qt_pipeline.values import is_loopback_url
 
 LOCATION = "qt_pipeline"
@@ -49,16 +50,19 @@ _START = "Start it with `make dev`, or set QT_DAGSTER_URL to where it runs."
 
 
 class DagsterApi:
-    """A Dagster at `url`, the address of its UI. Nothing is asked before a method is called.
+    """A Dagster at `url`, the address of its UI, which may hold a user and a password for what stands before it.
+
+    Nothing is asked before a method is called. The attribute `url` is without them, for people.
 
     Every method raises DagsterUnavailableError when nobody answers, and DagsterRefusedError when Dagster does not do
     what is asked.
     """
 
     def __init__(self, url: str, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
-        self.url = url.rstrip("/")
+        self.url = redacted_url(url.rstrip("/"))
         self._answer_seconds = answer_seconds
         self._http = requests.Session()
+        self._base, self._http.auth = split_credentials(url.rstrip("/"))
         # A proxy of the environment must not be asked for what is on this machine.
         self._http.trust_env = not is_loopback_url(url)
         # A server that closes what was idle, just when the next question comes, must not look as if it were away.
@@ -224,7 +228,7 @@ class DagsterApi:
     def _post(self, path: str, content: object) -> requests.Response:
         try:
             timeout = (min(_CONNECT_SECONDS, self._answer_seconds), self._answer_seconds)
-            answer = self._http.post(f"{self.url}/{path}", json=content, timeout=timeout)
+            answer = self._http.post(f"{self._base}/{path}", json=content, timeout=timeout)
         except requests.RequestException as error:
             # Its own words repeat addresses and objects of libraries.
             why = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"

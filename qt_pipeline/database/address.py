@@ -2,10 +2,17 @@
 
 from sqlalchemy import URL, make_url
 
+from qt_pipeline.urls import is_unclear_database
+
+_HIDDEN = "***"
+
 
 def address_of(url: URL | str) -> str:
     """A file's path, or a URL without its password and without its query, which may hold secrets just as well."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return str(parsed.database or "")
+    if isinstance(url, str) and is_unclear_database(url):
+        # A part of its password may pass for a host.
+        return f"{parsed.drivername}://{_HIDDEN}"
     return parsed.set(query={}).render_as_string(hide_password=True)

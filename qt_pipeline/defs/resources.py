@@ -26,6 +26,7 @@ from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
 from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.settings import Settings, load_settings
+from qt_pipeline.urls import redacted_url
 from qt_pipeline.warehouse import open_warehouse
 
 
@@ -190,7 +191,7 @@ def watch_resource() -> Watch:
         open_store=partial(_alert_store, settings.inbox_url),
         open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
         read_catalog=partial(catalog_for, settings),
-        dagster_url=settings.dagster_url,
+        dagster_url=redacted_url(settings.dagster_url),
     )
 
 

@@ -27,6 +27,7 @@ from qt_pipeline.env_file import write_env_file
 from qt_pipeline.inbox import Inbox, open_inbox
 from qt_pipeline.sandbox import ORGANISATION_ID
 from qt_pipeline.settings import ENV_FILE_VARIABLE
+from qt_pipeline.urls import sqlite_url
 from qt_pipeline.warehouse import Warehouse, open_warehouse
 
 _CATALOG = Path(sandbox.__file__).with_name("datasets.yaml")
@@ -100,7 +101,7 @@ class Stack:
                 "QT_CLIENT_ID": self.client_id,
                 "QT_CLIENT_SECRET": self._client_secret,
                 "QT_DAGSTER_URL": self.ui_url,
-                "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
+                "QT_INBOX_URL": sqlite_url(state / "inbox.db"),
                 "QT_LANDING_URL": str(state / "landing"),
                 # The stand-in has its new data ready when it posts an event.
                 "QT_LOOK_AGAIN_MINUTES": "never",
@@ -109,7 +110,7 @@ class Stack:
                 "QT_RELAY_URL": f"http://127.0.0.1:{self.ports.relay}",
                 "QT_STATE_DIR": str(state),
                 "QT_TOKEN_URL": f"{sandbox_url}/auth/realms/qt/protocol/openid-connect/token",
-                "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
+                "QT_WAREHOUSE_URL": sqlite_url(state / "warehouse.db"),
                 **self._settings,
             }
         )

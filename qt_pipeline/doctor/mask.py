@@ -1,10 +1,10 @@
 """Keeping secrets out of what the doctor says.
 
-Here: addresses without their secrets, and a last look at every text. Not here: the words themselves.
+Here: the last check of every text. Not here: how a URL is shown (see urls), the texts themselves.
 """
 
 from collections.abc import Iterable, Iterator
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from pydantic import SecretStr
 
@@ -14,16 +14,6 @@ _HIDDEN = "***"
 # What is shorter would be found within innocent words; and nobody's secret is what a URL says in a word or two.
 _SHORTEST = 4
 _SHORTEST_QUERY = 9
-
-
-def address(url: str) -> str:
-    """A URL without user, password and query."""
-    try:
-        parts = urlsplit(url)
-        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
-    except ValueError:
-        return _HIDDEN
-    return f"{parts.scheme}://{host or ''}{parts.path}"
 
 
 class Mask:
@@ -58,9 +48,11 @@ def _each(value: object) -> Iterable[object]:
 def _in_url(url: str) -> Iterator[str]:
     """The password and the longer values of the query, as they stand there and as they are meant."""
     _, _, behind = url.partition("://")
-    user_and_password = behind.rpartition("@")[0].split("/")[0]
-    query = behind.partition("?")[2]
-    raw = [user_and_password.partition(":")[2]]
+    user_and_password = behind.rpartition("@")[0]
+    password = user_and_password.partition(":")[2]
+    # It may hold a question mark.
+    query = behind.rpartition("@" if password else "://")[2].partition("?")[2]
+    raw = [password]
     raw += [value for part in query.split("&") if len(value := part.partition("=")[2]) >= _SHORTEST_QUERY]
     raw += [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_QUERY]
     yield from (form for value in raw for form in (value, unquote(value)) if len(form) >= _SHORTEST)

@@ -12,8 +12,8 @@ import requests
 from qt_pipeline.dagster_api import CodeLocation, Daemon, DagsterApi
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
-from qt_pipeline.doctor.mask import address
 from qt_pipeline.errors import PipelineError
+from qt_pipeline.urls import redacted_url, split_credentials
 from qt_pipeline.values import is_loopback_url
 
 _CONNECT_SECONDS = 3
@@ -42,13 +42,14 @@ def relay(case: Case) -> Iterator[Finding]:
 
 
 def _relay(url: str, *, is_polling: bool) -> Finding:
-    finding: Callable[..., Finding] = partial(Finding, Area.RELAY, address(url))
+    finding: Callable[..., Finding] = partial(Finding, Area.RELAY, redacted_url(url))
     with requests.Session() as session:
         # A proxy must not be asked for what is on this machine.
         session.trust_env = not is_loopback_url(url)
+        base, session.auth = split_credentials(url)
         try:
             answer = session.get(
-                f"{url}/readyz", timeout=(_CONNECT_SECONDS, _READ_SECONDS), allow_redirects=False, stream=True
+                f"{base}/readyz", timeout=(_CONNECT_SECONDS, _READ_SECONDS), allow_redirects=False, stream=True
             )
             status = HTTPStatus(answer.status_code)
         except (requests.RequestException, ValueError) as error:
@@ -67,7 +68,7 @@ def dagster(case: Case) -> Iterator[Finding]:
     """Whether Dagster answers, has loaded this project, and its daemon lives; whether the sensor of events is on."""
     api = DagsterApi(case.settings.dagster_url, answer_seconds=_READ_SECONDS)
     finding: Callable[..., Finding] = partial(Finding, Area.DAGSTER)
-    url = address(case.settings.dagster_url)
+    url = redacted_url(case.settings.dagster_url)
     try:
         yield finding(url, State.OK, f"Dagster {_words(api.version())} answers.")
         location = api.code_location()

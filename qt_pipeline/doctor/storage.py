@@ -13,12 +13,12 @@ from qt_pipeline.database import address_of
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
 from qt_pipeline.doctor.local import driver_fault
-from qt_pipeline.doctor.mask import address
 from qt_pipeline.doctor.mounts import network_file_system
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, open_inbox
 from qt_pipeline.landing import Landing
 from qt_pipeline.settings import Settings
+from qt_pipeline.urls import redacted_url
 from qt_pipeline.warehouse import TargetRefusedError, Warehouse, open_warehouse
 
 _LITTLE_BYTES = 2_000_000_000
@@ -32,7 +32,7 @@ _DDL_OF_TABLE = (
 def landing(case: Case) -> Iterator[Finding]:
     """A file is written to the landing, read back and deleted."""
     url = case.settings.landing_url
-    finding: Callable[..., Finding] = partial(Finding, Area.LANDING, address(url) if "://" in url else url)
+    finding: Callable[..., Finding] = partial(Finding, Area.LANDING, redacted_url(url))
     try:
         free = Landing(url).probe()
     except PipelineError as error:
@@ -81,7 +81,7 @@ def _queue(url: str) -> Iterator[Finding]:
     # Azure's libraries are imported for those alone who need them.
     from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
 
-    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, f"queue {address(url)}")
+    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, f"queue {redacted_url(url)}")
     try:
         queue = open_queue(url)
         try:

@@ -15,7 +15,6 @@ from uuid import uuid4
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
-from qt_pipeline.doctor.mask import address
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.quantemplate import (
     ClientConfig,
@@ -26,6 +25,7 @@ from qt_pipeline.quantemplate import (
 )
 from qt_pipeline.settings import Settings
 from qt_pipeline.tabular import header_key, header_keys, read_header
+from qt_pipeline.urls import redacted_url
 
 _LONGEST_CONNECT_SECONDS = 5
 _LONGEST_READ_SECONDS = 10
@@ -78,7 +78,7 @@ def _token(settings: Settings, client: QuantemplateClient | None) -> Iterator[Fi
     if client is None:
         yield from (Finding(Area.TOKEN, name, State.FAILURE, "It is not set.", _INIT) for name in missing)
         return
-    subject = address(settings.token_url)
+    subject = redacted_url(settings.token_url)
     try:
         ahead = client.authenticate()
     except PipelineError as error:

@@ -28,6 +28,7 @@ from opentelemetry.trace import (
 )
 
 from qt_pipeline.telemetry.spans import Span, TraceContext
+from qt_pipeline.urls import split_credentials
 from qt_pipeline.values import is_loopback_url
 
 _PATH = "/v1/traces"
@@ -49,7 +50,8 @@ class OtlpExporter:
         self._ids = _GivenIds()
         session = requests.Session()
         session.trust_env = not is_loopback_url(endpoint)
-        exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + _PATH, timeout=_EXPORT_SECONDS, session=session)
+        base, session.auth = split_credentials(endpoint.rstrip("/"))
+        exporter = OTLPSpanExporter(endpoint=base + _PATH, timeout=_EXPORT_SECONDS, session=session)
         # It stays: what is being sent at the end of a process may still complain.
         _their_log.addHandler(_complaints)
         _their_log.propagate = False
