@@ -11,6 +11,9 @@ from typing import Any, Final, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import count
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from qt_pipeline.database.mssql_faults import mssql_fault
@@ -114,6 +117,12 @@ def take_mssql_lock(connection: Connection, name: str, *, wait_seconds: int) -> 
     whole = hashlib.sha256(name.casefold().encode()).hexdigest()
     asked = {"name": f"qt_pipeline/{whole}", "milliseconds": wait_seconds * 1000}
     return connection.scalar(_TAKE_LOCK, asked)
+
+
+@compiles(count, "mssql")
+def _count_big(element: count, compiler: SQLCompiler, **options: object) -> str:
+    # COUNT fails beyond the 32 bits of an INT.
+    return f"COUNT_BIG{compiler.function_argspec(element, **options)}"
 
 
 class _Dial:

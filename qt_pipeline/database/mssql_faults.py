@@ -19,15 +19,31 @@ class _Message:
     told: bool = True
 
 
+_CANNOT_OPEN = 4060
 _PASSING = (
     (1205, "was deadlocked on"),
     (1222, "Lock request time out period exceeded"),
+    (615, "Could not find database ID"),
+    (701, "There is insufficient system memory"),
+    (802, "There is insufficient memory available in the buffer pool"),
+    (926, "It has been marked SUSPECT by recovery"),
+    (1204, "cannot obtain a LOCK resource"),
+    # What was the primary replica a moment ago.
+    (3906, "because the database is read-only"),
+    (4221, "Login to read-secondary failed due to long wait"),
+    (8645, "A timeout occurred while waiting for memory resources"),
+    (8651, "because the requested memory grant was not available"),
     (9002, "The transaction log for database"),
     (10928, "limit for the database is"),
     (10929, "is currently too busy to support requests"),
     (40197, "The service has encountered an error processing your request"),
     (40143, "The service has encountered an error processing your request"),
     (40501, "The service is currently busy"),
+    (40549, "Session is terminated because you have a long-running transaction"),
+    (40550, "The session has been terminated because it has acquired too many locks"),
+    (40551, "The session has been terminated because of excessive TEMPDB usage"),
+    (40552, "The session has been terminated because of excessive transaction log space usage"),
+    (40553, "The session has been terminated because of excessive memory usage"),
     (40613, "is not currently available"),
     (49918, "Not enough resources to process"),
     (49919, "Too many create or update operations in progress"),
@@ -41,6 +57,7 @@ _STAYING = (
     (208, "Invalid object name"),
     (229, "permission was denied on the"),
     (262, "permission denied in database"),
+    (547, "statement conflicted with the"),
     (511, "which is greater than the allowable maximum row size"),
     (916, "is not able to access the database"),
     (1088, "Cannot find the object"),
@@ -51,8 +68,8 @@ _STAYING = (
     (2760, "The specified schema name"),
     (2812, "Could not find stored procedure"),
     (3701, "Cannot drop the"),
-    # Also what a failover says for a moment; a wrong name or a missing right is by far the more frequent.
-    (4060, "Cannot open database"),
+    # A wrong name or a missing right, unless the login was let in before: then it is a failover.
+    (_CANNOT_OPEN, "Cannot open database"),
     (4922, "because one or more objects access this column"),
     (5074, "is dependent on"),
     (8115, "Arithmetic overflow error converting"),
@@ -71,7 +88,7 @@ _SHOWING_ROWS = (
     (8114, "Error converting data type"),
 )
 # Those that speak of one table: its values, its columns, what depends on it.
-_OF_TABLE = {511, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _SHOWING_ROWS)}
+_OF_TABLE = {511, 547, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _SHOWING_ROWS)}
 _MESSAGES = (
     # First, so that their words are never told.
     *(_Message(number, phrase, told=False) for number, phrase in _SHOWING_ROWS),
@@ -94,10 +111,11 @@ _CONNECTION = re.compile(
 )
 
 
-def mssql_fault(error: BaseException | None, *, of_connection: bool = False) -> Fault:
+def mssql_fault(error: BaseException | None, *, of_connection: bool = False, was_let_in: bool = False) -> Fault:
     """What the server, or a driver on its way to it, has said.
 
-    `of_connection` says that no statement had been sent yet, so that any words may be told.
+    `of_connection` says that no statement had been sent yet, so that any words may be told; `was_let_in` that this
+    process has been connected to the same database by the same login before.
     """
     text = " ".join(str(error).split())
     # 0 is the driver's own.
@@ -114,7 +132,7 @@ def mssql_fault(error: BaseException | None, *, of_connection: bool = False) -> 
     else:
         words = ""
     numbered = f"error {number}" if number else f"an error of the kind {_kind(error)}"
-    passing = known.passing if known else broken
+    passing = known.passing or (was_let_in and number == _CANNOT_OPEN) if known else broken
     told = f"{words} ({numbered})" if words and number else words or numbered
     return Fault(number, told, passing, of_table=number in _OF_TABLE)
 

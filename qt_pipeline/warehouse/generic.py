@@ -9,7 +9,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Context, Decimal
 from functools import partial
 from pathlib import Path
@@ -144,6 +144,13 @@ class GenericTarget:
     def transaction_id(self, connection: Connection) -> str | None:  # noqa: ARG002  # see Target
         """See Target. Each dialect has its own words for it, and many have none."""
         return None
+
+    def lock_for_publish(self, connection: Connection, table: Table) -> None:
+        """See Target. What hides a publish from readers is the database's own business."""
+
+    def altering(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  # see Target
+        """See Target. Each dialect has its own words for it."""
+        return nullcontext()
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:

@@ -254,7 +254,9 @@ class Load:
         stage = staged.table
         if self.table_columns is None:
             self.target.create_table(connection, table)
-        elif self.spec.mode is WriteMode.REPLACE:
+        else:
+            self.target.lock_for_publish(connection, table)
+        if self.table_columns is not None and self.spec.mode is WriteMode.REPLACE:
             # Before the columns change: rows that go need not be converted.
             connection.execute(table.delete())
         self._change_columns(connection, staged.contract, table)
@@ -279,13 +281,7 @@ class Load:
         if self.table_columns is None:
             return
         present = set(self.table_columns)
-        preparer = connection.dialect.identifier_preparer
-        for column in table.c:
-            if column.name not in present:
-                # Rows of earlier loads have no value there.
-                column.nullable = True
-                new = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
+        added = [column for column in table.c if column.name not in present]
         before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
         changes = [
             TypeChange(column.name, before[column.name], column.type)
@@ -294,8 +290,17 @@ class Load:
             and before.get(column.name, column.type) != column.type
             and _in_sql(connection, self.table_columns[column.name]) != _in_sql(connection, table.c[column.name].type)
         ]
-        if changes:
-            self.target.change_types(connection, table, changes)
+        if not (added or changes):
+            return
+        preparer = connection.dialect.identifier_preparer
+        with self.target.altering(connection):
+            for column in added:
+                # Rows of earlier loads have no value there.
+                column.nullable = True
+                new = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
+            if changes:
+                self.target.change_types(connection, table, changes)
 
     def _run_after_publish(self) -> None:
         if not self._runs_after_publish or self.spec.after_publish is None:

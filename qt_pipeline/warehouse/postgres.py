@@ -45,6 +45,7 @@ from qt_pipeline.warehouse.verify import Totals
 
 _SETTING = "QT_WAREHOUSE_URL"
 _WAIT_SECONDS = 120
+_ALTER_SECONDS = 2
 _CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
 # PostgreSQL answers with 1664 columns at most.
@@ -132,6 +133,17 @@ class PostgresTarget:
     def transaction_id(self, connection: Connection) -> str | None:
         """See Target."""
         return str(connection.scalar(select(func.txid_current())))
+
+    def lock_for_publish(self, connection: Connection, table: Table) -> None:
+        """See Target. Readers see versions."""
+
+    @contextmanager
+    def altering(self, connection: Connection) -> Generator[None]:
+        """See Target."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_ALTER_SECONDS}s'")
+        yield
+        # After an error the transaction ends, and the setting with it.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:

@@ -9,7 +9,7 @@ Not here: the order of a publish (see load).
 import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from decimal import Context, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +160,13 @@ class SqliteTarget:
     def transaction_id(self, connection: Connection) -> str | None:
         """See Target. Nothing but this target begins a transaction, and a person's statement is a single one."""
         return "open" if _driver(connection).in_transaction else None
+
+    def lock_for_publish(self, connection: Connection, table: Table) -> None:
+        """See Target. Readers see versions."""
+
+    def altering(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  # see Target
+        """See Target. Readers never wait."""
+        return nullcontext()
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:

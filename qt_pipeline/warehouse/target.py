@@ -121,6 +121,20 @@ class Target(Protocol):
         """
         ...
 
+    def lock_for_publish(self, connection: Connection, table: Table) -> None:
+        """Let nobody read a table whose rows are about to be replaced, until the transaction ends.
+
+        Only where readers could pass from old rows into new ones; where they read versions, they go on.
+        """
+        ...
+
+    def altering(self, connection: Connection) -> AbstractContextManager[None]:
+        """Statements of the block change a table's columns, and wait for its readers for a short time alone.
+
+        Whoever would read the table queues behind such a statement while it waits.
+        """
+        ...
+
     def exclusive(self, table: str) -> AbstractContextManager[None]:
         """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
         ...

@@ -10,6 +10,29 @@ DEADLOCK = "Transaction (Process ID 5) was deadlocked on lock resources with ano
 ASLEEP = "Database 'db' on server 'host' is not currently available. Please retry the connection later."
 DUPLICATE = "Violation of PRIMARY KEY constraint 'pk'. The duplicate key value is (canary)."
 
+CONFLICT = (
+    'The INSERT statement conflicted with the FOREIGN KEY constraint "fk". '
+    'The conflict occurred in database "db", table "dbo.names".'
+)
+CANNOT_OPEN = 'Cannot open database "db" requested by the login. The login failed.'
+# As sys.messages has them.
+TRANSIENT = {
+    615: "Could not find database ID 9, name 'db'. The database may be offline. Wait a few minutes and try again.",
+    701: "There is insufficient system memory in resource pool 'default' to run this query.",
+    802: "There is insufficient memory available in the buffer pool.",
+    926: "Database 'db' cannot be opened. It has been marked SUSPECT by recovery.",
+    1204: "The instance of the SQL Server Database Engine cannot obtain a LOCK resource at this time.",
+    3906: 'Failed to update database "db" because the database is read-only.',
+    4221: "Login to read-secondary failed due to long wait on 'HADR_DATABASE_WAIT_FOR_TRANSITION_TO_VERSIONING'.",
+    8645: "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default' (2).",
+    8651: "Could not perform the operation because the requested memory grant was not available in pool 'a' (2).",
+    40549: "Session is terminated because you have a long-running transaction. Try shortening your transaction.",
+    40550: "The session has been terminated because it has acquired too many locks.",
+    40551: "The session has been terminated because of excessive TEMPDB usage. Try modifying your query.",
+    40552: "The session has been terminated because of excessive transaction log space usage.",
+    40553: "The session has been terminated because of excessive memory usage. Try modifying your query.",
+}
+
 
 def by_pyodbc(state: str, message: str, number: int) -> Exception:
     return Exception(state, f"[{state}] {ODBC}{message} ({number}) (SQLExecDirectW)")
@@ -113,8 +136,29 @@ def test_what_a_url_leaves_open_is_filled_in() -> None:
         (DUPLICATE, 2627, True),
         ("CREATE TABLE permission denied in database 'db'.", 262, False),
         ("Login failed for user 'u'.", 18456, False),
+        (CONFLICT, 547, True),
         (DEADLOCK, 1205, False),
     ],
 )
 def test_a_refusal_says_whether_it_is_about_one_table(message: str, number: int, *, of_table: bool) -> None:
     assert mssql_fault(by_pyodbc("42000", message, number)).of_table is of_table
+
+
+@pytest.mark.parametrize("number", TRANSIENT)
+def test_what_passes_is_known_by_its_number_and_by_its_words(number: int) -> None:
+    message = TRANSIENT[number]
+    for error in (
+        by_pyodbc("42000", message, number),
+        by_pyodbc("42000", "In another language.", number),
+        by_mssql_python("Syntax error or access violation", message),
+        by_bulk_copy(message, number),
+    ):
+        fault = mssql_fault(error)
+        assert (fault.number, fault.passing, fault.of_table) == (number, True, False)
+
+
+def test_a_database_that_cannot_be_opened_passes_where_it_was_open_before() -> None:
+    error = by_mssql_python("Invalid authorization specification", CANNOT_OPEN)
+    assert [mssql_fault(error, was_let_in=before).passing for before in (False, True)] == [False, True]
+    other = by_mssql_python("Invalid authorization specification", "Login failed for user 'sa'.")
+    assert not mssql_fault(other, was_let_in=True).passing

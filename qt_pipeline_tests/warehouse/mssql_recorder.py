@@ -80,7 +80,7 @@ class Driver:
         for part, answer in self._answers:
             if part in statement:
                 return (answer(statement, parameters) if callable(answer) else answer), True
-        if "COUNT_BIG" in statement:
+        if statement.startswith("SELECT COUNT_BIG"):
             return [(self.totals()[: 1 + statement.count("sum(")])], True
         return [], True
 

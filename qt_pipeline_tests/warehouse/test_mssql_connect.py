@@ -55,6 +55,24 @@ def test_a_database_that_sleeps_is_waited_for_and_that_is_said_once(
         pass
 
 
+def test_a_database_that_cannot_be_opened_is_refused_at_first_and_unavailable_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = '[Microsoft][SQL Server]Cannot open database "db" requested by the login. The login failed.'
+    url = "mssql://u@server/let-in"
+    driver = Sleeping(refusal)
+    with pytest.raises(TargetRefusedError, match="4060"):
+        open_over(monkeypatch, driver, url)
+    target = open_over(monkeypatch, driver, url)
+    target._engine.dispose()
+    driver.refusals.append(refusal)
+    with pytest.raises(TargetUnavailableError, match="4060"):
+        target.has_ledger()
+    driver.refusals.append(refusal)
+    with pytest.raises(TargetRefusedError, match="4060"):
+        open_over(monkeypatch, driver, url.replace("let-in", "another"))
+
+
 @pytest.mark.parametrize("refusal", ["[Microsoft]Login timeout expired", "[Microsoft]IO error: Connection refused"])
 def test_a_server_elsewhere_that_does_not_answer_does_not_sleep(monkeypatch: pytest.MonkeyPatch, refusal: str) -> None:
     driver = Sleeping(refusal, refusal)

@@ -12,13 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.tabular import Rows, Rules, inspect, read_header, settle
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
+    DuplicateKeyError,
     LoadStatus,
     TableBusyError,
     TableSpec,
@@ -122,6 +123,56 @@ def test_a_table_that_somebody_holds_is_unavailable_and_keeps_its_rows(
     assert sqlserver.column("Name") == ["Ann", "Bob"]
     load(warehouse, NEW)
     assert sqlserver.column("Name") == ["Cleo"]
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+def test_a_table_is_locked_as_a_whole_where_nothing_is_versioned(
+    sqlserver: SqlServer, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, mode: WriteMode
+) -> None:
+    monkeypatch.setattr(mssql, "_HAS_VERSIONING", text("SELECT 0"))
+    key = ("Name",) if mode is WriteMode.UPSERT else ()
+    load(warehouse, OLD, mode=mode, key=key)
+    load(warehouse, NEW, mode=mode, key=key, sha256="1" * 64)
+    expected = ["Cleo"] if mode is WriteMode.REPLACE else ["Ann", "Bob", "Cleo"]
+    assert sorted(sqlserver.column("Name")) == expected
+
+
+def test_a_column_that_is_added_waits_for_a_reader_only_shortly(
+    sqlserver: SqlServer, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    # Under this mode nothing is deleted first, which would wait for the reader, too.
+    load(warehouse, OLD, mode=WriteMode.APPEND)
+    wider = b"Name,Paid,New\nCleo,10.00,x\n"
+    with sqlserver.transaction() as hold:
+        hold(f"SELECT COUNT(*) FROM {sqlserver.table()} WITH (HOLDLOCK)")
+        with pytest.raises(TargetUnavailableError, match="Lock request time out"):
+            load(warehouse, wider, mode=WriteMode.APPEND, sha256="1" * 64)
+    load(warehouse, wider, mode=WriteMode.APPEND, sha256="1" * 64)
+    assert sorted(map(str, sqlserver.column("New"))) == ["None", "None", "x"]
+    with warehouse._target.reading() as connection:
+        assert connection.exec_driver_sql("SELECT @@LOCK_TIMEOUT").scalar() == 120_000
+
+
+@pytest.mark.parametrize("collation", ["Latin1_General_BIN2", "Latin1_General_CI_AI"])
+def test_keys_are_compared_as_the_table_compares_them(
+    sqlserver: SqlServer, warehouse: Warehouse, collation: str
+) -> None:
+    sqlserver.execute(
+        f'CREATE TABLE {sqlserver.table()} ("Name" NVARCHAR(50) COLLATE {collation}, "Paid" DECIMAL(15, 2))'
+    )
+    both = b"Name,Paid\nann,1.50\nAnn,2.50\n"
+    tells_apart = collation.endswith("BIN2")
+    if tells_apart:
+        load(warehouse, both, adopt=True, mode=WriteMode.UPSERT, key=("Name",))
+        load(warehouse, b"Name,Paid\nANN,3.50\n", mode=WriteMode.UPSERT, key=("Name",))
+        assert sorted(sqlserver.column("Name")) == ["ANN", "Ann", "ann"]
+    else:
+        with pytest.raises(DuplicateKeyError):
+            load(warehouse, both, adopt=True, mode=WriteMode.UPSERT, key=("Name",))
+        load(warehouse, OLD, adopt=True, mode=WriteMode.UPSERT, key=("Name",))
+        load(warehouse, b"Name,Paid\nANN,3.50\n", mode=WriteMode.UPSERT, key=("Name",))
+        assert sorted(sqlserver.column("Name")) == ["ANN", "Bob"]
 
 
 def test_text_grows_to_the_longest_bound_and_beyond_and_keeps_its_collation(

@@ -1,5 +1,6 @@
 """What SQL Server is sent, held as text: each statement of a load, in order, in `mssql/*.sql`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -18,9 +19,11 @@ from qt_pipeline.warehouse import (
     LoadRecord,
     LoadStatus,
     TargetRefusedError,
+    TargetUnavailableError,
     TransactionEndedError,
     Warehouse,
 )
+from qt_pipeline.warehouse import load as load_module
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
@@ -92,7 +95,7 @@ ANSWERS: Sequence[tuple[str, Answer]] = (
     ("col_length(", [(8,)]),
     ("is_read_committed_snapshot_on", [(True,)]),
     ("OUTPUT inserted.load_id", [(8,)]),
-    ("SELECT count(*)", [(4,)]),
+    ("SELECT COUNT_BIG(*) AS count_1 \nFROM qt.[paid]", [(4,)]),
 )
 LOADED: Sequence[tuple[str, Answer]] = (
     ("sys.columns", [(name, *in_sql) for name, (in_sql, _) in COLUMNS.items()] + [(n, *t) for n, t in OWN.items()]),
@@ -141,6 +144,37 @@ def test_a_refresh_replaces_the_rows_in_one_transaction(opened: Opened) -> None:
     target, driver = opened(loaded=True)
     load(target, FILE)
     held("refresh", driver)
+
+
+def test_a_refresh_without_row_versioning_locks_the_table_as_a_whole_first(opened: Opened) -> None:
+    target, driver = opened(loaded=True, answers=[("is_read_committed_snapshot_on", [(False,)])])
+    load(target, FILE)
+    held("refresh_without_versioning", driver)
+
+
+@pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.UPSERT])
+def test_every_mode_locks_the_table_before_it_is_changed(opened: Opened, mode: WriteMode) -> None:
+    target, driver = opened(loaded=True, answers=[("is_read_committed_snapshot_on", [(False,)])])
+    load(target, FILE, mode=mode, key=("Name",) if mode is WriteMode.UPSERT else ())
+    writes = [line for line in driver.lines if re.match(r"(DELETE FROM|INSERT INTO|ALTER TABLE) qt\.\[paid\]", line)]
+    [locked] = [line for line in driver.lines if "TABLOCKX" in line]
+    assert locked == "SELECT TOP 1 1 FROM qt.[paid] WITH (TABLOCKX, HOLDLOCK);"
+    assert driver.lines.index(locked) < min(map(driver.lines.index, writes))
+
+
+def test_a_change_of_columns_that_is_not_let_in_leaves_no_setting_behind(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+
+    def refuse(*_: object) -> Sequence[tuple[object, ...]]:
+        raise Driver.Error("[Microsoft][SQL Server]Lock request time out period exceeded.")
+
+    target, driver = opened(loaded=True, answers=[("ALTER TABLE", refuse)])
+    with pytest.raises(TargetUnavailableError, match="1222"):
+        load(target, FILE.replace(b"Blank", b"Blank,New").replace(b",\n", b",,7\n"))
+    at = driver.lines.index("SET LOCK_TIMEOUT 2000;")
+    assert driver.lines[at + 1 : at + 3] == ["ROLLBACK;", "-- closed"]
 
 
 def test_a_refresh_adds_and_widens_columns_and_keeps_their_collation(opened: Opened) -> None:

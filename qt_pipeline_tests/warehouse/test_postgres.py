@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, MetaData, Table, create_engine, event
+from tenacity import RetryCallState
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.values import DriftPolicy
@@ -21,6 +22,8 @@ from qt_pipeline.warehouse import (
     Warehouse,
     open_warehouse,
 )
+from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import postgres as postgres_module
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres, watched_by
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
@@ -40,6 +43,27 @@ def reader(postgres: Postgres, warehouse: Warehouse) -> Iterator[psycopg.Connect
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"SET search_path = {postgres.quote(str(postgres.schema))}".encode())
         yield connection
+
+
+def test_a_column_that_is_added_waits_for_a_reader_only_shortly_and_is_added_once_the_reader_has_ended(
+    postgres: Postgres, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(warehouse, OLD)
+    monkeypatch.setattr(postgres_module, "_ALTER_SECONDS", 1)
+    told: list[str] = []
+    with ExitStack() as reading:
+        reading.enter_context(postgres.transaction())(f"SELECT * FROM {postgres.table()}")
+
+        def and_end(state: RetryCallState) -> None:
+            assert state.outcome is not None
+            told.append(str(state.outcome.exception()))
+            reading.close()
+
+        monkeypatch.setattr(load_module, "_tell", and_end)
+        load(warehouse, b"Name,Paid,New\nCleo,10.00,x\n")
+    assert len(told) == 1
+    assert "lock timeout" in told[0]
+    assert postgres.column("New") == ["x"]
 
 
 def test_a_decimal_has_no_width_so_that_it_need_never_be_rewritten(postgres: Postgres, warehouse: Warehouse) -> None:

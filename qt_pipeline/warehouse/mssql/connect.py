@@ -12,6 +12,7 @@ from qt_pipeline.errors import ConfigurationError
 
 _SETTING = "QT_WAREHOUSE_URL"
 _ROWS_AT_ONCE = 1000
+_LET_IN: set[URL] = set()
 _NOT_BY_BULK_COPY = ("activedirectorypassword", "activedirectoryintegrated")
 
 
@@ -32,7 +33,13 @@ def engine_at(url: URL, *, wait_seconds: int) -> Engine:
             "ActiveDirectoryDefault, or mssql+pyodbc://.",
         )
     event.listen(engine, "after_cursor_execute", _hear_out)
+    event.listen(engine, "connect", lambda *_: _LET_IN.add(url))
     return engine
+
+
+def was_let_in(url: URL) -> bool:
+    """Whether this process has been connected to the target at `url` before."""
+    return url in _LET_IN
 
 
 def _hear_out(

@@ -17,10 +17,10 @@ from sqlalchemy import (
     DECIMAL,
     NVARCHAR,
     URL,
-    BigInteger,
     ColumnElement,
     Connection,
     Index,
+    Integer,
     Numeric,
     Table,
     cast,
@@ -42,12 +42,13 @@ from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, Targ
 from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.mssql import fill
-from qt_pipeline.warehouse.mssql.connect import engine_at
+from qt_pipeline.warehouse.mssql.connect import engine_at, was_let_in
 from qt_pipeline.warehouse.mssql.reflect import columns_of
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals
 
 _WAIT_SECONDS = 120
+_ALTER_SECONDS = 2
 _OPEN_LENGTH = 50
 _ROW_INDEX = "_qt_rows"
 _SUMS_AT_ONCE = 500
@@ -99,6 +100,7 @@ class MssqlTarget:
     def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = _checked(schema)
         self.staging_schema = _checked(staging_schema)
+        self._url = url
         self._address = address_of(url)
         engine = engine_at(url, wait_seconds=_WAIT_SECONDS)
         self._by_bulk_copy = engine.driver == "mssqlpython"
@@ -146,6 +148,25 @@ class MssqlTarget:
     def transaction_id(self, connection: Connection) -> str | None:
         """See Target. With the depth: a COMMIT ends the innermost of nested ones alone."""
         return connection.scalar(_TRANSACTION)
+
+    def lock_for_publish(self, connection: Connection, table: Table) -> None:
+        """See Target. Rows that are deleted are locked one by one: a reader would go on from old rows into new ones."""
+        # Asked each time: it can be turned on and off while this process lives.
+        if connection.scalar(_HAS_VERSIONING) == 0:
+            locked = select(literal_column("1", Integer())).select_from(table).limit(1)
+            connection.execute(locked.with_hint(table, "WITH (TABLOCKX, HOLDLOCK)", "mssql")).all()
+
+    @contextmanager
+    def altering(self, connection: Connection) -> Generator[None]:
+        """See Target. No statement that changes a column can wait at low priority."""
+        connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_ALTER_SECONDS * 1000}")
+        try:
+            yield
+        except BaseException:
+            # The pool must not hand it out with that setting.
+            connection.detach()
+            raise
+        connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_WAIT_SECONDS * 1000}")
 
     @contextmanager
     def exclusive(self, table: str) -> Generator[None]:
@@ -230,9 +251,8 @@ class MssqlTarget:
         for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
             some = summed[start : start + _SUMS_AT_ONCE]
             parts = [(c.name, part, zeros) for c in some for part, zeros in _parts(table.c[c.name], c.type)]
-            asked: list[ColumnElement[Any]] = [literal_column("COUNT_BIG(*)", BigInteger())]
-            asked += [func.sum(part) for _, part, _ in parts]
-            rows, *found = connection.execute(select(*asked).select_from(table)).one()
+            asked = [func.sum(part) for _, part, _ in parts]
+            rows, *found = connection.execute(select(func.count(), *asked).select_from(table)).one()
             for (name, _, zeros), sum_ in zip(parts, found, strict=True):
                 part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
                 sums[name] = _EXACT.add(sums.get(name, Decimal(0)), part)
@@ -293,7 +313,7 @@ class MssqlTarget:
             yield
         except DBAPIError as error:
             of_connection = error.statement is None
-            fault = mssql_fault(error.orig, of_connection=of_connection)
+            fault = mssql_fault(error.orig, of_connection=of_connection, was_let_in=was_let_in(self._url))
             raise self._refusal(fault, broken=error.connection_invalidated) from None
         except Exception as error:
             # The driver's own, from where SQLAlchemy does not look.

@@ -56,19 +56,22 @@ SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHE
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status IN (?, ?) ORDER
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
-SELECT COUNT_BIG(*) FROM qt.[_qt_stage_8];
+SELECT COUNT_BIG(*) AS count_1 FROM qt.[_qt_stage_8];
+SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME();
 DELETE FROM qt.[paid];
+SET LOCK_TIMEOUT 2000;
 ALTER TABLE [qt].[paid] ADD [New ]]] BIGINT NULL;
 ALTER TABLE [qt].[paid] ALTER COLUMN [Name] NVARCHAR(200) COLLATE Latin1_General_CI_AS NULL;
 ALTER TABLE [qt].[paid] ALTER COLUMN [Paid] DECIMAL(38, 17) NULL;
 ALTER TABLE [qt].[paid] ALTER COLUMN [Blank] BIGINT NULL;
+SET LOCK_TIMEOUT 120000;
 INSERT INTO qt.[paid] ([Name], [Paid], [Seen], [Day], [Done], [Blank], [New ]]], [_qt_load], [_qt_row]) SELECT
     qt.[_qt_stage_8].[Name], qt.[_qt_stage_8].[Paid], qt.[_qt_stage_8].[Seen], qt.[_qt_stage_8].[Day],
     qt.[_qt_stage_8].[Done], qt.[_qt_stage_8].[Blank], qt.[_qt_stage_8].[New ]]], qt.[_qt_stage_8].[_qt_load],
     qt.[_qt_stage_8].[_qt_row] FROM qt.[_qt_stage_8];
-SELECT COUNT_BIG(*), sum(CAST(round(qt.[paid].[Paid], -2, 1) AS NUMERIC(38, 0)) / 100) AS sum_1, sum(qt.[paid].[Paid]
-    - round(qt.[paid].[Paid], -2, 1)) AS sum_2, sum(CAST(qt.[paid].[Blank] AS NUMERIC(38, 0))) AS sum_3,
-    sum(CAST(qt.[paid].[New ]]] AS NUMERIC(38, 0))) AS sum_4 FROM qt.[paid];
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(round(qt.[paid].[Paid], -2, 1) AS NUMERIC(38, 0)) / 100) AS sum_1,
+    sum(qt.[paid].[Paid] - round(qt.[paid].[Paid], -2, 1)) AS sum_2, sum(CAST(qt.[paid].[Blank] AS NUMERIC(38, 0))) AS
+    sum_3, sum(CAST(qt.[paid].[New ]]] AS NUMERIC(38, 0))) AS sum_4 FROM qt.[paid];
 SELECT qt._qt_columns.name, qt._qt_columns.kind, qt._qt_columns.first_load FROM qt._qt_columns WHERE
     qt._qt_columns.dataset_id = ?;
 -- with 'd-one'

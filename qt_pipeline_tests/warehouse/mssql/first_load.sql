@@ -54,7 +54,7 @@ SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHE
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status IN (?, ?) ORDER
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
-SELECT COUNT_BIG(*), sum(CAST(qt.[_qt_stage_8].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[_qt_stage_8];
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(qt.[_qt_stage_8].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[_qt_stage_8];
 EXEC sp_rename ?, ?, 'OBJECT';
 -- with '[qt].[_qt_stage_8]', 'paid'
 SELECT qt._qt_columns.name, qt._qt_columns.kind, qt._qt_columns.first_load FROM qt._qt_columns WHERE

@@ -55,13 +55,14 @@ SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHE
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status IN (?, ?) ORDER
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
-SELECT COUNT_BIG(*) FROM qt.[_qt_stage_8];
+SELECT COUNT_BIG(*) AS count_1 FROM qt.[_qt_stage_8];
+SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME();
 DELETE FROM qt.[paid];
 INSERT INTO qt.[paid] ([Name], [Paid], [Seen], [Day], [Done], [Blank], [_qt_load], [_qt_row]) SELECT
     qt.[_qt_stage_8].[Name], qt.[_qt_stage_8].[Paid], qt.[_qt_stage_8].[Seen], qt.[_qt_stage_8].[Day],
     qt.[_qt_stage_8].[Done], qt.[_qt_stage_8].[Blank], qt.[_qt_stage_8].[_qt_load], qt.[_qt_stage_8].[_qt_row] FROM
     qt.[_qt_stage_8];
-SELECT COUNT_BIG(*), sum(CAST(qt.[paid].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[paid];
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(qt.[paid].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[paid];
 SELECT qt._qt_columns.name, qt._qt_columns.kind, qt._qt_columns.first_load FROM qt._qt_columns WHERE
     qt._qt_columns.dataset_id = ?;
 -- with 'd-one'

@@ -51,8 +51,8 @@ SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHE
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status IN (?, ?) ORDER
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
-SELECT COUNT_BIG(*), sum(CAST(round(qt.[_qt_stage_8].[Whole], -17, 1) AS NUMERIC(38, 0)) / 100000000000000000) AS
-    sum_1, sum(qt.[_qt_stage_8].[Whole] - round(qt.[_qt_stage_8].[Whole], -17, 1)) AS sum_2,
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(round(qt.[_qt_stage_8].[Whole], -17, 1) AS NUMERIC(38, 0)) /
+    100000000000000000) AS sum_1, sum(qt.[_qt_stage_8].[Whole] - round(qt.[_qt_stage_8].[Whole], -17, 1)) AS sum_2,
     sum(CAST(round(qt.[_qt_stage_8].[Fine], 11, 1) AS NUMERIC(38, 11))) AS sum_3, sum(qt.[_qt_stage_8].[Fine] -
     round(qt.[_qt_stage_8].[Fine], 11, 1)) AS sum_4, sum(CAST(qt.[_qt_stage_8].[Few] AS NUMERIC(38, 1))) AS sum_5 FROM
     qt.[_qt_stage_8];
