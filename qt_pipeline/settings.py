@@ -176,6 +176,11 @@ class Settings(BaseSettings):
     relay_url: str = Field(
         "http://127.0.0.1:8642", repr=False, description="Where the relay answers from this machine."
     )
+    dagster_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Other names, with their ports, by which people reach the UI of `qt-pipeline dev`, separated by "
+        "commas, such as localhost:4000 for a tunnel. A request under any other name is refused.",
+    )
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="Whom to tell of failures: Apprise URLs (Teams, Slack, e-mail, ...), separated by blanks.",
@@ -194,9 +199,9 @@ class Settings(BaseSettings):
         description="Where OpenTelemetry traces go, over OTLP/HTTP; none are made without it.",
     )
 
-    @field_validator("relay_tokens", mode="before")
+    @field_validator("relay_tokens", "dagster_hosts", mode="before")
     @classmethod
-    def _split_tokens(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(token.strip() for token in value.split(",") if token.strip())
         return value
@@ -247,6 +252,14 @@ class Settings(BaseSettings):
             return None
         if not _CRON.fullmatch(value):
             raise ValueError("has not the five fields of cron, such as 0 5 * * *")
+        return value
+
+    @field_validator("dagster_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not is_server(f"http://{host}") or not set("/@*").isdisjoint(host):
+                raise ValueError("each is the name of a host, with its port, such as dagster.example.com:3000")
         return value
 
     @field_validator("dagster_url", "relay_url")

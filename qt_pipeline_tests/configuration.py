@@ -94,7 +94,15 @@ GROUPS = (
     Group(
         "Alerts, logs and traces",
         "Whom to tell, and how; see [operating](operating.md).",
-        ("dagster_url", "relay_url", "alert_urls", "alerts_per_hour", "log_format", "telemetry_endpoint"),
+        (
+            "dagster_url",
+            "dagster_hosts",
+            "relay_url",
+            "alert_urls",
+            "alerts_per_hour",
+            "log_format",
+            "telemetry_endpoint",
+        ),
     ),
 )
 

@@ -166,9 +166,12 @@ class DagsterClient:
         ticks = self._ask(_TICKS, sensor=_SENSOR)["sensorOrError"]["sensorState"]["ticks"]
         return any(tick["status"] == "STARTED" for tick in ticks)
 
+    def sensor_id(self) -> str:
+        """The id of the sensor of events; it hangs on names alone, so that anybody can know it."""
+        return self._ask(_SENSOR_ID, sensor=_SENSOR)["sensorOrError"]["id"]
+
     def stop_sensor(self) -> None:
-        sensor_id = self._ask(_SENSOR_ID, sensor=_SENSOR)["sensorOrError"]["id"]
-        self._ask(_STOP_SENSOR, id=sensor_id)
+        self._ask(_STOP_SENSOR, id=self.sensor_id())
 
     def start_sensor(self) -> None:
         self._ask(_START_SENSOR, sensor=_SENSOR)

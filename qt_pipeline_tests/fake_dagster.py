@@ -19,7 +19,8 @@ class FakeDagster:
     """Knows one dataset and one run, and those that have `ended`.
 
     `silent` are the seconds since the last sign of life, `errors` what was met, by daemon; `load_error` is why the code
-    location is not loaded; `sensor` is whether the sensor is on. `why` is said by each run that failed.
+    location is not loaded; `sensor` is whether the sensor is on, `guarded` whether other origins are refused. `why` is
+    said by each run that failed.
     """
 
     def __init__(self, *statuses: str, dataset_id: str = "d-one", daemon_silent_for: float | None = 0) -> None:
@@ -29,6 +30,7 @@ class FakeDagster:
         self.errors: dict[str, str] = {}
         self.load_error: str | None = None
         self.sensor = "RUNNING"
+        self.guarded = True
         self.ended: list[dict[str, Any]] = []
         self.why = {"what happened": "It was refused.", "what to do": "Ask for it."}
         self.asked: list[str] = []
@@ -72,6 +74,12 @@ class FakeDagster:
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def do_GET(self) -> None:
+                # Dagster executes what a GET asks, whichever page sends it; a guard before it does not.
+                self.send_response(403 if outer.guarded and self.headers["Origin"] != outer.url else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def log_message(self, *_: object) -> None:
                 pass

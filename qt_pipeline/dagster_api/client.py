@@ -46,6 +46,8 @@ _ENDED_AT_ONCE = 500
 # Each loop gives a sign every 30 seconds; Dagster itself would wait for half an hour before it worries.
 _SILENT_SECONDS = 120
 _CLASS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Failure): ")
+# A name that is nobody's, by RFC 2606.
+_OTHER_ORIGIN = "http://another-page.invalid"
 _START = "Start it with `make dev`, or set QT_DAGSTER_URL to where it runs."
 
 
@@ -79,6 +81,20 @@ class DagsterApi:
     def version(self) -> str:
         """The version of Dagster that answers."""
         return str(self._ask(queries.VERSION)["version"])
+
+    def answers_other_pages(self) -> bool:
+        """Whether a page of another origin could drive this Dagster from a browser. The question changes nothing."""
+        try:
+            answer = self._http.get(
+                f"{self.url}/graphql",
+                params={"query": "{ __typename }"},
+                headers={"Origin": _OTHER_ORIGIN},
+                timeout=self._answer_seconds,
+                allow_redirects=False,
+            )
+        except requests.RequestException:
+            return False
+        return answer.status_code == requests.codes.ok
 
     def daemons(self) -> list[Daemon]:
         """The loops of the daemon, which starts runs, ticks sensors and carries backfills out."""

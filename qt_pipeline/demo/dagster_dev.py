@@ -8,11 +8,14 @@ from pathlib import Path
 
 from qt_pipeline.settings import PROJECT_ROOT
 
+# By name: this package does not import Dagster.
+_GUARDED = "qt_pipeline.defs.guarded"
+
 
 def dagster_dev(port: int) -> list[str]:
-    """The command that runs Dagster's webserver, daemon and code server in the project's root."""
+    """The command that runs Dagster's webserver, behind a guard, its daemon and code server in the project's root."""
     workspace = str(PROJECT_ROOT / "workspace.yaml")
-    return [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+    return [sys.executable, "-m", _GUARDED, "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
 
 
 def prepare_dagster_home(home: Path) -> None:

@@ -22,6 +22,10 @@ _LONGEST_WORDS = 300
 _SENSOR = "quantemplate_events"
 _START_RELAY = "Start it: `qt-pipeline relay`. If it runs elsewhere, set QT_RELAY_URL."
 _START_DAGSTER = "Start it: `make dev`. If it runs elsewhere, set QT_DAGSTER_URL."
+_UNGUARDED = (
+    "Any web page in a browser that reaches it can start and delete runs: it answers requests of other origins."
+)
+_GUARD_IT = "Start it by `qt-pipeline dev`, or see docs/production.md for a server."
 _START_DAEMON = "Start it: `dagster-daemon run -w workspace.yaml`, or `make dev`, which does."
 
 
@@ -71,6 +75,8 @@ def dagster(case: Case) -> Iterator[Finding]:
     url = redacted_url(case.settings.dagster_url)
     try:
         yield finding(url, State.OK, f"Dagster {_words(api.version())} answers.")
+        if api.answers_other_pages():
+            yield finding(url, State.WARNING, _UNGUARDED, _GUARD_IT)
         location = api.code_location()
         yield _location(location)
         yield from _daemons(api.daemons())

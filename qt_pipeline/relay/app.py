@@ -25,6 +25,7 @@ from qt_pipeline.relay.intake import Intake, RelayFullError
 from qt_pipeline.relay.rate import RateLimit
 from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals, RefusedError
 from qt_pipeline.telemetry import Span, is_recording, of_event, record
+from qt_pipeline.web_guard import foreign_request
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 15
@@ -34,6 +35,7 @@ _WEBHOOK_WITH_TOKEN: Final = f"{_WEBHOOK}/{{token}}"
 _HEALTH: Final = "/healthz"
 _READY: Final = "/readyz"
 _NO_ROUTE: Final = "-"
+_SET_TOKENS: Final = "Set QT_RELAY_TOKENS for callers beyond this machine."
 _METHODS: Final = {
     _WEBHOOK: ("POST",),
     _WEBHOOK_WITH_TOKEN: ("POST",),
@@ -115,6 +117,8 @@ class RelayApp:
         """Accept one event: 202 with its sequence number, where it has one already, when it is at rest."""
         began = time.time_ns()
         client, headers = _client_of(scope), Headers(scope=scope)
+        if not self._tokens and (why := foreign_request(scope)):
+            raise RefusedError(Refusal(Reason.FOREIGN, HTTPStatus.FORBIDDEN, f"{why} {_SET_TOKENS}", _CLOSE))
         if wait := self._rate.take(client):
             raise RefusedError(_too_often(wait))
         if not self._knows(_token_in_path(scope) if route == _WEBHOOK_WITH_TOKEN else _bearer(headers)):

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     METHOD = "method"
     RATE = "rate"
     TOKEN = "token"  # noqa: S105  # not one
+    FOREIGN = "foreign"
     TOO_LARGE = "too_large"
     ENDED_EARLY = "ended_early"
     NOT_AN_EVENT = "not_an_event"

@@ -20,6 +20,7 @@ from qt_pipeline.sandbox.app import API_PATH, TOKEN_PATH, create_app
 from qt_pipeline.sandbox.downloads import TRANSPORT
 from qt_pipeline.sandbox.state import SandboxState
 from qt_pipeline.values import is_loopback_host
+from qt_pipeline.web_guard import WebGuard
 
 _STOP_SECONDS = 1
 
@@ -117,7 +118,7 @@ def _handing_on(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
 
 def _config(state: SandboxState, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(state),
+        WebGuard(create_app(state)),
         host=host,
         port=port,
         http=_Protocol,

@@ -207,6 +207,10 @@ def code_that_fails(place: Place) -> None:
     place.dagster.load_error = "dagster.ConfigurationError: QT_CATALOG is wrong\nand more"
 
 
+def unguarded(place: Place) -> None:
+    place.dagster.guarded = False
+
+
 def daemon_gone(place: Place) -> None:
     place.dagster.silent = dict.fromkeys(place.dagster.silent, 4000.0)
 
@@ -363,6 +367,7 @@ FAULTS: list[Planted] = [
         ("no Dagster but another", served("QT_DAGSTER_URL", 404), Area.DAGSTER, FAILURE, "404", "QT_DAGSTER_URL"),
         ("code that fails", code_that_fails, Area.DAGSTER, FAILURE, "QT_CATALOG is wrong", "reload"),
         ("a daemon that is gone", daemon_gone, Area.DAGSTER, FAILURE, "does not run", "dagster-daemon run"),
+        ("no guard", unguarded, Area.DAGSTER, WARNING, "other origins", "qt-pipeline dev"),
         ("no daemon", daemon_never_there, Area.DAGSTER, FAILURE, "does not run", "dagster-daemon run"),
         ("a part that is stuck", sensors_stuck, Area.DAGSTER, FAILURE, "no sign for", "dagster-daemon run"),
         ("a part that fails", scheduler_fails, Area.DAGSTER, FAILURE, "disk I/O error", "daemon's log"),

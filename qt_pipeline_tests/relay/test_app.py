@@ -94,6 +94,29 @@ def test_without_tokens_any_caller_may_post(start_relay: StartRelay) -> None:
     assert relay.post(EVENT, "anything").status_code == 202
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+    ],
+    ids=str,
+)
+def test_without_tokens_no_web_page_may_post(start_relay: StartRelay, headers: dict[str, str]) -> None:
+    relay = start_relay([])
+    for path in (ROUTE, f"{ROUTE}/anything"):
+        answer = relay.call("POST", path, EVENT, **headers)
+        assert (answer.status_code, "QT_RELAY_TOKENS" in answer.json()["error"]) == (403, True)
+
+
+def test_with_a_token_any_name_and_origin_may_post(relay: Relay) -> None:
+    assert (
+        relay.call("POST", f"{ROUTE}/{TOKEN}", EVENT, Host="qt.example", Origin="https://qt.example").status_code == 202
+    )
+
+
 def test_the_token_is_checked_before_the_body_is_read(relay: Relay) -> None:
     head = "POST {}/{} HTTP/1.1\nHost: x\nContent-Length: 10\nExpect: 100-continue\n\n"
     with relay.connect(head.format(ROUTE, "wrong")) as connection:

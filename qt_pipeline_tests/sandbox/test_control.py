@@ -29,6 +29,14 @@ def test_the_list_names_every_dataset_with_its_version_and_hash(client: Client) 
     assert listed[0]["sha256"] == hashlib.sha256(body).hexdigest()
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://127.0.0.1:1"}, {"Sec-Fetch-Site": "same-site"}, {"Host": "evil.example"}], ids=str
+)
+def test_no_web_page_steers_the_sandbox_or_reads_of_it(client: Client, headers: dict[str, str]) -> None:
+    assert client.control("POST", f"datasets/{LOSSES}/change", headers=headers).status_code == 403
+    assert client.control("GET", "datasets", headers=headers).status_code == 403
+
+
 def test_a_put_makes_a_new_version_of_a_dataset(client: Client, dataset_id: str) -> None:
     answer = client.control("PUT", f"datasets/{dataset_id}", data=b"a\n1\n").json()
 
