@@ -4,7 +4,7 @@ Here: their keys, partitions and descriptions, and what a run does for the two t
 loading are (see ingest), what is told of them (see metadata, checks).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import dagster as dg
@@ -48,25 +48,26 @@ _DATA_VERSION_TAG = "dagster/data_version"
     kinds={"quantemplate", "csv"},
     description="The dataset's CSV as Quantemplate serves it, kept unchanged in the landing with its hash.",
 )
-def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]) -> dg.MaterializeResult[Any]:
+def dataset(
+    context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetObservation | dg.AssetCheckEvaluation]:
     """Download the dataset of this partition and keep the file."""
     try:
         name_dataset(context.instance, context.run, ingest.label(context.partition_key))
         outcome = ingest.land(context.partition_key, run_id=context.run.run_id)
     except PipelineError as error:
+        yield from _not_evaluated(context)
         raise _failure(context, error) from None
     manifest = outcome.landed.manifest
     context.instance.add_run_tags(context.run.run_id, {THROUGH_SEQ_TAG: str(manifest.through_seq)})
-    context.log_event(
-        dg.AssetObservation(
-            SOURCE.key,
-            partition=context.partition_key,
-            metadata=metadata.of_source(outcome),
-            # The same bytes are the same version: what hangs on it is out of date only after a change.
-            tags={_DATA_VERSION_TAG: manifest.sha256},
-        )
+    yield dg.AssetObservation(
+        SOURCE.key,
+        partition=context.partition_key,
+        metadata=metadata.of_source(outcome),
+        # The same bytes are the same version: what hangs on it is out of date only after a change.
+        tags={_DATA_VERSION_TAG: manifest.sha256},
     )
-    return dg.MaterializeResult(metadata=metadata.of_landing(outcome), data_version=dg.DataVersion(manifest.sha256))
+    yield dg.MaterializeResult(metadata=metadata.of_landing(outcome), data_version=dg.DataVersion(manifest.sha256))
 
 
 @dg.asset(
@@ -80,7 +81,7 @@ def dataset(context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest])
 )
 def table(
     context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest], patience: dg.ResourceParam[Patience]
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetCheckEvaluation]:
     """Publish the landed file of this run, else the newest download, as the table of this partition's dataset."""
     try:
         name_dataset(context.instance, context.run, ingest.label(context.partition_key))
@@ -89,16 +90,32 @@ def table(
     except TransientError as error:
         wait = patience.wait_after(context.retry_number + 1)
         if wait is None:
-            yield from checks.of_error(error)
+            yield from _results_of(context, error)
             raise _failure(context, error) from None
         # The download has patience of its own; the target gets some here.
         context.log.warning("%s The load is tried again in %.0f seconds.", printable(str(error)), wait)
         raise dg.RetryRequested(max_retries=patience.attempts, seconds_to_wait=wait) from None
     except PipelineError as error:
-        yield from checks.of_error(error)
+        yield from _results_of(context, error)
         raise _failure(context, error) from None
     yield dg.MaterializeResult(metadata=metadata.of_load(outcome, DATASET))
     yield from checks.of_load(outcome)
+
+
+def _results_of(
+    context: dg.AssetExecutionContext, error: PipelineError
+) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
+    decided = list(checks.of_error(error))
+    yield from decided
+    yield from _not_evaluated(context, but=[str(result.check_name) for result in decided])
+
+
+def _not_evaluated(
+    context: dg.AssetExecutionContext, *, but: Collection[str] = ()
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """What is shown of the checks that this run announced and does not come to."""
+    if context.run.asset_selection is None or TABLE in context.run.asset_selection:
+        yield from checks.not_evaluated(context.instance, TABLE, context.partition_key, but=but)
 
 
 def _failure(context: dg.AssetExecutionContext, error: PipelineError) -> dg.Failure:

@@ -5,9 +5,12 @@ warehouse); how long a table may go without a load (see freshness).
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from qt_pipeline.catalog import Dataset
 from qt_pipeline.defs import metadata
@@ -45,7 +48,11 @@ _FAILED_BY: dict[type[PipelineError], str] = {
     DuplicateKeyError: UNIQUE_KEY,
     RequiredValueError: REQUIRED_VALUES,
 }
-_UNDECIDED = "Not decided: the load failed before."
+_BLOCKING = frozenset(DESCRIPTIONS) - {FRESH}
+_NOT_EVALUATED = "Not evaluated in this run"
+_NEVER = "nor before"
+_LAST = "last evaluated"
+_CONCLUDED = frozenset({AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED})
 _NOT_DECLARED = "The catalog declares none for this dataset."
 
 
@@ -55,7 +62,9 @@ def check_specs(table: dg.AssetKey) -> Sequence[dg.AssetCheckSpec]:
         # Partitions of checks are a preview in the release of Dagster that this project holds fast.
         warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
         return [
-            dg.AssetCheckSpec(name, asset=table, description=description, partitions_def=datasets)
+            dg.AssetCheckSpec(
+                name, asset=table, description=description, partitions_def=datasets, blocking=name in _BLOCKING
+            )
             for name, description in DESCRIPTIONS.items()
         ]
 
@@ -78,21 +87,57 @@ def of_load(outcome: LoadOutcome) -> Iterator[dg.AssetCheckResult]:
 
 
 def of_error(error: PipelineError) -> Iterator[dg.AssetCheckResult]:
-    """The results of a load that fails: the check that it fails, and that the others were not decided.
-
-    Without a result, Dagster would show each of them as failed, and hide which one is.
-    """
+    """The result of the check that an error fails, if it fails one. The others have none: see not_evaluated."""
     failed = _FAILED_BY.get(type(error))
-    for name in DESCRIPTIONS:
-        if name != failed:
-            yield dg.AssetCheckResult(
-                check_name=name, passed=False, severity=dg.AssetCheckSeverity.WARN, description=_UNDECIDED
-            )
-            continue
+    if failed is not None:
         details = metadata.of_difference(error) if isinstance(error, VerificationError) else metadata.of_error(error)
-        yield dg.AssetCheckResult(
-            check_name=name, passed=False, description=markdown_text(error.what), metadata=details
+        description = markdown_text(error.what)
+        yield dg.AssetCheckResult(check_name=failed, passed=False, description=description, metadata=details)
+
+
+def not_evaluated(
+    instance: dg.DagsterInstance, table: dg.AssetKey, dataset_id: str, *, but: Collection[str] = ()
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """For each check of a dataset that a run did not come to, its last result, which says that it is that.
+
+    A run announces its checks when it is requested. Dagster shows one without a result as failed, in red, and hides the
+    result that it had. One that never had a result is a warning, since Dagster knows no other.
+    """
+    for name in DESCRIPTIONS:
+        if name not in but:
+            yield _last_result(instance, table, name, dataset_id)
+
+
+def _last_result(
+    instance: dg.DagsterInstance, table: dg.AssetKey, name: str, dataset_id: str
+) -> dg.AssetCheckEvaluation:
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(table, name), 1, status=set(_CONCLUDED), partition_filter=PartitionKeyFilter(key=dataset_id)
+    )
+    last = records[0].evaluation if records else None
+    if last is None or (_NEVER in (last.description or "")):
+        return dg.AssetCheckEvaluation(
+            table,
+            name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{_NOT_EVALUATED}, {_NEVER}.",
+            partition=dataset_id,
         )
+    event = records[0].event
+    evaluated_at = datetime.fromtimestamp(event.timestamp if event else records[0].create_timestamp, UTC)
+    where = f", by run {records[0].run_id}" if records[0].run_id else ""
+    return dg.AssetCheckEvaluation(
+        table,
+        name,
+        passed=last.passed,
+        severity=last.severity,
+        description=f"{_NOT_EVALUATED}: the last result is shown.",
+        blocking=name in _BLOCKING,
+        partition=dataset_id,
+        # A result that was itself repeated says already when and where it was reached.
+        metadata={_LAST: f"{evaluated_at:%Y-%m-%d %H:%M} UTC{where}", **last.metadata},
+    )
 
 
 def _passed(name: str, details: Metadata) -> dg.AssetCheckResult:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import SecretStr
 
 from qt_pipeline.catalog import Catalog, load_catalog
@@ -116,6 +118,22 @@ class House:
             tags=tags,
         )
         return Run(result, self.instance)
+
+    def shown_check(self, name: str, *, dataset_id: str = DATASET_ID) -> dg.AssetCheckEvaluation:
+        """The result of a check of a dataset that Dagster's UI shows."""
+        evaluation = self._check_record(name, dataset_id).evaluation
+        assert evaluation is not None
+        return evaluation
+
+    def status_of_check(self, name: str, *, dataset_id: str = DATASET_ID) -> str:
+        """How the newest execution of a check ended: one without a result is PLANNED, and red when its run fails."""
+        return self._check_record(name, dataset_id).status.value
+
+    def _check_record(self, name: str, dataset_id: str) -> AssetCheckExecutionRecord:
+        [newest] = self.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(TABLE, name), 1, partition_filter=PartitionKeyFilter(key=dataset_id)
+        )
+        return newest
 
     def tick(self, *, cursor: str | None = None, **options: Any) -> "Tick":
         """One tick of the sensor; `options` as those of `dispatcher`."""

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from qt_pipeline.defs.assets import DATASET, TABLE
-from qt_pipeline.defs.checks import DESCRIPTIONS
+from qt_pipeline.defs.checks import DESCRIPTIONS, check_specs
 from qt_pipeline.sandbox import Fault
 from qt_pipeline_tests.defs.house import DATASET_ID, House, Run, plain
 from qt_pipeline_tests.hostile import as_read
@@ -52,8 +52,10 @@ def test_a_file_fails_the_check_that_is_about_it_and_only_that(
     assert (said["dataset"], words in said["what happened"], bool(said["what to do"])) == (DATASET_ID, True, True)
     others = [other for other in run.checks if other.check_name != failing]
     assert len(others) == len(DESCRIPTIONS) - 1
-    assert {(other.passed, other.severity) for other in others} == {(False, dg.AssetCheckSeverity.WARN)}
-    assert {other.description for other in others} == {"Not decided: the load failed before."}
+    # They keep the result of the load before, and say so.
+    assert {other.passed for other in others} == {True}
+    assert {other.description for other in others} == {"Not evaluated in this run: the last result is shown."}
+    assert all(house.shown_check(other.check_name) == other for other in others)
     assert house.sql("SELECT * FROM claims") == before
 
 
@@ -79,11 +81,54 @@ def test_what_the_catalog_declares_is_said_beside_the_result(house: House) -> No
     }
 
 
-def test_a_download_that_fails_decides_no_check(house: House) -> None:
-    house.serve(CSV)
+@pytest.mark.parametrize("fault", [Fault(kind="status", status=404, times=None), Fault(kind="html", times=None)])
+def test_a_download_that_fails_leaves_every_check_its_last_result(house: House, fault: Fault) -> None:
+    good = load(house, CSV + "3,Cleo,1\n", min_rows=3)
+    failing = load(house, CSV, min_rows=3)
+    assert not failing.check("enough_rows").passed
+    house.sandbox.state.set_faults(DATASET_ID, [fault])
+    for _ in range(2):
+        run = house.run()
+        assert not run.success
+        for name in DESCRIPTIONS:
+            status, shown = house.status_of_check(name), house.shown_check(name)
+            decided_by = failing if name == "enough_rows" else good
+            assert (shown.passed, status) == ((False, "FAILED") if name == "enough_rows" else (True, "SUCCEEDED"))
+            assert shown.description == "Not evaluated in this run: the last result is shown."
+            assert str(plain(shown.metadata)["last evaluated"]).endswith(f"UTC, by run {decided_by.id}")
+            assert shown.partition == DATASET_ID
+    house.serve(CSV + "3,Cleo,1\n4,Dan,2\n")
+    again = house.run()
+    assert again.success
+    assert all(check.passed and "last evaluated" not in check.metadata for check in again.checks)
+
+
+def test_a_check_that_was_never_evaluated_says_so_and_is_not_red(house: House) -> None:
+    load(house, CSV)
+    unknown = "d-mistyped"
+    house.instance.add_dynamic_partitions("quantemplate_datasets", [unknown])
+    for _ in range(2):
+        assert not house.run(dataset_id=unknown).success
+        for name in DESCRIPTIONS:
+            shown = house.shown_check(name, dataset_id=unknown)
+            assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
+            assert (shown.description, shown.metadata) == ("Not evaluated in this run, nor before.", {})
+            assert house.shown_check(name).passed
+
+
+def test_a_run_that_only_downloads_says_nothing_of_checks(house: House) -> None:
+    load(house, CSV)
     house.sandbox.state.set_faults(DATASET_ID, [Fault(kind="status", status=404, times=None)])
-    run = house.run()
-    assert (run.success, run.checks) == (False, [])
+    assert house.run([DATASET]).checks == []
+
+
+def test_a_check_that_stops_a_load_is_said_to_block_and_no_other(house: House) -> None:
+    run = load(house, CSV)
+    assert {check.check_name for check in run.checks if not check.blocking} == {"fresh"}
+    assert {spec.name for spec in check_specs(TABLE) if not spec.blocking} == {"fresh"}
+    warned = load(house, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
+    assert warned.success
+    assert not warned.check("no_drift").passed
 
 
 def test_a_download_observes_the_dataset_in_quantemplate_as_a_version(house: House) -> None:
