@@ -25,12 +25,15 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from qt_pipeline.tabular import ColumnType, Naming, header_keys, parse_type
+from qt_pipeline.tabular import MAX_FORMAT, ColumnType, Naming, header_keys, parse_type
 from qt_pipeline.values import DATASET_ID_PATTERN, DriftPolicy, WriteMode, is_dataset_id
 
 
 def _column_type(value: object) -> object:
-    return parse_type(value) if isinstance(value, str) else value
+    type_ = parse_type(value) if isinstance(value, str) else value
+    if isinstance(type_, ColumnType) and len(type_.format) > MAX_FORMAT:
+        raise ValueError(f"has a form of {len(type_.format)} characters; at most {MAX_FORMAT} are possible")
+    return type_
 
 
 def _dataset_id(text: str) -> str:

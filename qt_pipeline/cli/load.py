@@ -55,7 +55,7 @@ def load(
         settings = load_settings()
         catalog = catalog_for(settings)
         if dry_run:
-            trial, source, is_new = _try(settings, catalog, file, dataset_id)
+            trial, source, is_new = _try(settings, catalog, file, dataset_id, force=force)
             if as_json:
                 typer.echo(json.dumps(_trial_as_json(trial, source)))
             else:
@@ -111,14 +111,16 @@ def _is_reported(settings: Settings, outcome: FileOutcome, landed: Landed) -> bo
     )
 
 
-def _try(settings: Settings, catalog: Catalog, file: Path, dataset_id: str) -> tuple[Trial, CsvFile, bool]:
+def _try(
+    settings: Settings, catalog: Catalog, file: Path, dataset_id: str, *, force: bool
+) -> tuple[Trial, CsvFile, bool]:
     dataset = catalog.dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     with progress_display() as observe:
         source = local_file(file, run_id="trial", observe=observe)
         warehouse = open_warehouse(*places, prepare=False)
         is_new = _is_new(catalog, warehouse, dataset.id)
-        trial = try_file(warehouse, dataset, source, max_rows=settings.max_rows, observe=observe)
+        trial = try_file(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
         return trial, source, is_new
 
 
@@ -152,12 +154,18 @@ def _trial_as_json(trial: Trial, source: CsvFile) -> dict[str, Any]:
         "rows": trial.rows,
         "columns": None if trial.contract is None else _columns(trial.contract),
         "sha256": source.sha256,
-        "status": "would load" if trial.refusal is None else "would fail",
+        "status": _status_of(trial),
         "changes": [str(change) for change in trial.changes],
         "warnings": list(trial.warnings),
         "error": None if trial.refusal is None else trial.refusal.what,
         "misfits": _misfits(_misfits_of(trial.refusal)),
     }
+
+
+def _status_of(trial: Trial) -> str:
+    if trial.refusal is not None:
+        return "would fail"
+    return LoadStatus.UNCHANGED.value if trial.unchanged else "would load"
 
 
 def _error_as_json(error: PipelineError, dataset_id: str) -> dict[str, Any]:
@@ -212,6 +220,8 @@ def _tell_trial(console: Console, trial: Trial, target: str) -> None:
             console.print(f"[yellow]Would change:[/] {shown(str(change))}")
         for warning in trial.warnings:
             console.print(f"[yellow]Note:[/] {shown(warning)}")
+    if trial.unchanged:
+        console.print("The table shows this file already: a load would leave it unchanged.")
     if trial.refusal is not None:
         _tell_misfits(console, _misfits_of(trial.refusal))
         console.print(f"[red]Would fail:[/] {shown(str(trial.refusal))}")

@@ -6,6 +6,7 @@ Not here: where a file comes from (see ingest), how a table is written (see ware
 
 import csv
 import io
+import json
 import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -111,9 +112,10 @@ def load_file(
         warehouse.begin(job_of(dataset, file), table_of(dataset)) as load,
         about_work(load_id=load.load_id),
     ):
-        if not force and load.shows_already():
-            return _left(load, dataset)
-        return _Loading(load, _rules_for(dataset, file), file, max_rows, meter).run()
+        outcome = Loading(load, dataset, file, force=force, max_rows=max_rows, meter=meter).run()
+    for change in outcome.changes:
+        _log.warning("Dataset %s: %s.", dataset.id, change)
+    return outcome
 
 
 def load_landed(
@@ -234,32 +236,50 @@ class Reading:
         return self.rules.expected(self.contract, self.header.names)
 
 
-class _Loading:
-    """The way of one file into a load that has begun."""
+class Loading:
+    """The steps of one file into a load that has begun, or into a dry run: every check stands here or in the load.
 
-    def __init__(self, load: Load, dataset: Dataset, file: CsvFile, max_rows: int | None, meter: Meter) -> None:
+    `rows` counts those that were read so far, `settled` is the contract as far as it is known.
+    """
+
+    def __init__(  # all that a load depends on
+        self, load: Load, dataset: Dataset, file: CsvFile, *, force: bool, max_rows: int | None, meter: Meter
+    ) -> None:
+        self.rows = 0
+        self.settled: Settled | None = None
         self._load = load
-        self._dataset = dataset
+        self._dataset = _rules_for(dataset, file)
+        self._file = file
+        self._force = force
         self._max_rows = max_rows
         self._meter = meter
-        rules = rules_of(dataset, max_name_bytes=load.target.max_name_bytes)
-        open_ = meter.opening(file.open)
-        self._reading = Reading.of(
-            open_,
-            dataset,
-            load.contract,
-            rules,
-            max_columns=load.target.max_columns,
-            takes_over=load.takes_over,
-        )
 
     def run(self) -> FileOutcome:
+        """Load the file, unless the table shows it already.
+
+        Raises:
+            PipelineError: the table keeps its rows; the message says why and what to do.
+        """
+        self._load.check_order()
+        if not self._force and self._load.shows_already():
+            return _left(self._load, self._dataset)
+        return self._publish(self._read())
+
+    def _read(self) -> Reading:
+        return Reading.of(
+            self._meter.opening(self._file.open),
+            self._dataset,
+            self._load.contract,
+            rules_of(self._dataset, max_name_bytes=self._load.target.max_name_bytes),
+            max_columns=self._load.target.max_columns,
+            takes_over=self._load.takes_over,
+        )
+
+    def _publish(self, reading: Reading) -> FileOutcome:
         began = time.monotonic()
-        settled, inspection, totals = self._stage()
+        settled, inspection, totals = self._stage(reading)
         staged = time.monotonic()
         check_rows(self._dataset, totals.rows, self._load.last)
-        for change in settled.changes:
-            _log.warning("Dataset %s: %s.", self._dataset.id, change)
         self._meter.enter(Stage.PUBLISH, rows=totals.rows)
         with span("publish") as publishing:
             publishing.note(rows=totals.rows)
@@ -281,16 +301,15 @@ class _Loading:
             own_columns=self._load.own_columns,
             changes=settled.changes,
             warnings=(*published.warnings, *absent_columns(self._dataset, settled.contract)),
-            preview=_preview(self._reading, inspection, settled.contract) if self._dataset.show_values else None,
+            preview=_preview(reading, inspection, settled.contract) if self._dataset.show_values else None,
         )
 
-    def _stage(self) -> tuple[Settled, Inspection, Totals]:
+    def _stage(self, reading: Reading) -> tuple[Settled, Inspection, Totals]:
         """Stage the rows: in one pass if the file keeps the contract that its beginning suggests, else in two."""
-        reading = self._reading
         try:
             with self._inspecting(unless=(DriftError,)):
                 first = reading.glance()
-                assumed = reading.settle(first)
+                self.settled = assumed = reading.settle(first)
                 check_headers(self._dataset, assumed.contract)
             passage = reading.passage(assumed.contract, first.block_size)
             totals = self._stage_rows(assumed.contract, passage.rows(), unless=(AssumptionBrokenError, DriftError))
@@ -299,9 +318,11 @@ class _Loading:
         else:
             return assumed, passage.inspection, totals
         with self._inspecting():
+            self.settled = None
             inspection = reading.inspect()
+            self.rows = inspection.rows
             try:
-                settled = reading.settle(inspection)
+                self.settled = settled = reading.settle(inspection)
             except DriftError as drift:
                 raise reading.with_places(drift, inspection) from None
             check_headers(self._dataset, settled.contract)
@@ -317,10 +338,16 @@ class _Loading:
     def _stage_rows(self, contract: Contract, rows: Iterator[Rows], *, unless: Exceptions = ()) -> Totals:
         self._meter.enter(Stage.STAGE)
         with span("stage", unless=unless) as staging:
-            counted = self._meter.counting(guarded(self._dataset, self._max_rows, rows))
+            counted = self._meter.counting(guarded(self._dataset, self._max_rows, self._counted(rows)))
             totals = self._load.stage(contract, counted)
             staging.note(rows=totals.rows)
         return totals
+
+    def _counted(self, rows: Iterator[Rows]) -> Iterator[Rows]:
+        self.rows = 0
+        for some in rows:
+            self.rows += len(some)
+            yield some
 
 
 def _left(load: Load, dataset: Dataset) -> FileOutcome:
@@ -357,6 +384,7 @@ def job_of(dataset: Dataset, file: CsvFile) -> LoadJob:
         event_id=file.event_id,
         rules=dataset.rules,
         restores_load_id=file.restores_load_id,
+        declared=json.dumps({header: str(column.type) for header, column in dataset.columns.items() if column.type}),
     )
 
 

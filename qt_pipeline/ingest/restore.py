@@ -6,13 +6,15 @@ A restore is a load like any other, but for its place in the order: it counts as
 were older then are older still, no event is settled by it, and the next download replaces it.
 """
 
+import json
 from dataclasses import dataclass, replace
 
-from qt_pipeline.catalog import Dataset
+from qt_pipeline.catalog import Dataset, DeclaredColumn
 from qt_pipeline.errors import PermanentError, about
 from qt_pipeline.ingest.files import CsvFile, landed_file
 from qt_pipeline.ingest.load import FileOutcome, job_of, load_file, table_of
 from qt_pipeline.landing import Landed, Landing
+from qt_pipeline.tabular import TEXT, ByHeader, Contract, header_key, header_keys, parse_type
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadRecord, Warehouse
 
@@ -49,11 +51,13 @@ def restore(
 ) -> Restored:
     """Publish the landed file of an earlier load again.
 
-    The file may lack columns that the table has got since: they are NULL then.
+    It is read in the forms of then: those that were declared, and text where a form was declared since. The file may
+    lack columns that the table has got since: they are NULL then.
 
     Raises:
         UnknownLoadError: the dataset has no such load.
-        RestoreRefusedError: its file was never in the table, or the table keeps rows of many files.
+        RestoreRefusedError: its file was never in the table, the table keeps rows of many files, or nobody knows in
+            which forms it was read.
         FileGoneError: its file is not there.
         LandedFileChangedError: its file is not what was loaded then.
         PipelineError: as for `load_file`; the table keeps its rows.
@@ -62,6 +66,7 @@ def restore(
         record = loaded_by(warehouse, dataset.id, load_id)
         landed = check_restorable(landing, dataset, record)
         landed.verify()
+        dataset = _as_of(dataset, record, warehouse.contract(dataset.id))
         shown = warehouse.newest_loads()[dataset.id]
         file = _file(landed, record, shown, run_id)
         already = warehouse.shows(job_of(dataset, file), table_of(dataset))
@@ -123,6 +128,32 @@ def check_restorable(landing: Landing, dataset: Dataset, record: LoadRecord) -> 
                 todo="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
             )
         return landed_by(landing, record)
+
+
+def _as_of(dataset: Dataset, record: LoadRecord, contract: Contract | None) -> Dataset:
+    """The dataset with the types that were declared when a load read its file.
+
+    Raises:
+        RestoreRefusedError: an older version loaded it, and columns have forms that may be others than then.
+    """
+    declared = {header: column.type for header, column in dataset.columns.items() if column.type is not None}
+    formed = {column.header for column in (contract.columns if contract else ()) if not column.type.is_plain}
+    formed |= {header for header, type_ in declared.items() if not type_.is_plain}
+    if record.declared is None:
+        if formed and record.rules != dataset.rules:
+            raise RestoreRefusedError(
+                f"An older version made load {record.load_id} and kept no record of the forms in which it read the "
+                f"columns {', '.join(map(repr, sorted(formed)))}, which have a declared form now.",
+                todo="Declare in the catalog the forms of that file, and load it by `qt-pipeline load`: "
+                f"{record.landing_uri}.",
+            )
+        return dataset
+    then = ByHeader({header: parse_type(text) for header, text in json.loads(record.declared).items()})
+    columns = dict(dataset.columns)
+    for header in {*declared, *formed, *json.loads(record.declared)}:
+        type_ = then.get(header) or (TEXT if header_key(header) in header_keys(formed) else None)
+        columns[header] = columns.get(header, DeclaredColumn()).model_copy(update={"type": type_})
+    return dataset.model_copy(update={"columns": columns})
 
 
 def _file(landed: Landed, record: LoadRecord, shown: LoadRecord, run_id: str) -> CsvFile:

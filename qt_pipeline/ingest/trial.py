@@ -1,26 +1,25 @@
 """What a load of a file would do, without doing it.
 
-Here: the contract that would be used, and what would become different. Not here: any writing.
+Here: what is found on the way. Not here: the steps and their checks, which are those of a load (see load).
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 from qt_pipeline.catalog import Dataset
-from qt_pipeline.errors import PipelineError, about
+from qt_pipeline.errors import PermanentError, PipelineError, about
 from qt_pipeline.ingest.files import CsvFile
-from qt_pipeline.ingest.guards import absent_columns, check_headers, check_rows, guarded
-from qt_pipeline.ingest.load import Reading, rules_of, table_of
-from qt_pipeline.tabular import Change, Contract, DriftError, Inspection, read_rows
+from qt_pipeline.ingest.load import Loading, job_of, table_of
+from qt_pipeline.tabular import BadCsvError, Change, Contract
 from qt_pipeline.telemetry import Meter, Observer, Ticker
-from qt_pipeline.warehouse import LoadRecord, Warehouse, try_key
+from qt_pipeline.warehouse import LoadStatus, Warehouse
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What was found. `refusal` says why the file would fail; `contract` is None where it breaks the present one.
 
-    `changes` and `warnings` are for a person to read.
+    `rows` are those that were read: all of them, unless a refusal came first. `unchanged`: the table shows the file
+    already, and would be left as it is. `changes` and `warnings` are for a person to read.
     """
 
     dataset: Dataset
@@ -29,6 +28,7 @@ class Trial:
     changes: tuple[Change, ...]
     refusal: PipelineError | None
     warnings: tuple[str, ...] = ()
+    unchanged: bool = False
 
 
 def try_file(
@@ -36,55 +36,33 @@ def try_file(
     dataset: Dataset,
     file: CsvFile,
     *,
+    force: bool = False,
     max_rows: int | None = None,
     observe: Observer | None = None,
 ) -> Trial:
-    """Read a whole file and hold it against the contract, the guards and the key of its dataset.
+    """Take a file through every step of a load, and write nothing. `force`, `max_rows`, `observe`: see `load_file`.
 
-    Keys are compared by `try_key`, not by the target, which may find more that are equal. `observe`: see `load_file`.
+    What only the database knows of rows is not found: constraints of somebody's, and keys that its collation takes for
+    the same.
 
     Raises:
         PipelineError: the file cannot be read as CSV, the table is not ours, or the database refuses.
     """
     with about(dataset.id):
-        expected = warehouse.expectation(dataset.id, table_of(dataset))
-        rules = rules_of(dataset, max_name_bytes=warehouse.max_name_bytes)
-        open_ = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes).opening(file.open)
-        reading = Reading.of(
-            open_,
-            dataset,
-            expected.contract,
-            rules,
-            max_columns=warehouse.max_columns,
-            takes_over=expected.takes_over,
-        )
-        inspection = reading.inspect()
+        meter = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes)
+        load = warehouse.dry_run(job_of(dataset, file), table_of(dataset))
+        loading = Loading(load, dataset, file, force=force, max_rows=max_rows, meter=meter)
         try:
-            settled = reading.settle(inspection)
-        except DriftError as drift:
-            return Trial(dataset, inspection.rows, None, (), reading.with_places(drift, inspection))
-        refusal = _refusal(dataset, reading, inspection, settled.contract, last=expected.last, max_rows=max_rows)
-        warnings = absent_columns(dataset, settled.contract)
-        return Trial(dataset, inspection.rows, settled.contract, settled.changes, refusal, warnings)
-
-
-def _refusal(
-    dataset: Dataset,
-    reading: Reading,
-    inspection: Inspection,
-    contract: Contract,
-    *,
-    last: LoadRecord | None,
-    max_rows: int | None,
-) -> PipelineError | None:
-    try:
-        check_headers(dataset, contract)
-        check_rows(dataset, inspection.rows, last)
-        rows = guarded(dataset, max_rows, read_rows(reading.open, inspection, contract))
-        if dataset.key:
-            try_key(dataset.key, contract, rows, dataset.id)
-        else:
-            deque(rows, maxlen=0)
-    except PipelineError as error:
-        return error
-    return None
+            with about(dataset.id):
+                outcome = loading.run()
+        except BadCsvError:
+            raise
+        except PermanentError as refusal:
+            settled = loading.settled
+            if settled is None and not loading.rows:
+                raise
+            contract, changes = (settled.contract, settled.changes) if settled else (None, ())
+            return Trial(dataset, loading.rows, contract, changes, refusal)
+        unchanged = outcome.status is LoadStatus.UNCHANGED
+        rows = outcome.totals.rows
+        return Trial(dataset, rows, outcome.contract, outcome.changes, None, outcome.warnings, unchanged)

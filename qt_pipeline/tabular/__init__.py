@@ -10,7 +10,7 @@ from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
 from qt_pipeline.tabular.guard import BadCsvError
-from qt_pipeline.tabular.headers import header_key, header_keys, match_headers
+from qt_pipeline.tabular.headers import ByHeader, header_key, header_keys, match_headers
 from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
 from qt_pipeline.tabular.reader import (
@@ -25,7 +25,7 @@ from qt_pipeline.tabular.reader import (
 )
 from qt_pipeline.tabular.records import NoRecordError, RawRecord, record_at
 from qt_pipeline.tabular.rows import AssumptionBrokenError, Passage, Rows, read_rows
-from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, TEXT, ColumnType, Kind, Seen
+from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, MAX_FORMAT, TEXT, ColumnType, Kind, Seen
 
 __all__ = [
     "ISO_DATE",
@@ -34,12 +34,14 @@ __all__ = [
     "LOAD_COLUMN",
     "LONGEST_BOUND",
     "MAX_DIGITS",
+    "MAX_FORMAT",
     "ROW_COLUMN",
     "SHORT_DIGITS",
     "TEXT",
     "Array",
     "AssumptionBrokenError",
     "BadCsvError",
+    "ByHeader",
     "Change",
     "Column",
     "ColumnType",

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 MAX_DIGITS = 38
 """Digits of the widest exact decimal (SQL Server, PostgreSQL and Arrow's decimal128 agree)."""
+MAX_FORMAT = 400
+"""The longest form of a declared type, in characters."""
 ISO_DATE = "%Y-%m-%d"
 COMPACT_DATE = "%Y%m%d"
 ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"

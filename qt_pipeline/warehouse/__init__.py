@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
+    ColumnTypeError,
     DuplicateKeyError,
     StaleLoadError,
     TableBusyError,
@@ -30,6 +31,7 @@ from qt_pipeline.warehouse.warehouse import Expectation, Warehouse
 
 __all__ = [
     "AfterPublishError",
+    "ColumnTypeError",
     "DuplicateKeyError",
     "Expectation",
     "Load",

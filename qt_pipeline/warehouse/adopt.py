@@ -3,6 +3,8 @@
 Here: which SQL types of another's table can hold a contract's values without loss. Not here: who may take one over.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Dialect
@@ -30,12 +32,13 @@ from qt_pipeline.tabular import (
     MAX_DIGITS,
     ROW_COLUMN,
     SHORT_DIGITS,
+    TEXT,
     Column,
     ColumnType,
     Contract,
     Kind,
 )
-from qt_pipeline.warehouse.errors import TableNotOursError
+from qt_pipeline.warehouse.errors import ColumnTypeError, TableNotOursError
 from qt_pipeline.warehouse.target import Computed, SqlTypes, Target
 
 _SMALL_DIGITS, _INT_DIGITS = 4, 9
@@ -78,6 +81,79 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str, d
             dataset_id=dataset_id,
         )
     return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class UnfitColumn:
+    """A column that a table has, and the type of a contract that it cannot hold."""
+
+    name: str
+    there: TypeEngine[Any]
+    needed: ColumnType
+
+
+def unfit_columns(
+    columns: SqlTypes, before: Mapping[str, ColumnType], contract: Contract, target: Target
+) -> list[UnfitColumn]:
+    """The columns of a table that cannot hold the values of a contract.
+
+    One that holds what the contract said `before`, and says another type now, is not among them: it is changed.
+    """
+    return [
+        UnfitColumn(column.name, there, column.type)
+        for column in contract.columns
+        if (there := columns.get(column.name)) is not None
+        and not can_hold(there, column.type, target)
+        and not ((was := before.get(column.name)) is not None and was != column.type and can_hold(there, was, target))
+    ]
+
+
+def can_hold(sql: TypeEngine[Any], needed: ColumnType, target: Target) -> bool:
+    """Whether a column of somebody's SQL type can hold every value of a contract's type as it stands."""
+    held = None if isinstance(sql, Computed) else _type_for(sql, target)
+    wanted = _as_stored(needed, target)
+    if held is None or wanted.kind is not held.kind:
+        return False
+    match wanted.kind:
+        case Kind.TEXT if needed.kind is Kind.OPEN:
+            # Its values are all NULL; its first one decides.
+            return True
+        case Kind.TEXT:
+            return not held.length or 0 < wanted.length <= held.length
+        case Kind.INTEGER:
+            return not held.precision or 0 < wanted.precision <= held.precision
+        case Kind.DECIMAL:
+            # Without a precision, a column takes whatever number its database has.
+            unbounded = getattr(sql, "precision", None) is None and wanted.precision <= held.precision
+            whole = held.precision - held.scale >= wanted.precision - wanted.scale
+            return unbounded or (whole and held.scale >= wanted.scale)
+        case _:
+            return True
+
+
+def column_type_error(
+    unfit: Sequence[UnfitColumn], target: Target, *, table: str, dataset_id: str, dialect: Dialect
+) -> ColumnTypeError:
+    """The error for columns that cannot hold what a contract says."""
+    listed = "; ".join(
+        f"{one.name!r} is computed by the database"
+        if isinstance(one.there, Computed)
+        else f"{one.name!r} is {_in_sql(one.there, dialect)} and the file needs {one.needed}"
+        for one in unfit
+    )
+    wanted = ", ".join(f"{one.name!r} as {_in_sql(target.column_type(one.needed), dialect)}" for one in unfit)
+    return ColumnTypeError(
+        f"Columns of the table {table} could change the values of the file: {listed}. The table keeps its rows.",
+        todo=f"Change these columns ({wanted}), rename them if they are not of the file, or declare in the catalog "
+        "what they are.",
+        dataset_id=dataset_id,
+    )
+
+
+def _as_stored(needed: ColumnType, target: Target) -> ColumnType:
+    """The type, or text where the target stores such values as text."""
+    by_text = needed.kind in (Kind.DECIMAL, Kind.OPEN) and isinstance(target.column_type(needed), String)
+    return TEXT if by_text else needed
 
 
 def _in_sql(type_: TypeEngine[Any], dialect: Dialect) -> str:

@@ -45,6 +45,10 @@ class TableNotOursError(PermanentError):
     """A table of that name exists and was not made by this project, or belongs to another dataset."""
 
 
+class ColumnTypeError(PermanentError):
+    """A column that the table has cannot hold the values of a file as they stand."""
+
+
 class TargetLimitError(PermanentError):
     """The table would have more columns, or a longer name, than the target takes."""
 

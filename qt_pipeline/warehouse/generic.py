@@ -38,7 +38,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import address_of
+from qt_pipeline.database import NameMatching, address_of
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import (
@@ -88,6 +88,9 @@ class GenericTarget:
     max_columns = 1000
     has_schemas = True
     names_unicode = False
+    names = NameMatching.CASE
+    # A dialect has types of its own for ours: MySQL a number for a truth value.
+    reflects_types = False
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = False
     warnings: Sequence[str] = (_SLOW,)

@@ -34,8 +34,8 @@ from sqlalchemy import (
 from sqlalchemy import update as update_statement
 from sqlalchemy.schema import CreateColumn
 
-from qt_pipeline.database import Number, UtcDateTime
-from qt_pipeline.tabular import Column, ColumnType, Contract, Kind
+from qt_pipeline.database import NameMatching, Number, UtcDateTime
+from qt_pipeline.tabular import MAX_FORMAT, Column, ColumnType, Contract, Kind
 from qt_pipeline.values import utc_now
 
 
@@ -60,7 +60,8 @@ class LoadJob:
     `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download is loaded.
     `through_seq` counts in the inbox `inbox_id`. `rules` stands for all that the catalog says of how rows are made.
     `restores_load_id` is the load whose file is published again because a person asked for it; `through_seq` is then
-    that of the load that is replaced, so that what was older then is older still.
+    that of the load that is replaced, so that what was older then is older still. `declared` is JSON: the types that
+    decided how the file was read, by header; None where an older version loaded it.
     """
 
     dataset_id: str
@@ -75,6 +76,7 @@ class LoadJob:
     event_id: str | None
     rules: str
     restores_load_id: int | None = field(default=None, kw_only=True)
+    declared: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,26 @@ class LoadRecord(LoadJob):
     def shows(self) -> bool:
         """Whether the table showed this load's file when it ended."""
         return self.status in SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """One table of a target, by its name as the target compares names."""
+
+    schema: str | None
+    table: str
+    names: NameMatching
+
+    def is_of(self, loads: Table) -> ColumnElement[bool]:
+        """SQL that says whether a line of the ledger is of a load into this table."""
+        schema = loads.c.table_schema
+        of_schema = schema.is_(None) if self.schema is None else self.names.is_name(schema, self.schema)
+        return and_(of_schema, self.names.is_name(loads.c.table_name, self.table))
+
+    def has(self, record: LoadRecord) -> bool:
+        """Whether a load was into this table."""
+        mine, other = ((place and self.names.fold(place)) for place in (self.schema, record.table_schema))
+        return mine == other and self.names.fold(self.table) == self.names.fold(record.table_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +172,7 @@ loads = Table(
     SqlColumn("changes", UnicodeText),
     SqlColumn("error", UnicodeText),
     SqlColumn("restores_load_id", Number),
+    SqlColumn("declared", UnicodeText),
     Index("_qt_loads_dataset", "dataset_id", "status"),
     sqlite_autoincrement=True,
 )
@@ -165,12 +188,12 @@ columns = Table(
     SqlColumn("precision", Integer, nullable=False),
     SqlColumn("scale", Integer, nullable=False),
     SqlColumn("length", Integer, nullable=False),
-    SqlColumn("format", Unicode(60), nullable=False),
+    SqlColumn("format", Unicode(MAX_FORMAT), nullable=False),
     SqlColumn("first_load", Number, nullable=False),
     SqlColumn("last_load", Number, nullable=False),
 )
 
-ADDED_LATER = ("restores_load_id",)
+ADDED_LATER = ("restores_load_id", "declared")
 """The columns of `loads` that older versions did not make."""
 _IDS_AT_ONCE = 500
 SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
@@ -186,10 +209,23 @@ def prepare(connection: Connection, schema: str | None) -> None:
         return
     known = {str(column["name"]) for column in there.get_columns(loads.name, schema=schema)}
     placed = loads_in(schema)
+    _widen_format(connection, schema)
     for name in ADDED_LATER:
         if name not in known:
             added = CreateColumn(placed.c[name]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(placed)} ADD {added}")
+
+
+def _widen_format(connection: Connection, schema: str | None) -> None:
+    """Give the column of forms the length that it has today. SQLite holds no length."""
+    words = {"postgresql": "TYPE VARCHAR({})", "mssql": "NVARCHAR({}) NOT NULL"}.get(connection.dialect.name)
+    found = {str(c["name"]): c["type"] for c in inspect(connection).get_columns(columns.name, schema=schema)}
+    length = getattr(found[columns.c.format.name], "length", None)
+    if words is None or length is None or length >= MAX_FORMAT:
+        return
+    placed = columns.to_metadata(MetaData(), schema=schema) if schema else columns
+    table = connection.dialect.identifier_preparer.format_table(placed)
+    connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN format {words.format(MAX_FORMAT)}")
 
 
 def loads_in(schema: str | None) -> Table:
@@ -226,16 +262,16 @@ def table_rows_of(connection: Connection, load_id: int) -> int | None:
     return connection.execute(select(loads.c.table_rows).where(published)).scalar()
 
 
-def unfinished(connection: Connection, *, schema: str | None, table: str) -> list[int]:
+def unfinished(connection: Connection, place: TablePlace) -> list[int]:
     """The loads of a table that never said how they ended."""
     return list(
-        connection.scalars(select(loads.c.load_id).where(_into(schema, table), loads.c.status == LoadStatus.STAGING))
+        connection.scalars(select(loads.c.load_id).where(place.is_of(loads), loads.c.status == LoadStatus.STAGING))
     )
 
 
-def last_begun(connection: Connection, *, schema: str | None, table: str) -> int | None:
+def last_begun(connection: Connection, place: TablePlace) -> int | None:
     """The number of the last load of a table, however it ended."""
-    return connection.execute(select(func.max(loads.c.load_id)).where(_into(schema, table))).scalar()
+    return connection.execute(select(func.max(loads.c.load_id)).where(place.is_of(loads))).scalar()
 
 
 def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
@@ -243,22 +279,9 @@ def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
     return _last(connection, loads.c.dataset_id == dataset_id, SHOWN)
 
 
-def last_published(connection: Connection, *, dataset_id: str) -> int | None:
-    """The number of the newest load that wrote rows for a dataset."""
-    of_dataset = and_(loads.c.dataset_id == dataset_id, loads.c.status == LoadStatus.PUBLISHED)
-    return connection.execute(select(func.max(loads.c.load_id)).where(of_dataset)).scalar()
-
-
-def last_into(connection: Connection, *, schema: str | None, table: str) -> LoadRecord | None:
+def last_into(connection: Connection, place: TablePlace) -> LoadRecord | None:
     """The newest load that wrote rows into a table."""
-    return _last(connection, _into(schema, table), (LoadStatus.PUBLISHED,))
-
-
-def _into(schema: str | None, table: str) -> ColumnElement[bool]:
-    return and_(
-        loads.c.table_schema.is_(None) if schema is None else loads.c.table_schema == schema,
-        loads.c.table_name == table,
-    )
+    return _last(connection, place.is_of(loads), (LoadStatus.PUBLISHED,))
 
 
 def _last(connection: Connection, which: ColumnElement[bool], statuses: tuple[LoadStatus, ...]) -> LoadRecord | None:

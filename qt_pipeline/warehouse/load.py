@@ -4,6 +4,7 @@ Here: that order, what each mode does to the rows that are there, what replaces 
 Not here: who may begin a load (see warehouse), what differs between engines (see the targets).
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Column, Contract, Rows
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
+from qt_pipeline.warehouse.adopt import UnfitColumn, can_hold, column_type_error, unfit_columns
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
     StageLostError,
@@ -31,7 +33,7 @@ from qt_pipeline.warehouse.errors import (
     VerificationError,
 )
 from qt_pipeline.warehouse.keys import check_key, key_columns, key_values
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, TablePlace
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
 from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
@@ -71,8 +73,8 @@ class _Staged:
 class Load:
     """One load that has begun: it holds its table alone, and has its line in the ledger.
 
-    `last` is the newest load that shows in the table, `contract` the one it was loaded under; both None for a first.
-    `replaces` is the load that wrote the rows which are there.
+    `last` is the newest load of the dataset that shows, `contract` the one it was loaded under; both None for a first.
+    `written` is the newest load that wrote rows into this table: they differ where the dataset had another table.
     """
 
     target: Target
@@ -80,7 +82,7 @@ class Load:
     spec: TableSpec
     load_id: int
     last: LoadRecord | None
-    replaces: int | None
+    written: LoadRecord | None
     contract: Contract | None
     takes_over: bool
     """Whether the table was there before, made by others or prepared: its contract knows no headers yet."""
@@ -99,14 +101,29 @@ class Load:
         """The names of our own columns in the table."""
         return self._shapes.own_columns
 
+    @property
+    def replaces(self) -> int | None:
+        """The load that wrote the newest rows of the table."""
+        return self.written.load_id if self.written else None
+
+    def check_order(self) -> None:
+        """Return if no newer data of the dataset had been published when the load began.
+
+        Raises:
+            StaleLoadError: they had.
+        """
+        self._refuse_older_than(self.last)
+
     def shows_already(self) -> bool:
         """Whether the table shows this very file, made by the same rules, and nobody has changed it since."""
         last = self.last
         if last is None or self.contract is None or self.table_columns is None:
             return False
-        same = (last.sha256, last.rules, last.table_name) == (self.job.sha256, self.job.rules, self.spec.name)
-        names = {*(column.name for column in self.contract.columns), *self.spec.own_columns}
-        if not same or last.error is not None or not names <= set(self.table_columns):
+        place = TablePlace(self.spec.schema, self.spec.name, self.target.names)
+        same = (last.sha256, last.rules) == (self.job.sha256, self.job.rules) and place.has(last)
+        names = [*(column.name for column in self.contract.columns), *self.spec.own_columns]
+        there = all(name in self.table_columns for name in names) and not self._unfit(self.contract)
+        if not same or last.error is not None or not there:
             return False
         with self.target.reading() as connection:
             return count_rows(connection, self._shapes.table(self.contract)) == last.table_rows
@@ -120,20 +137,37 @@ class Load:
         assert self.last is not None  # noqa: S101  # shows_already has said so
         with self.target.writing() as connection:
             self._refuse_older(connection)
-            known = {"rows": self.last.rows, "table_rows": self.last.table_rows}
+            known = {"rows": self.last.rows, "table_rows": self.last.table_rows, "declared": self.last.declared}
             ledger.close_load(connection, self.load_id, LoadStatus.UNCHANGED, **known)
             self.ended = True
             newest = ledger.newest(connection, dataset_id=self.job.dataset_id)
         assert newest is not None  # noqa: S101  # it was written a moment ago
         return newest
 
+    def check(self, contract: Contract) -> None:
+        """Return if the table can be that of a contract.
+
+        Raises:
+            TargetLimitError: it would have too many columns.
+            ColumnTypeError: columns that are there cannot hold what the contract says.
+            DuplicateKeyError: there is no column, or no single one, of a header of the key.
+        """
+        self._check_width(self._shapes.stage(self.load_id, contract))
+        if unfit := self._unfit(contract):
+            with self.target.reading() as connection:
+                raise column_type_error(
+                    unfit, self.target, table=str(self.spec), dataset_id=self.job.dataset_id, dialect=connection.dialect
+                )
+        self._key(contract)
+
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
         """Write rows into a staging table of their own, in the place of any that this load has staged before.
 
         Raises:
-            TargetLimitError: the table would have too many columns.
             VerificationError: the database took another number of rows than there were.
+            PipelineError: see `check`.
         """
+        self.check(contract)
         if self._staged is not None:
             self.target.drop_stage(self._staged.table)
         began = time.monotonic()
@@ -141,7 +175,6 @@ class Load:
         becomes_table = self._stage_becomes_table()
         prefixes = () if becomes_table else self.target.stage_prefixes
         stage = shapes.stage(self.load_id, contract, prefixes)
-        self._check_width(stage)
         running = RunningTotals(contract)
         self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
         passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
@@ -240,6 +273,7 @@ class Load:
                 table_rows=table_rows,
                 replaced_load_id=self.replaces,
                 changes="\n".join(map(str, changes)) or None,
+                declared=self._declared(staged.contract),
                 # As long as it stands there, the same file is loaded again: should this process die now, too.
                 error=_NOT_RUN_YET if self._runs_after_publish else None,
             )
@@ -280,7 +314,7 @@ class Load:
     def _change_columns(self, connection: Connection, contract: Contract, table: Table) -> None:
         if self.table_columns is None:
             return
-        present = set(self.table_columns)
+        present = self.table_columns
         added = [column for column in table.c if column.name not in present]
         before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
         changes = [
@@ -288,7 +322,7 @@ class Load:
             for column in contract.columns
             if column.name in present
             and before.get(column.name, column.type) != column.type
-            and _in_sql(connection, self.table_columns[column.name]) != _in_sql(connection, table.c[column.name].type)
+            and self._must_change(connection, column, table)
         ]
         if not (added or changes):
             return
@@ -301,6 +335,29 @@ class Load:
                 connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
             if changes:
                 self.target.change_types(connection, table, changes)
+        if self.spec.keeps_rows and any(column.name == LOAD_COLUMN for column in added):
+            self._name_load_of_rows(connection, table)
+
+    def _must_change(self, connection: Connection, column: Column, table: Table) -> bool:
+        assert self.table_columns is not None  # noqa: S101  # the caller asks of a column that is there
+        there = self.table_columns[column.name]
+        if self.target.reflects_types:
+            return not can_hold(there, column.type, self.target)
+        return _in_sql(connection, there) != _in_sql(connection, table.c[column.name].type)
+
+    def _unfit(self, contract: Contract) -> list[UnfitColumn]:
+        """The columns of the table that can neither hold what the contract says nor be changed to."""
+        if self.table_columns is None or not self.target.reflects_types:
+            return []
+        before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
+        return unfit_columns(self.table_columns, before, contract, self.target)
+
+    def _name_load_of_rows(self, connection: Connection, table: Table) -> None:
+        """Say which load the rows came with that are there, where all came with one."""
+        last = self.written
+        if last is None or last.mode != WriteMode.REPLACE.value or count_rows(connection, table) != last.table_rows:
+            return
+        connection.execute(table.update().values({LOAD_COLUMN: last.load_id}))
 
     def _run_after_publish(self) -> None:
         if not self._runs_after_publish or self.spec.after_publish is None:
@@ -340,20 +397,27 @@ class Load:
             # What would be committed now is the ledger's line without the rows.
             raise TargetUnavailableError("The database ended the transaction that publishes before its end.")
 
+    def _declared(self, contract: Contract) -> str:
+        """What was declared, and in which forms the file has values that nobody declares any more."""
+        forms = {column.header: str(column.type) for column in contract.columns if not column.type.is_plain}
+        return json.dumps(forms | json.loads(self.job.declared or "{}"))
+
     def _key(self, contract: Contract) -> list[Column]:
         return key_columns(self.spec.key, contract, self.job.dataset_id)
 
     @property
     def _repeats_last(self) -> bool:
-        """Whether this is the file of the newest load again, by other rules or by force: a snapshot is kept once."""
-        return self.last is not None and self.last.sha256 == self.job.sha256
+        """Whether the table's newest rows are of this file, by other rules or by force: a snapshot is kept once."""
+        return self.written is not None and self.written.sha256 == self.job.sha256
 
     @property
     def _runs_after_publish(self) -> bool:
         return self.spec.after_publish is not None and not self.spec.after_publish_in_transaction
 
     def _refuse_older(self, connection: Connection) -> None:
-        last = ledger.newest(connection, dataset_id=self.job.dataset_id)
+        self._refuse_older_than(ledger.newest(connection, dataset_id=self.job.dataset_id))
+
+    def _refuse_older_than(self, last: LoadRecord | None) -> None:
         if last is not None and _is_newer(last, self.job):
             raise StaleLoadError(
                 f"Load {last.load_id} has published newer data already.",

@@ -34,7 +34,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import address_of, advisory_key, postgres_engine, postgres_fault, require_utf8
+from qt_pipeline.database import (
+    NameMatching,
+    address_of,
+    advisory_key,
+    postgres_engine,
+    postgres_fault,
+    require_utf8,
+)
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
@@ -75,6 +82,8 @@ class PostgresTarget:
     max_columns = 1600
     has_schemas = True
     names_unicode = False
+    names = NameMatching.EXACT
+    reflects_types = True
     # What a crash may tear need not be written to the log first.
     stage_prefixes: Sequence[str] = ("UNLOGGED",)
     stage_becomes_table = True

@@ -39,11 +39,16 @@ def needed(connection: Connection, dataset_id: str) -> Needed:
     kept = {line.load_id for line in lines if line.status is LoadStatus.STAGING}
     in_table = set([line.load_id for line in lines if line.status in SHOWN][:1])
     last_of_table: set[tuple[str | None, str]] = set()
+    last_written: set[tuple[str | None, str]] = set()
     rows_are_replaced = False
     for line in lines:
         place = line.table_schema, line.table_name
         if place not in last_of_table:
             last_of_table.add(place)
+            kept.add(line.load_id)
+        if line.status is LoadStatus.PUBLISHED and place not in last_written:
+            # It says whose the table is, and which rows of it the same file replaces.
+            last_written.add(place)
             kept.add(line.load_id)
         if line.status is LoadStatus.PUBLISHED and not rows_are_replaced:
             in_table.add(line.load_id)

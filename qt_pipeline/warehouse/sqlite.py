@@ -23,7 +23,9 @@ import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from sqlalchemy import (
+    NVARCHAR,
     URL,
+    VARCHAR,
     BigInteger,
     ColumnElement,
     Connection,
@@ -34,6 +36,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    Text,
     column,
     event,
     func,
@@ -47,7 +50,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import creating_sqlite, sqlite_engine, writing
+from qt_pipeline.database import NameMatching, creating_sqlite, sqlite_engine, writing
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import SHORT_DIGITS, Array, Column, ColumnType, Kind, Rows, convert, named_batch
 from qt_pipeline.warehouse.errors import (
@@ -92,6 +95,8 @@ class SqliteTarget:
     schema: str | None = None
     has_schemas = False
     names_unicode = False
+    names = NameMatching.ASCII_CASE
+    reflects_types = True
     staging_schema: str | None = _STAGE
     # The staging table is in a file of its own.
     stage_prefixes: Sequence[str] = ()
@@ -173,7 +178,7 @@ class SqliteTarget:
         """See Target. A lock of the operating system, which ends with its process."""
         folder = self._file.with_name(f"{self._file.name}.locks")
         folder.mkdir(exist_ok=True)
-        name = hashlib.sha256(table.casefold().encode()).hexdigest()[:32]
+        name = hashlib.sha256(self.names.fold(table).encode()).hexdigest()[:32]
         try:
             with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS):
                 yield
@@ -184,7 +189,7 @@ class SqliteTarget:
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
-        """See Target. A whole number has 64 bits here, whatever its column is called."""
+        """See Target."""
         columns = reflected_columns(connection, name, schema)
         if columns is None:
             return None
@@ -308,10 +313,19 @@ def _collations(connection: Connection, table: str) -> dict[str, str]:
     return {}
 
 
+class _Integer(BigInteger):
+    """Whole numbers of 64 bits, which every integer of SQLite has, whatever its column is called."""
+
+    __visit_name__ = "INTEGER"
+
+
 def _as_here(type_: TypeEngine[Any], collation: str | None) -> TypeEngine[Any]:
     if isinstance(type_, Integer):
-        return BigInteger()
-    return type_.adapt(type(type_), collation=collation) if collation and isinstance(type_, String) else type_
+        return _Integer()
+    if isinstance(type_, Text | VARCHAR | NVARCHAR):
+        # The length of a text is not held here.
+        return Text(collation=collation)
+    return type_
 
 
 def _stored(batch: Batch, names: Sequence[str]) -> pa.RecordBatch:

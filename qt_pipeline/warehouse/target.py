@@ -4,7 +4,7 @@ Here: the protocol, one member for each thing that differs between engines, and 
 Not here: the flow itself (see load), any engine (see the file with its name).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, Table, Text, inspect
 from sqlalchemy.types import NullType, TypeEngine
 
+from qt_pipeline.database import NameMatching
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
 from qt_pipeline.warehouse.verify import Totals
 
@@ -21,6 +22,24 @@ SqlTypes = Mapping[str, TypeEngine[Any]]
 
 class Computed(NullType):
     """The type of a column whose values the database computes: nobody writes there."""
+
+
+class TableColumns(SqlTypes):
+    """The columns that a table has, found by name as its database compares names."""
+
+    def __init__(self, types: SqlTypes, names: NameMatching) -> None:
+        self._types = types
+        self._names = names
+        self._by_name = {names.fold(name): type_ for name, type_ in types.items()}
+
+    def __getitem__(self, name: str) -> TypeEngine[Any]:
+        return self._by_name[self._names.fold(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,16 @@ class Target(Protocol):
     @property
     def has_schemas(self) -> bool:
         """Whether tables can be in schemas at all."""
+        ...
+
+    @property
+    def names(self) -> NameMatching:
+        """Which names of tables and columns are the same here."""
+        ...
+
+    @property
+    def reflects_types(self) -> bool:
+        """Whether the types of `columns_of` say exactly what a column can hold."""
         ...
 
     @property

@@ -7,6 +7,7 @@ Not here: how a load goes on (see load), what differs between engines (see the t
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy import Connection, MetaData, Table, inspect, select
 from sqlalchemy.schema import CreateSchema, DropSchema
@@ -16,24 +17,29 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Contract
 from qt_pipeline.warehouse import ddl, ledger, retention
 from qt_pipeline.warehouse.adopt import adopted
+from qt_pipeline.warehouse.dry_run import DryRun
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
+from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached, TablePlace
 from qt_pipeline.warehouse.load import Load, count_rows
 from qt_pipeline.warehouse.probe import Probe, probe_table, probing
 from qt_pipeline.warehouse.retention import Needed
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
-from qt_pipeline.warehouse.target import SqlTypes, Target
+from qt_pipeline.warehouse.target import SqlTypes, TableColumns, Target
+
+AnyLoad = TypeVar("AnyLoad", bound=Load)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """What a load of a table finds: the contract, the newest load that shows, and the columns that are there.
 
-    `takes_over`: the table was made by others or prepared, and its contract knows no headers yet.
+    `last` is of the dataset, wherever it went; `written` wrote the newest rows of this table. `takes_over`: the table
+    was made by others or prepared, and its contract knows no headers yet.
     """
 
     contract: Contract | None
     last: LoadRecord | None
+    written: LoadRecord | None
     takes_over: bool
     columns: SqlTypes | None
 
@@ -85,11 +91,6 @@ class Warehouse:
         """The longest column name that the target takes, in bytes of UTF-8."""
         return self._target.max_name_bytes
 
-    @property
-    def max_columns(self) -> int:
-        """The most columns that a table of the target can have."""
-        return self._target.max_columns
-
     def contract(self, dataset_id: str) -> Contract | None:
         """The contract of a dataset; None before its first publish, also where there is no ledger yet."""
         if not self._target.has_ledger():
@@ -105,7 +106,7 @@ class Warehouse:
         """
         spec = self.placed(table)
         if not self._target.exists():
-            return Expectation(None, None, takes_over=False, columns=None)
+            return Expectation(None, None, None, takes_over=False, columns=None)
         has_ledger = self._target.has_ledger()
         with self._target.reading() as connection:
             return self._expectation(connection, dataset_id, spec, has_ledger=has_ledger)
@@ -113,15 +114,16 @@ class Warehouse:
     def _expectation(
         self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool
     ) -> Expectation:
-        columns = self._target.columns_of(connection, spec.name, spec.schema)
-        ours = has_ledger and self._is_ours(connection, dataset_id, spec)
-        takes_over = columns is not None and not ours
+        found = self._target.columns_of(connection, spec.name, spec.schema)
+        columns = None if found is None else TableColumns(found, self._target.names)
+        written = self._last_written(connection, dataset_id, spec) if has_ledger else None
+        takes_over = columns is not None and written is None
         if columns is not None and takes_over:
             contract = self._taken_over(connection, dataset_id, spec, columns)
         else:
             contract = ledger.read_contract(connection, dataset_id) if has_ledger else None
         last = ledger.newest(connection, dataset_id=dataset_id) if has_ledger else None
-        return Expectation(contract, last, takes_over=takes_over, columns=columns)
+        return Expectation(contract, last, written, takes_over=takes_over, columns=columns)
 
     def loads(self, *, dataset_id: str | None = None, limit: int = 100) -> list[LoadRecord]:
         """Lines of the ledger, newest first."""
@@ -169,19 +171,34 @@ class Warehouse:
         Raises:
             TableNotOursError: the table is somebody else's, or another dataset's.
         """
-        expected = self.expectation(job.dataset_id, table)
-        load = Load(
+        load = self.dry_run(job, table)
+        return load.last if load.shows_already() else None
+
+    def dry_run(self, job: LoadJob, table: TableSpec) -> DryRun:
+        """A load that writes nothing and holds no lock.
+
+        Raises:
+            TableNotOursError: the table is somebody else's, or another dataset's.
+            TargetLimitError: the table's name is too long.
+        """
+        spec = self.placed(table)
+        self._check_name(job, spec)
+        return self._load(DryRun, job, spec, self.expectation(job.dataset_id, table), load_id=0)
+
+    def _load(
+        self, kind: type[AnyLoad], job: LoadJob, spec: TableSpec, expected: Expectation, *, load_id: int
+    ) -> AnyLoad:
+        return kind(
             target=self._target,
             job=job,
-            spec=self.placed(table),
-            load_id=0,
+            spec=spec,
+            load_id=load_id,
             last=expected.last,
-            replaces=None,
+            written=expected.written,
             contract=expected.contract,
             takes_over=expected.takes_over,
             table_columns=expected.columns,
         )
-        return expected.last if load.shows_already() else None
 
     def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
         """For each dataset that was loaded, up to which event of an inbox."""
@@ -246,23 +263,14 @@ class Warehouse:
             expected = self._expectation(connection, job.dataset_id, spec, has_ledger=True)
             if expected.columns is None and spec.schema != self._target.schema:
                 _make_schema(connection, spec)
-            return Load(
-                target=self._target,
-                job=job,
-                spec=spec,
-                load_id=ledger.open_load(connection, job, schema=spec.schema, table=spec.name, mode=spec.mode.value),
-                last=expected.last,
-                replaces=ledger.last_published(connection, dataset_id=job.dataset_id),
-                contract=expected.contract,
-                takes_over=expected.takes_over,
-                table_columns=expected.columns,
-            )
+            load_id = ledger.open_load(connection, job, schema=spec.schema, table=spec.name, mode=spec.mode.value)
+            return self._load(Load, job, spec, expected, load_id=load_id)
 
     def _sweep(self, spec: TableSpec) -> None:
         """Clear away what loads of this table have left behind that were killed."""
         with self._target.reading() as connection:
-            unfinished = ledger.unfinished(connection, schema=spec.schema, table=spec.name)
-            last = ledger.last_begun(connection, schema=spec.schema, table=spec.name)
+            unfinished = ledger.unfinished(connection, self._place(spec))
+            last = ledger.last_begun(connection, self._place(spec))
         # The last one may have been killed between its publish and the end of its staging table.
         for load_id in {*unfinished, *([last] if last is not None else [])}:
             self._target.drop_stage(Shapes(self._target, spec).stage(load_id, Contract(())))
@@ -272,15 +280,19 @@ class Warehouse:
                     # Whoever began it is gone: this process alone holds the table.
                     ledger.close_load(connection, load_id, LoadStatus.ABANDONED, error="Its process died.")
 
-    def _is_ours(self, connection: Connection, dataset_id: str, spec: TableSpec) -> bool:
-        last = ledger.last_into(connection, schema=spec.schema, table=spec.name)
+    def _place(self, spec: TableSpec) -> TablePlace:
+        return TablePlace(spec.schema, spec.name, self._target.names)
+
+    def _last_written(self, connection: Connection, dataset_id: str, spec: TableSpec) -> LoadRecord | None:
+        last = ledger.last_into(connection, self._place(spec))
         if last is not None and last.dataset_id != dataset_id:
+            same = "" if last.table_name == spec.name else f" (as {last.table_name!r}, which is the same name here)"
             raise TableNotOursError(
-                f"The table {spec.name!r} belongs to the dataset {last.dataset_id}.",
+                f"The table {spec.name!r} belongs to the dataset {last.dataset_id}{same}.",
                 todo="Give each dataset a table of its own in the catalog.",
                 dataset_id=dataset_id,
             )
-        return last is not None
+        return last
 
     def _taken_over(self, connection: Connection, dataset_id: str, spec: TableSpec, columns: SqlTypes) -> Contract:
         shape = Table(quoted_name(spec.name, quote=True), MetaData(), schema=spec.schema)

@@ -1,6 +1,8 @@
 """An earlier load's file in the table again, on SQLite and PostgreSQL."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,59 @@ def test_the_same_file_from_the_vendor_ends_the_restore_without_a_publish(archiv
     bring_back(archive, first.load_id)
     looked = archive.bring(FIRST, through_seq=3)
     assert (looked.status, looked.restores_load_id) == (LoadStatus.UNCHANGED, None)
+
+
+DAYS = b"Ref,Day,Paid\n1,03/04/2026,7\n2,05/06/2026,8\n"
+DAY_FIRST, MONTH_FIRST = "date %d/%m/%Y", "date %m/%d/%Y"
+
+
+@pytest.mark.parametrize(
+    ("then", "since"),
+    [
+        ({"Day": DAY_FIRST}, {"Day": MONTH_FIRST}),
+        ({"Day": DAY_FIRST}, {"Day": "text"}),
+        ({"Day": DAY_FIRST}, {"Day": {"description": "Of the payment."}}),
+        ({}, {"Day": MONTH_FIRST}),
+        ({"Paid": "text"}, {"Paid": "integer", "Day": MONTH_FIRST}),
+        ({"Day": "text"}, {"Day": MONTH_FIRST}),
+    ],
+)
+def test_a_file_is_restored_in_the_forms_of_then(
+    anywhere: Archive, then: dict[str, Any], since: dict[str, Any]
+) -> None:
+    anywhere.rules(columns=then)
+    first = anywhere.bring(DAYS)
+    before = rows(anywhere)
+    anywhere.rules(columns=since)
+    anywhere.bring(DAYS.replace(b"7", b"9"))
+    bring_back(anywhere, first.load_id)
+    assert rows(anywhere) == before
+    # The same file by the rules of now is another.
+    assert anywhere.bring(DAYS).status is LoadStatus.PUBLISHED
+
+
+def test_a_form_that_is_declared_no_more_is_that_of_the_load(anywhere: Archive) -> None:
+    anywhere.rules(columns={"Day": DAY_FIRST})
+    anywhere.bring(DAYS.replace(b"7", b"6"))
+    anywhere.rules()
+    second = anywhere.bring(DAYS)
+    before = rows(anywhere)
+    anywhere.rules(columns={"Day": MONTH_FIRST})
+    anywhere.bring(DAYS.replace(b"7", b"9"))
+    bring_back(anywhere, second.load_id)
+    assert rows(anywhere) == before
+
+
+def test_a_load_of_an_older_version_is_restored_only_where_no_form_may_be_another(archive: Archive) -> None:
+    archive.rules(columns={"Day": DAY_FIRST})
+    first = archive.bring(DAYS)
+    archive.bring(DAYS.replace(b"7", b"9"))
+    with closing(sqlite3.connect(archive.file)) as connection, connection:
+        connection.execute("UPDATE _qt_loads SET declared = NULL")
+    assert bring_back(archive, first.load_id).outcome is not None
+    archive.rules(columns={"Day": MONTH_FIRST})
+    before = rows(archive)
+    with pytest.raises(RestoreRefusedError, match="'Day'") as refusal:
+        bring_back(archive, first.load_id)
+    assert "qt-pipeline load" in refusal.value.todo
+    assert rows(archive) == before

@@ -1,15 +1,17 @@
 import gc
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qt_pipeline.ingest import Trial, try_file
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.ingest import Trial, load_file, try_file
 from qt_pipeline.tabular import BadCsvError, EmptyFileError
-from qt_pipeline.warehouse import DuplicateKeyError, open_warehouse
+from qt_pipeline.warehouse import DuplicateKeyError, LoadStatus, StaleLoadError, open_warehouse
 from qt_pipeline_tests.ingest.loading import DATASET, Loading
-from qt_pipeline_tests.ingest.place import CANARY
+from qt_pipeline_tests.ingest.place import CANARY, query
 
 CSV = b"Ref,Paid,Note\n007,1.25,a\n008,-3.50,b\n"
 
@@ -148,6 +150,85 @@ def test_a_trial_says_of_the_key_what_the_load_says(
             loading.load(data)
         assert told in str(refusal)
         assert str(refusal) == str(refused.value)
+
+
+SECOND = b"Ref,Paid,Note\n009,2.50,c\n"
+REQUIRED = {"Paid": {"required": True}}
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "by_hand"),
+    [
+        pytest.param(SECOND, {"table": "é" * 100}, "", id="a name that is too long"),
+        pytest.param(SECOND, {"table": "_qt_mine"}, "", id="a name like ours"),
+        pytest.param(SECOND, {"table": "others"}, "CREATE TABLE others (x)", id="a table of somebody"),
+        pytest.param(SECOND, {"table": "others"}, "CREATE VIEW others AS SELECT 1 AS x", id="a view of somebody"),
+        pytest.param(SECOND, {"table": "o", "adopt": True}, "CREATE TABLE o (Paid REAL)", id="an adopted column"),
+        pytest.param(b",".join(b"c%d" % n for n in range(2001)) + b"\n", {}, "", id="too many columns"),
+        pytest.param(b",".join(b"c%d" % n for n in range(1999)) + b"\n", {"policy": "evolve"}, "", id="with ours"),
+        pytest.param(b"Ref,Paid,Note\n", {}, "", id="no rows"),
+        pytest.param(b"", {}, "", id="no bytes"),
+        pytest.param(b"Ref,Paid,Note\n1,2\n", {}, "", id="a short row"),
+        pytest.param(SECOND, {"min_rows": 2}, "", id="too few rows"),
+        pytest.param(SECOND, {"max_drop_percent": 10}, "", id="a drop"),
+        pytest.param(SECOND + b"010,1,d\n011,1,e\n012,1,f\n", {"max_rows": 3}, "", id="too many rows"),
+        pytest.param(b"Ref,Paid,Note\n1,,x\n", {"columns": REQUIRED}, "", id="no required value"),
+        pytest.param(b"Ref,Note\n1,x\n", {"columns": REQUIRED, "policy": "evolve"}, "", id="a required column"),
+        pytest.param(SECOND, {"key": ["Claim"]}, "", id="no key"),
+        pytest.param(b"Ref,Paid,Note,Note\n1,2,a,b\n", {"key": ["Note"]}, "", id="two keys"),
+        pytest.param(SECOND + b"009,1,d\n", {"key": ["Ref"]}, "", id="a key twice"),
+        pytest.param(SECOND + b",1,d\n", {"key": ["Ref"], "mode": "upsert"}, "", id="a blank key"),
+        pytest.param(b"Ref,Paid,Note\n1,much,x\n", {}, "", id="another type"),
+        pytest.param(b"Ref,Paid\n1,2\n", {}, "", id="a missing column"),
+        pytest.param(b"Ref,Paid,Note,New\n1,2,a,b\n", {"policy": "freeze"}, "", id="a new column"),
+        pytest.param(SECOND, {"columns": {"Note": "integer"}}, "", id="a declared type"),
+        pytest.param(
+            b"Ref,Paid,Note,New\n1,2,a,b\n", {}, "ALTER TABLE d_small ADD new INTEGER", id="a column of somebody"
+        ),
+        pytest.param(b"Ref,Paid,Note,New\n1,2,a,7\n", {}, "ALTER TABLE d_small ADD New AS (1)", id="a computed column"),
+    ],
+)
+def test_a_trial_refuses_what_a_load_refuses_in_the_same_sentence(
+    loading: Loading, file: bytes, entry: dict[str, Any], by_hand: str
+) -> None:
+    loading.load(CSV)
+    if by_hand:
+        query(loading.database, by_hand)
+    max_rows = entry.pop("max_rows", None)
+    loading.entry |= entry
+    source, dataset = loading.file(file), loading.dataset
+    with pytest.raises(PipelineError) as refused:
+        load_file(loading.warehouse, dataset, source, max_rows=max_rows)
+    before = contents(loading.folder)
+    warehouse = open_warehouse(f"sqlite:///{loading.database}", prepare=False)
+    try:
+        refusal = try_file(warehouse, dataset, source, max_rows=max_rows).refusal
+    except PipelineError as error:
+        refusal = error
+    assert (type(refusal), str(refusal)) == (type(refused.value), str(refused.value))
+    assert contents(loading.folder) == before
+
+
+def test_a_trial_of_older_data_is_refused_as_the_load_is(loading: Loading) -> None:
+    newer = replace(loading.file(CSV), inbox_id="inbox", through_seq=9)
+    load_file(loading.warehouse, loading.dataset, newer)
+    older = replace(newer, through_seq=8)
+    with pytest.raises(StaleLoadError) as refused:
+        load_file(loading.warehouse, loading.dataset, older)
+    with pytest.raises(StaleLoadError) as tried_:
+        try_file(loading.warehouse, loading.dataset, older)
+    assert str(tried_.value) == str(refused.value)
+
+
+@pytest.mark.parametrize("entry", [{}, {"min_rows": 3}, {"max_drop_percent": 1}])
+def test_a_trial_says_unchanged_where_a_load_says_so(loading: Loading, entry: dict[str, Any]) -> None:
+    loading.load(CSV)
+    trial = tried(loading, CSV, **entry)
+    assert (trial.unchanged, trial.refusal, trial.rows) == (True, None, 2)
+    assert loading.load(CSV).status is LoadStatus.UNCHANGED
+    forced = try_file(loading.warehouse, loading.dataset, loading.file(CSV), force=True)
+    assert not forced.unchanged
+    assert (forced.refusal is None) == ("min_rows" not in entry)
 
 
 def test_a_trial_of_a_key_goes_through_the_whole_file_and_leaves_nothing_behind(

@@ -238,6 +238,44 @@ def test_a_table_may_lose_and_gain_the_columns_that_tell_the_load(
             ]
 
 
+def test_a_file_that_was_loaded_without_our_columns_is_kept_once_when_rows_stay(
+    engine: Engine, warehouse: Warehouse
+) -> None:
+    first = load(warehouse, b"Name\nAnn\n", lineage_columns=False)
+    again = load(warehouse, b"Name\nAnn\n", mode=APPEND)
+    assert engine.query(f'SELECT "Name", "_qt_load" FROM {engine.table()}') == [("Ann", again.load_id)]
+    assert again.replaced_load_id == first.load_id
+    load(warehouse, b"Name\nBob\n", mode=APPEND)
+    assert sorted(engine.query(f'SELECT "Name" FROM {engine.table()}')) == [("Ann",), ("Bob",)]
+
+
+def test_rows_that_were_loaded_without_our_columns_tell_their_load_when_rows_stay(
+    engine: Engine, warehouse: Warehouse
+) -> None:
+    first = load(warehouse, b"Name\nAnn\n", lineage_columns=False)
+    second = load(warehouse, b"Name\nBob\n", mode=APPEND)
+    look = f'SELECT "Name", "_qt_load" FROM {engine.table()} ORDER BY "Name"'
+    assert engine.query(look) == [("Ann", first.load_id), ("Bob", second.load_id)]
+
+
+def test_rows_of_somebody_else_tell_no_load_of_ours(engine: Engine, warehouse: Warehouse) -> None:
+    load(warehouse, b"Name\nAnn\n", lineage_columns=False)
+    engine.execute(f"INSERT INTO {engine.table()} (\"Name\") VALUES ('theirs')")
+    load(warehouse, b"Name\nAnn\n", mode=APPEND)
+    assert sorted(engine.query(f'SELECT "Name" FROM {engine.table()}')) == [("Ann",), ("Ann",), ("theirs",)]
+
+
+def test_a_file_is_kept_once_in_each_table_that_a_dataset_has_had(engine: Engine, warehouse: Warehouse) -> None:
+    first = load(warehouse, b"Name\nAnn\n", mode=APPEND)
+    elsewhere = load(warehouse, b"Name\nAnn\n", mode=APPEND, name="other")
+    assert elsewhere.replaced_load_id is None
+    back = load(warehouse, b"Name\nAnn\n", mode=APPEND)
+    assert (back.replaced_load_id, back.table_rows) == (first.load_id, 1)
+    assert engine.column("Name") == engine.column("Name", "other") == ["Ann"]
+    load(warehouse, b"Name\nBob\n", mode=APPEND, name="other")
+    assert sorted(engine.column("Name", "other")) == ["Ann", "Bob"]
+
+
 def test_a_row_that_the_table_refuses_is_told_without_its_values(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, b"Name,Paid\nAnn,1.00\n", mode=APPEND)
     engine.execute(f'CREATE UNIQUE INDEX one_of_each ON {engine.table()} ("Paid")')

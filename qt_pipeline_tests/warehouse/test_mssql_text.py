@@ -92,7 +92,7 @@ def contract(_statement: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, .
 ANSWERS: Sequence[tuple[str, Answer]] = (
     ("sp_getapplock", [(0,)]),
     ("schema_id(", [(5,)]),
-    ("col_length(", [(8,)]),
+    ("col_length(", [(800,)]),
     ("is_read_committed_snapshot_on", [(True,)]),
     ("OUTPUT inserted.load_id", [(8,)]),
     ("SELECT COUNT_BIG(*) AS count_1 \nFROM qt.[paid]", [(4,)]),

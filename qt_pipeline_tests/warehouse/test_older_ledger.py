@@ -3,6 +3,7 @@
 import pytest
 
 from qt_pipeline.warehouse import LoadStatus
+from qt_pipeline.warehouse.ledger import ADDED_LATER
 from qt_pipeline_tests.warehouse.engines import Engine
 from qt_pipeline_tests.warehouse.loading import load
 
@@ -11,9 +12,13 @@ FILE = b"Name,Paid\nAnn,1.50\n"
 
 @pytest.fixture
 def older(engine: Engine) -> Engine:
-    """With one load, from before loads could be restored."""
+    """With one load, from before loads could be restored and forms could be long."""
     load(engine.open(), FILE)
-    engine.execute(f"ALTER TABLE {engine.table('_qt_loads')} DROP COLUMN restores_load_id")
+    for name in ADDED_LATER:
+        engine.execute(f"ALTER TABLE {engine.table('_qt_loads')} DROP COLUMN {name}")
+    narrow = {"postgresql": "TYPE VARCHAR(60)", "sqlserver": "NVARCHAR(60) NOT NULL"}.get(engine.name)
+    if narrow:
+        engine.execute(f"ALTER TABLE {engine.table('_qt_columns')} ALTER COLUMN format {narrow}")
     return engine
 
 
@@ -32,3 +37,10 @@ def test_a_ledger_that_is_complete_is_left_as_it_is(older: Engine) -> None:
     before = older.columns("_qt_loads")
     older.open()
     assert older.columns("_qt_loads") == before
+
+
+def test_a_declared_form_may_be_long(older: Engine) -> None:
+    form = "date " + "on the day of " * 20 + "%d/%m/%Y"
+    day = "on the day of " * 20 + "31/01/2026"
+    load(older.open(), f"Day\n{day}\n".encode(), declared={"Day": form}, dataset_id="d-two", name="two")
+    assert str(older.column("Day", "two")[0]) == "2026-01-31"

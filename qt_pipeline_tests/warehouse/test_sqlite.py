@@ -219,7 +219,7 @@ def test_names_of_tables_that_differ_in_case_alone_are_one_table_and_one_lock(
             over.set()
         holding.result()
     load(impatient, FILE)
-    with pytest.raises(TableNotOursError, match="exists already"):
+    with pytest.raises(TableNotOursError, match="belongs to the dataset d-one"):
         load(impatient, FILE, dataset_id="d-three", name="PAID")
 
 

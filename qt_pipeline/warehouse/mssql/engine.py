@@ -35,11 +35,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropTable
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import Fault, address_of, mssql_fault, take_mssql_lock
+from qt_pipeline.database import Fault, NameMatching, address_of, mssql_fault, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
-from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, ROW_COLUMN, Column, ColumnType, Kind
+from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, MAX_FORMAT, ROW_COLUMN, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
-from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads_in, metadata
+from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at, was_let_in
@@ -94,6 +94,8 @@ class MssqlTarget:
     max_columns = 1024
     has_schemas = True
     names_unicode = True
+    names = NameMatching.CASE
+    reflects_types = True
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = True
 
@@ -295,10 +297,13 @@ class MssqlTarget:
         """Whether the ledger has the columns that older versions did not make."""
         place = connection.dialect.identifier_preparer.format_table(loads_in(self.schema))
         lengths = (connection.scalar(select(func.col_length(place, name))) for name in ADDED_LATER)
-        return all(length is not None for length in lengths)
+        columns_place = place.replace(loads.name, columns.name)
+        # In bytes, two a character.
+        format_length = connection.scalar(select(func.col_length(columns_place, "format")))
+        return all(length is not None for length in lengths) and (format_length or 0) >= 2 * MAX_FORMAT
 
     def _take_lock(self, connection: Connection, name: str) -> None:
-        taken = take_mssql_lock(connection, f"{self.schema or ''}/{name}", wait_seconds=_WAIT_SECONDS)
+        taken = take_mssql_lock(connection, f"{self.schema or ''}/{self.names.fold(name)}", wait_seconds=_WAIT_SECONDS)
         if taken == _BUSY:
             raise TableBusyError(
                 f"Another process has been loading the table {name!r} for over {_WAIT_SECONDS} seconds.",

@@ -42,6 +42,7 @@ CREATE TABLE qt._qt_loads (
     changes NVARCHAR(max) NULL,
     error NVARCHAR(max) NULL,
     restores_load_id BIGINT NULL,
+    declared NVARCHAR(max) NULL,
     PRIMARY KEY (load_id)
 );
 CREATE INDEX _qt_loads_dataset ON qt._qt_loads (dataset_id, status);
@@ -54,7 +55,7 @@ CREATE TABLE qt._qt_columns (
     [precision] INTEGER NOT NULL,
     scale INTEGER NOT NULL,
     length INTEGER NOT NULL,
-    format NVARCHAR(60) NOT NULL,
+    format NVARCHAR(400) NOT NULL,
     first_load BIGINT NOT NULL,
     last_load BIGINT NOT NULL,
     PRIMARY KEY (dataset_id, position)

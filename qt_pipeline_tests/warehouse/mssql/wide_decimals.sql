@@ -27,14 +27,11 @@ SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? A
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
 INSERT INTO qt._qt_loads (dataset_id, table_schema, table_name, mode, status, run_id, landing_run_id, landing_uri,
-    landed_at, sha256, bytes, inbox_id, through_seq, event_id, rules, started_at, restores_load_id) OUTPUT
-    inserted.load_id VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL);
+    landed_at, sha256, bytes, inbox_id, through_seq, event_id, rules, started_at, restores_load_id, declared) OUTPUT
+    inserted.load_id VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL);
 -- with 'd-one', 'qt', 'paid', 'replace', 'staging', 'run-1', 'run-1', 'file:///landing/d-one/run-1/data.csv.zst',
 --   2026-01-31 10:00:00, '59f53b9699523720a0e2ec63ad310ded434babeb45bb95ba26432350379c03d7', 10, 'inbox-1', 0,
 --   'event-1', 'rules-1', <now>
-SELECT max(qt._qt_loads.load_id) AS max_1 FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status
-    = ?;
--- with 'd-one', 'published'
 COMMIT;
 CREATE TABLE qt.[_qt_stage_8] (
     [Whole] DECIMAL(38, 2) NULL,
@@ -69,9 +66,9 @@ INSERT INTO qt._qt_columns (dataset_id, position, header, name, kind, [precision
 -- with 'd-one', 0, 'Whole', 'Whole', 'decimal', 38, 2, 0, '', 8, 8, 'd-one', 1, 'Fine', 'Fine', 'decimal', 38, 30, 0,
 --   '', 8, 8, 'd-one', 2, 'Few', 'Few', 'decimal', 15, 1, 0, '', 8, 8
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
-UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=NULL, changes=NULL, error=NULL
-    WHERE qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
--- with 'published', 1, 1, <now>, 8, 'staging'
+UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=NULL, changes=NULL,
+    error=NULL, declared=? WHERE qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
+-- with 'published', 1, 1, <now>, '{}', 8, 'staging'
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
 COMMIT;
 DROP TABLE IF EXISTS qt.[_qt_stage_8];

@@ -1,0 +1,69 @@
+"""A load that writes nothing: what one would find at each of its steps.
+
+Here: the steps of a load against the target as it is, its rows in a throw-away file at most.
+Not here: a load itself, and the checks that both share (see load).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from qt_pipeline.errors import PipelineError
+from qt_pipeline.tabular import Change, Contract, Rows
+from qt_pipeline.warehouse.errors import DuplicateKeyError
+from qt_pipeline.warehouse.keys import try_key
+from qt_pipeline.warehouse.ledger import LoadRecord
+from qt_pipeline.warehouse.load import Load, PublishedLoad
+from qt_pipeline.warehouse.verify import Totals
+
+
+@dataclass(slots=True)
+class DryRun(Load):
+    """A load whose steps raise what those of a real one would, and leave the target alone.
+
+    What only a database can say of rows (a constraint of somebody's, a collation that ignores case) it does not find.
+    """
+
+    _rows: int = 0
+    _duplicates: PipelineError | None = field(default=None, repr=False)
+
+    def leave(self) -> LoadRecord:
+        """See Load."""
+        assert self.last is not None  # noqa: S101  # shows_already has said so
+        return self.last
+
+    def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
+        """See Load. The rows are looked at, and their keys compared."""
+        self.check(contract)
+        self._rows = 0
+        self._duplicates = None
+        counted = self._counted(rows)
+        if self.spec.key:
+            try:
+                try_key(self.spec.key, contract, counted, self.job.dataset_id)
+            except DuplicateKeyError as error:
+                # A load compares keys when it publishes.
+                self._duplicates = error
+        for _ in counted:
+            pass
+        return Totals(self._rows)
+
+    def publish(self, changes: tuple[Change, ...] = ()) -> PublishedLoad:
+        """See Load. Nothing is published."""
+        self.check_order()
+        if self._duplicates is not None:
+            raise self._duplicates
+        return PublishedLoad(
+            load_id=self.load_id,
+            replaced_load_id=self.replaces,
+            totals=Totals(self._rows),
+            table_rows=0,
+            changes=changes,
+            warnings=(),
+            stage_seconds=0.0,
+            publish_seconds=0.0,
+        )
+
+    def _counted(self, rows: Iterable[Rows]) -> Iterator[Rows]:
+        for some in rows:
+            self._rows += len(some)
+            yield some
