@@ -29,14 +29,11 @@ SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? A
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
 INSERT INTO qt._qt_loads (dataset_id, table_schema, table_name, mode, status, run_id, landing_run_id, landing_uri,
-    landed_at, sha256, bytes, inbox_id, through_seq, event_id, rules, started_at, restores_load_id) OUTPUT
-    inserted.load_id VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL);
+    landed_at, sha256, bytes, inbox_id, through_seq, event_id, rules, started_at, restores_load_id, declared) OUTPUT
+    inserted.load_id VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL);
 -- with 'd-one', 'qt', 'paid', 'replace', 'staging', 'run-1', 'run-1', 'file:///landing/d-one/run-1/data.csv.zst',
 --   2026-01-31 10:00:00, '2f7c43d38f498c75de96ad0372860ffd94706cb67ec305fc5f73a7fe5bf26070', 10, 'inbox-1', 0,
 --   'event-1', 'rules-1', <now>
-SELECT max(qt._qt_loads.load_id) AS max_1 FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status
-    = ?;
--- with 'd-one', 'published'
 COMMIT;
 CREATE TABLE qt.[_qt_stage_8] (
     [Name] NVARCHAR(50) COLLATE Latin1_General_CI_AS NULL,
@@ -77,9 +74,9 @@ INSERT INTO qt._qt_columns (dataset_id, position, header, name, kind, [precision
 --   'date', 0, 0, 0, '%Y-%m-%d', 8, 8, 'd-one', 4, 'Done', 'Done', 'boolean', 0, 0, 0, '', 8, 8, 'd-one', 5, 'Blank',
 --   'Blank', 'open', 0, 0, 0, '', 8, 8
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
-UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=NULL, error=NULL
-    WHERE qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
--- with 'published', 2, 2, <now>, 7, 8, 'staging'
+UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=NULL, error=NULL,
+    declared=? WHERE qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
+-- with 'published', 2, 2, <now>, 7, '{}', 8, 'staging'
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
 COMMIT;
 DROP TABLE IF EXISTS qt.[_qt_stage_8];
