@@ -69,6 +69,7 @@ chaos: $(DEV_STAMP) compiled  ## break things on purpose, at length, and print w
 	$(BIN)/python -m qt_pipeline_tests.chaos relay
 	$(BIN)/python -m qt_pipeline_tests.chaos lives
 	$(BIN)/python -m qt_pipeline_tests.chaos bursts
+	$(BIN)/python -m qt_pipeline_tests.chaos loads --minutes 60
 
 generated: $(DEV_STAMP)  ## write anew what is made from the code: the catalog's schema, the page of settings
 	$(BIN)/python -m qt_pipeline_tests.generated

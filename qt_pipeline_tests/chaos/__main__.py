@@ -1,9 +1,13 @@
 """`python -m qt_pipeline_tests.chaos`: what breaks things on purpose, in its large form; each prints figures."""
 
+import sys
 from argparse import ArgumentParser
+from pathlib import Path
+from random import randrange
 
 from qt_pipeline_tests import lives
 from qt_pipeline_tests.chaos import bursts, relay_kills
+from qt_pipeline_tests.oracle.run import run as run_loads
 
 
 def main() -> None:
@@ -23,6 +27,13 @@ def main() -> None:
     life.add_argument("--lives", type=int, default=5_000)
     life.add_argument("--steps", type=int, default=50)
     life.set_defaults(run=lambda given: lives.run(lives=given.lives, steps=given.steps))
+    loads = commands.add_parser("loads", help="random files and lives of datasets against an oracle of their own")
+    loads.add_argument("--minutes", type=float, default=60)
+    loads.add_argument("--seed", default=str(randrange(10**9)))
+    loads.add_argument("--log", type=Path, help="also write the figures of each minute there")
+    loads.set_defaults(
+        run=lambda given: sys.exit(bool(run_loads(minutes=given.minutes, seed=given.seed, log=given.log).disagreements))
+    )
     given = parser.parse_args()
     given.run(given)
 
