@@ -80,7 +80,8 @@ _READERS_WAIT = (
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
 _STATEMENT = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :table COLLATE NOCASE")
 _OF_FILE = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_PERM", "SQLITE_AUTH")
-_PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
+_CONSTRAINT = "SQLITE_CONSTRAINT"
+_PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 
 
 class SqliteTarget:
@@ -292,6 +293,11 @@ class SqliteTarget:
 
     def _refusal(self, cause: object) -> PipelineError:
         name = str(getattr(cause, "sqlite_errorname", ""))
+        if name.startswith(_CONSTRAINT):
+            return TableRefusedError(
+                f"The table refuses a row of the file: {cause}.",
+                todo="Correct the dataset at its source, or the constraint of the table. The table keeps its rows.",
+            )
         # A misuse of the driver has no name: two statements where one may stand.
         wrong = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
         refused = TargetRefusedError if name.startswith(_OF_FILE) else TableRefusedError

@@ -19,6 +19,7 @@ from qt_pipeline.warehouse import (
     LoadStatus,
     TableBusyError,
     TableNotOursError,
+    TableRefusedError,
     TargetRefusedError,
     TargetUnavailableError,
     Warehouse,
@@ -286,6 +287,19 @@ def test_an_upsert_looks_each_row_up_and_does_not_go_through_all_that_are_staged
         connection.exec_driver_sql(made[0])
         plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {delete}").all())
     assert "USING INDEX _qt_key" in plan or "USING COVERING INDEX _qt_key" in plan
+
+
+@pytest.mark.parametrize("constraint", ["NOT NULL DEFAULT 1", "CHECK (Paid < 2)", "UNIQUE"])
+def test_a_constraint_that_a_row_breaks_is_named_and_not_the_disk(
+    sqlite: Sqlite, warehouse: Warehouse, constraint: str
+) -> None:
+    sqlite.execute(f"CREATE TABLE paid (Name TEXT, Paid NUMERIC(10,2) {constraint})")
+    load(warehouse, FILE, adopt=True)
+    with pytest.raises(TableRefusedError, match="constraint failed") as refused:
+        load(warehouse, b"Name,Paid\ncanary,77.25\ncanary,77.25\ncanary,\n")
+    assert "disk" not in str(refused.value)
+    assert "canary" not in str(refused.value)
+    assert sqlite.column("Name") == ["Ann"]
 
 
 def test_what_a_repeat_may_help_is_transient() -> None:
