@@ -36,6 +36,12 @@ def printable(text: str) -> str:
     return "".join(_REPLACEMENT if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
+def shortened(text: str, *, length: int = 80) -> str:
+    """`printable` text that is no longer than `length` characters, and says so where it was."""
+    line = printable(text[: length + 1])
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
 def printable_lines(text: str) -> str:
     """The same for a text of several lines, such as a traceback, whose line ends stay."""
     return "\n".join(map(printable, text.split("\n")))

@@ -53,6 +53,7 @@ _NEAR = 0.8
 _NEVER = "never"
 _LONGEST_LOOK_MINUTES = 1440
 _CRON = re.compile(r"\S+(\s+\S+){4}")
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 
 
@@ -128,7 +129,9 @@ class Settings(BaseSettings):
     )
     request_attempts: int = Field(5, ge=1, le=20, description="Tries of one request before its run fails.")
     retry_after_cap_seconds: float = Field(120, ge=0, le=3600, description="Longest Retry-After that is obeyed.")
-    not_ready_seconds: float = Field(300, ge=0, le=3600, description="How long a 204 (not ready) is tried again.")
+    not_ready_seconds: float = Field(
+        300, ge=0, le=3600, description="How long a 204 (not ready), or a web page in place of CSV, is tried again."
+    )
     allow_unproven_end: bool = Field(
         False, description="Accept a download whose end cannot be proven (closed without length or chunking)."
     )
@@ -139,6 +142,12 @@ class Settings(BaseSettings):
         10_800, gt=0, le=86_400, description="Longest time of a download, with all its tries."
     )
     max_rows: int = Field(1_000_000_000, ge=1, description="Most rows of a dataset.")
+
+    redirect_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*.quantemplate.com", "*.amazonaws.com", "*.blob.core.windows.net", "storage.googleapis.com"),
+        description="Hosts that a download may be redirected to besides that of QT_API_URL, separated by commas; "
+        "`*.example.com` is every host below it, `never` none.",
+    )
 
     load_attempts: int = Field(4, ge=1, le=20, description="Tries of a load within one run while the target is away.")
     load_delay_seconds: float = Field(
@@ -236,6 +245,20 @@ class Settings(BaseSettings):
     def _split_minutes(cls, value: object) -> object:
         if isinstance(value, str):
             return () if value == _NEVER else tuple(part.strip() for part in value.split(","))
+        return value
+
+    @field_validator("redirect_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return () if value == _NEVER else tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("redirect_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_HOST.fullmatch(host) for host in value):
+            raise ValueError("each is a host, such as files.example.com, or *.example.com for every host below it")
         return value
 
     @field_validator("look_again_minutes")

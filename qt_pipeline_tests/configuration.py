@@ -70,6 +70,7 @@ GROUPS = (
             "max_download_bytes",
             "max_rows",
             "allow_unproven_end",
+            "redirect_hosts",
         ),
     ),
     Group(

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 PACKAGE = "qt_pipeline"
 
 FLOORS = (
-    ("errors", "values", "urls", "ahead", "env_file", "safe_text", "web_guard"),
+    ("errors", "values", "urls", "private", "ahead", "env_file", "safe_text", "web_guard"),
     ("tabular", "landing", "settings", "quantemplate", "sandbox", "database", "liveness", "dagster_api", "telemetry"),
     ("catalog", "warehouse", "inbox"),
     ("ingest", "dispatch", "relay", "doctor", "alerting"),

@@ -216,6 +216,7 @@ def _client(settings: Settings) -> QuantemplateClient | None:
             not_ready_seconds=settings.not_ready_seconds,
             allow_unproven_end=settings.allow_unproven_end,
             max_download_bytes=settings.max_download_bytes,
+            redirect_hosts=settings.redirect_hosts,
             max_download_seconds=settings.max_download_seconds,
         )
     )

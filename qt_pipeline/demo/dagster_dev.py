@@ -6,6 +6,7 @@ Here: the command and the folder that it wants. Not here: running it.
 import sys
 from pathlib import Path
 
+from qt_pipeline.private import make_folder
 from qt_pipeline.settings import PROJECT_ROOT
 
 # By name: this package does not import Dagster.
@@ -20,6 +21,6 @@ def dagster_dev(port: int) -> list[str]:
 
 def prepare_dagster_home(home: Path) -> None:
     """Write the project's `dagster.yaml` to a folder of its own, where Dagster may leave files."""
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     instance = (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8")
     (home / "dagster.yaml").write_text(instance.replace(".qt/dagster", str(home)), encoding="utf-8")

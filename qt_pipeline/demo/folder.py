@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qt_pipeline.demo.errors import DemoError
+from qt_pipeline.private import FILE_MODE, make_folder
 from qt_pipeline.settings import PROJECT_ROOT
 
 DEMO_FOLDER = PROJECT_ROOT / ".qt" / "demo"
@@ -29,9 +30,9 @@ def held(folder: Path) -> Generator[None]:
     Raises:
         DemoError: a demo runs on it already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
-        with FileLock(folder / _LOCK, blocking=False):
+        with FileLock(folder / _LOCK, blocking=False, mode=FILE_MODE):
             yield
     except Timeout:
         raise DemoError(f"A demo runs already on {folder}.", todo="End it first, by Ctrl-C in its terminal.") from None

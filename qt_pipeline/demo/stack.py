@@ -25,6 +25,7 @@ from qt_pipeline.demo.errors import DemoError
 from qt_pipeline.demo.folder import env_file_of
 from qt_pipeline.env_file import write_env_file
 from qt_pipeline.inbox import Inbox, open_inbox
+from qt_pipeline.private import make_folder, opener
 from qt_pipeline.sandbox import ORGANISATION_ID
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.urls import sqlite_url
@@ -103,6 +104,8 @@ class Stack:
                 "QT_DAGSTER_URL": self.ui_url,
                 "QT_INBOX_URL": sqlite_url(state / "inbox.db"),
                 "QT_LANDING_URL": str(state / "landing"),
+                # A fault that stays is shown soon.
+                "QT_NOT_READY_SECONDS": "5",
                 # The stand-in has its new data ready when it posts an event.
                 "QT_LOOK_AGAIN_MINUTES": "never",
                 "QT_ORGANISATION_ID": ORGANISATION_ID,
@@ -209,8 +212,8 @@ class Stack:
 
     def _start(self, name: str, command: list[str]) -> None:
         folder = self.state_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{name}.log").open("ab") as log:
+        make_folder(folder)
+        with open(folder / f"{name}.log", "ab", opener=opener) as log:  # a path's own takes no opener
             # A session of its own: Ctrl-C reaches only this process, which ends the others in order.
             self._processes[name] = subprocess.Popen(  # noqa: S603  # our own commands
                 command,

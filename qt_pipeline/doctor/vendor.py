@@ -69,6 +69,7 @@ def _client(settings: Settings) -> QuantemplateClient | None:
             read_timeout_seconds=min(settings.read_timeout_seconds, _LONGEST_READ_SECONDS),
             allow_unproven_end=True,
             max_download_bytes=settings.max_download_bytes,
+            redirect_hosts=settings.redirect_hosts,
         )
     )
 

@@ -19,22 +19,42 @@ from requests.exceptions import InvalidJSONError
 from urllib3.exceptions import HTTPError
 
 from qt_pipeline.errors import Concern, PermanentError
-from qt_pipeline.quantemplate.transport import Timeouts, moment_of, refuse_unavailable, unreachable
+from qt_pipeline.quantemplate.interim import FinalResponseAdapter
+from qt_pipeline.quantemplate.transport import (
+    RequestFailedError,
+    Timeouts,
+    moment_of,
+    refuse_unavailable,
+    unreachable,
+)
 from qt_pipeline.values import is_loopback_url, utc_now
 
 _PEER: Final = "the token endpoint"
 _LONGEST_MARGIN_SECONDS: Final = 60
 # RFC 6750, 2.1. Anything else would end up, quoted, in the error of an illegal header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-# Which of the two Keycloak refuses (RFC 6749, 5.2, knows no difference).
-_REFUSED: Final = {
-    "invalid_client": "does not know the client id",
-    "unauthorized_client": "knows the client id and refuses the secret",
+_CHECK_CLIENT: Final = "Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active."
+_CHECK_URL: Final = "Check QT_TOKEN_URL."
+_ASK: Final = "Id and secret need no change: ask Quantemplate to let this API user have tokens by client credentials."
+# Errors of RFC 6749, 5.2. `unauthorized_client` is not among them: see `_refusal`.
+_REFUSALS: Final = {
+    "invalid_client": ("does not know the client id, or refuses its secret", _CHECK_CLIENT),
+    "invalid_grant": ("refuses what it was given (invalid_grant)", _CHECK_CLIENT),
+    "invalid_scope": ("refuses the scope of this client (invalid_scope)", _ASK),
+    "unsupported_grant_type": ("gives no tokens by client credentials (unsupported_grant_type)", _CHECK_URL),
+    "invalid_request": ("does not understand the request (invalid_request)", _CHECK_URL),
 }
+# What else Keycloak says of a client, in the description.
+_DISABLED: Final = re.compile(r"\bdisabled\b", re.IGNORECASE)
+_NO_SERVICE_ACCOUNT: Final = re.compile(
+    r"service account|not enabled|not allowed|bearer.only|public client", re.IGNORECASE
+)
+_OF_SECRET: Final = re.compile(r"secret|credential", re.IGNORECASE)
+_LATER: Final = ("temporarily_unavailable", "server_error")
 
 
 class CredentialsError(PermanentError):
-    """The token endpoint refuses this client id and secret."""
+    """The token endpoint refuses this client: its id, its secret, or the way in which it asks."""
 
     concerns = Concern.QUANTEMPLATE
 
@@ -102,6 +122,8 @@ class TokenSource:
             token_endpoint_auth_method="client_secret_post",  # noqa: S106  # the name of a method
         )
         session.trust_env = not is_loopback_url(self._url)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, FinalResponseAdapter())
         session.register_compliance_hook("access_token_response", self._hear)
         with session:
             try:
@@ -147,18 +169,40 @@ def _refuse_failures(response: requests.Response) -> None:
     refuse_unavailable(response, _PEER)
     status = response.status_code
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        refused = _REFUSED.get(_error_in(response), "refused the client id or secret")
-        raise CredentialsError(
-            f"The token endpoint {refused} (status {status}).",
-            todo="Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active.",
-        )
+        error, description = _text_in(response, "error"), _text_in(response, "error_description")
+        if error in _LATER:
+            raise RequestFailedError(f"The token endpoint is not available for the moment (status {status}, {error}).")
+        if not error:
+            raise TokenAnswerError(
+                f"The token endpoint, or a proxy before it, answered {status} without saying why.",
+                todo="Check QT_TOKEN_URL and HTTPS_PROXY; then QT_CLIENT_ID and QT_CLIENT_SECRET.",
+            )
+        refused, todo = _refusal(error, description)
+        raise CredentialsError(f"The token endpoint {refused} (status {status}).", todo=todo)
     if status != HTTPStatus.OK:
         raise TokenAnswerError(f"The token endpoint answered {status}.", todo="Check QT_TOKEN_URL.")
 
 
-def _error_in(response: requests.Response) -> str:
+def _refusal(error: str, description: str) -> tuple[str, str]:
+    """What Keycloak refuses, and what to do about it. Nothing of its own text is repeated.
+
+    It says `unauthorized_client`, and some versions `invalid_client`, both of a wrong secret and of a client that may
+    have no tokens this way; the description tells them apart.
+    """
+    if _DISABLED.search(description):
+        return "has disabled this client", "Ask Quantemplate to enable the API user; its id and secret need no change."
+    if _NO_SERVICE_ACCOUNT.search(description):
+        return "lets this client have no tokens by client credentials", _ASK
+    if error == "unauthorized_client":
+        if _OF_SECRET.search(description):
+            return "knows the client id and refuses the secret", _CHECK_CLIENT
+        return "does not let this client have tokens this way (unauthorized_client)", _ASK
+    return _REFUSALS.get(error, ("refuses to give a token, for a reason that is not among the usual ones", _CHECK_URL))
+
+
+def _text_in(response: requests.Response, key: str) -> str:
     try:
         answer: Any = response.json()
-        return str(answer["error"])
+        return str(answer[key])
     except (InvalidJSONError, LookupError, TypeError):
         return ""

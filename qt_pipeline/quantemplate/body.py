@@ -16,12 +16,20 @@ from urllib3.exceptions import HTTPError
 
 from qt_pipeline.errors import Concern, PermanentError, TransientError
 from qt_pipeline.quantemplate.transport import RequestFailedError
+from qt_pipeline.safe_text import shortened
 
 _PIECE_BYTES: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _DOCUMENT_TYPE: Final = re.compile(r"html|json|xml", re.IGNORECASE)
 _HEAD_BYTES: Final = 1024
 _MARKUP: Final = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s|html[\s>]|\?xml\s)", re.IGNORECASE)
+_AWS_CHUNK: Final = re.compile(rb"[0-9a-f]+;chunk-signature=")
+# What servers write there that encodes nothing: character sets, encodings of mail, what a store has undone already.
+_NO_CODINGS: Final = (
+    *("", "identity", "none", "binary", "7bit", "8bit", "aws-chunked"),
+    *("utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"),
+)
+_CONTENT_TYPE_LENGTH: Final = 200
 _JSON: Final = re.compile(rb"(\xef\xbb\xbf)?\s*[\[{]")
 
 
@@ -40,7 +48,13 @@ class EmptyBodyError(TransientError):
 
 
 class UnexpectedContentError(PermanentError):
-    """The answer is a web page, a JSON document or an encoding that was not asked for: not CSV."""
+    """The answer is a web page, a JSON document or an encoding that was not asked for: not CSV.
+
+    `may_pass` says that it may be the maintenance page of a proxy, which goes by itself: the client tries again for
+    some minutes. It is permanent all the same, since whoever gets it has waited for that long.
+    """
+
+    may_pass = False
 
 
 class DownloadLimitError(PermanentError):
@@ -100,7 +114,8 @@ class Body:
     """
 
     def __init__(self, response: requests.Response, limits: Limits, *, allow_unproven_end: bool) -> None:
-        self.content_type = response.headers.get("content-type")
+        content_type = response.headers.get("content-type")
+        self.content_type = None if content_type is None else shortened(content_type, length=_CONTENT_TYPE_LENGTH)
         self.wire_bytes = 0
         self.decoded_bytes = 0
         self._limits = limits
@@ -109,11 +124,12 @@ class Body:
         self._framed = self._raw.chunked or self._raw.length_remaining is not None
         self._allow_unproven_end = allow_unproven_end
         if _DOCUMENT_TYPE.search(self._media_type):
-            raise _unexpected(f"the content type {self._media_type!r}")
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in ("", "identity", "gzip", "x-gzip"):
-            raise _unexpected("a content encoding that was not asked for")
-        self._gzipped = encoding.endswith("gzip")
+            raise _document(f"the content type {shortened(self._media_type)!r}")
+        encodings = [part.strip().lower() for part in response.headers.get("content-encoding", "").split(",")]
+        codings = [encoding for encoding in encodings if encoding not in _NO_CODINGS]
+        if codings not in ([], ["gzip"], ["x-gzip"]):
+            raise _unexpected(f"the content encoding {shortened(', '.join(codings))!r}, which was not asked for")
+        self._gzipped = bool(codings)
         if response.headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise _unexpected("a transfer encoding that was not asked for")
         limits.check(self._raw.length_remaining or 0)
@@ -157,7 +173,9 @@ class Body:
                 break
         # A CSV header may well begin with a bracket; a body that does not even claim to be CSV gets no such credit.
         if _MARKUP.match(head) or ("csv" not in self._media_type and _JSON.match(head)):
-            raise _unexpected("a web page or a document instead of CSV")
+            raise _document("a web page or a document instead of CSV")
+        if _AWS_CHUNK.match(head):
+            raise _unexpected("the chunks of an upload to Amazon S3 (aws-chunked) instead of CSV")
         if head:
             yield head
         yield from decoded
@@ -186,6 +204,12 @@ def _gunzip(wire: Iterable[bytes]) -> Iterator[bytes]:
                 yield piece
     if begun and not member.eof:
         raise BrokenBodyError("The gzip stream of the download ended before its end.")
+
+
+def _document(found: str) -> UnexpectedContentError:
+    error = _unexpected(found)
+    error.may_pass = True
+    return error
 
 
 def _unexpected(found: str) -> UnexpectedContentError:

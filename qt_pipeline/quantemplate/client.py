@@ -20,7 +20,7 @@ from qt_pipeline.errors import Concern, PermanentError, PipelineError, about
 from qt_pipeline.quantemplate.auth import AccessToken, TokenSource
 from qt_pipeline.quantemplate.body import Body, Limits
 from qt_pipeline.quantemplate.retry import NotReadyError, Patience
-from qt_pipeline.quantemplate.transport import Timeouts, get, refuse_unavailable
+from qt_pipeline.quantemplate.transport import REDIRECT_HOSTS, Timeouts, get, refuse_unavailable
 
 _TODO: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "Check that the API user is active and belongs to QT_ORGANISATION_ID.",
@@ -32,8 +32,18 @@ _TODO: Final[dict[int, str]] = {
 }
 
 
+# What stores answer to a signature that has expired or does not fit.
+_REFUSED_BY_TARGET: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
 class RefusedError(PermanentError):
     """The API answered with a status that a repeat will not change, such as 403 or 404."""
+
+
+class RedirectTargetError(RefusedError):
+    """The address that Quantemplate redirected to refuses: a signature that has expired, most often."""
+
+    concerns = Concern.QUANTEMPLATE
 
 
 class UnauthorisedError(RefusedError):
@@ -73,6 +83,7 @@ class ClientConfig:
     allow_unproven_end: bool = False
     max_download_bytes: int = 50_000_000_000
     max_download_seconds: float = 10_800
+    redirect_hosts: tuple[str, ...] = REDIRECT_HOSTS
     backoff_base_seconds: float = 0.5
 
 
@@ -182,6 +193,12 @@ class QuantemplateClient:
         return f"{organisation}/datasets/{quote(dataset_id, safe='')}"
 
     def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
+        # A signed address may have expired on its way: once more with a new one.
+        with suppress(RedirectTargetError):
+            return self._receive_with_token(url, headers, open_sink, limits)
+        return self._receive_with_token(url, headers, open_sink, limits)
+
+    def _receive_with_token(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
         token = self._tokens.current()
         # A token may be revoked, or expire on its way: once more with a fresh one.
         with suppress(UnauthorisedError):
@@ -191,7 +208,8 @@ class QuantemplateClient:
     def _receive(
         self, url: str, headers: dict[str, str], token: AccessToken, open_sink: OpenSink, limits: Limits
     ) -> Body:
-        with get(url, authorise=token, headers=headers, timeouts=self._timeouts) as response:
+        hosts = self._config.redirect_hosts
+        with get(url, authorise=token, headers=headers, timeouts=self._timeouts, redirect_hosts=hosts) as response:
             _refuse_all_but_content(response)
             body = Body(response, limits, allow_unproven_end=self._config.allow_unproven_end)
             with open_sink() as sink:
@@ -233,6 +251,11 @@ def _refuse_all_but_content(response: requests.Response) -> None:
     if status == HTTPStatus.NO_CONTENT:
         raise NotReadyError(
             "Quantemplate has no content for it (204).", todo="It may be under way still: look at it in Quantemplate."
+        )
+    if response.history and status in _REFUSED_BY_TARGET:
+        raise RedirectTargetError(
+            f"The address that Quantemplate redirected to answered {status}.",
+            todo="Its signature may have expired, or a proxy in between refuses it: try again, and check HTTPS_PROXY.",
         )
     if status != HTTPStatus.OK:
         refusal = UnauthorisedError if status == HTTPStatus.UNAUTHORIZED else RefusedError

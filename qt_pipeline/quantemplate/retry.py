@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 from tenacity import (
     RetryCallState,
     Retrying,
+    retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
     stop_before_delay,
@@ -21,7 +22,8 @@ from tenacity import (
 )
 from tenacity.stop import stop_base
 
-from qt_pipeline.errors import TransientError
+from qt_pipeline.errors import PipelineError, TransientError
+from qt_pipeline.quantemplate.body import UnexpectedContentError
 from qt_pipeline.quantemplate.transport import RequestFailedError
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ class NotReadyError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Two budgets: `attempts` for failures in a row, `not_ready_seconds` for a vendor that is not ready.
+    """Two budgets: `attempts` for failures in a row, `not_ready_seconds` for a vendor or a proxy that is not ready.
 
     Waits grow from `base_seconds` (four times that while not ready), doubling up to sixty times it, with jitter on
     top. A `Retry-After` that is longer is obeyed up to `retry_after_cap_seconds`.
@@ -47,17 +49,17 @@ class Patience:
     base_seconds: float
 
     def call(self, attempt: Callable[[], T], *, ends_at: float) -> T:
-        """The result of `attempt`, tried again on RequestFailedError and NotReadyError, at once on no other error.
+        """The result of `attempt`, tried again on RequestFailedError, NotReadyError and a page that may pass.
 
         No wait goes beyond `ends_at` on the monotonic clock.
 
         Raises:
-            TransientError: of the type of the last failure, with how often and how long it was tried.
+            PipelineError: of the type of the last failure, with how often and how long it was tried.
         """
         base = self.base_seconds
         too_late = _StopBefore(ends_at)
         while_not_ready = Retrying(
-            retry=retry_if_exception_type(NotReadyError),
+            retry=retry_if_exception(_may_be_ready_soon),
             stop=stop_before_delay(self.not_ready_seconds) | too_late,
             wait=wait_exponential(multiplier=4 * base, max=60 * base) + wait_random(0, base),
             before_sleep=_log_wait,
@@ -89,10 +91,14 @@ class _StopBefore(stop_base):
         return time.monotonic() + retry_state.upcoming_sleep >= self._moment
 
 
-def _failure(state: RetryCallState) -> TransientError:
+def _may_be_ready_soon(error: BaseException) -> bool:
+    return isinstance(error, NotReadyError) or (isinstance(error, UnexpectedContentError) and error.may_pass)
+
+
+def _failure(state: RetryCallState) -> PipelineError:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, TransientError):
-        raise TypeError("only transient errors are tried again")
+    if not isinstance(error, PipelineError):
+        raise TypeError("only errors of this project are tried again")
     return error
 
 

@@ -1,29 +1,38 @@
 """One exchange with the vendor over HTTP: who is asked, how long to wait, where a redirect may lead.
 
-Here: timeouts, proxies, redirects, and what a failed exchange is called.
+Here: timeouts, proxies, redirects, interim responses, and what a failed exchange is called.
 Not here: what an answer means (see client), its body (see body), how often to try (see retry).
 """
 
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
 from urllib3.exceptions import HTTPError
 
 from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError
+from qt_pipeline.quantemplate.interim import FinalResponseAdapter
+from qt_pipeline.safe_text import shortened
 from qt_pipeline.values import is_loopback_url, utc_now
 
 Authorise: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _MOST_REDIRECTS: Final = 3
+REDIRECT_HOSTS: Final = (
+    "*.quantemplate.com",
+    "*.amazonaws.com",
+    "*.blob.core.windows.net",
+    "storage.googleapis.com",
+)
+"""Where a download may be redirected besides the host that was asked: the vendor's domain, and the stores of clouds."""
 _CAUSES: Final = (
     (socket.gaierror, "the name cannot be resolved"),
     (ConnectionRefusedError, "the connection was refused"),
@@ -43,7 +52,7 @@ class RequestFailedError(TransientError):
 
 
 class RedirectError(PermanentError):
-    """A redirect leads where this project does not follow."""
+    """A redirect leads where this project does not follow: without https, or to a host that is not listed."""
 
     concerns = Concern.QUANTEMPLATE
 
@@ -64,22 +73,29 @@ class _OneHop(requests.Session):
 
 @contextmanager
 def get(
-    url: str, *, authorise: Authorise, headers: Mapping[str, str], timeouts: Timeouts
+    url: str,
+    *,
+    authorise: Authorise,
+    headers: Mapping[str, str],
+    timeouts: Timeouts,
+    redirect_hosts: Sequence[str] = REDIRECT_HOSTS,
 ) -> Generator[requests.Response]:
     """The answer to a GET, its body not read yet; it is closed at the end of the `with` block.
 
-    Up to three redirects are followed, to https or from loopback to loopback. Once a redirect has left the scheme, host
-    and port of `url`, nothing is authorised any more. Cookies are not kept. Proxy and certificates come from the
-    environment, except for loopback.
+    Up to three redirects are followed, from loopback to loopback, or by https to the host of `url` and to those of
+    `redirect_hosts` (`*.example.com` is every host below it); the responses that redirected are the answer's `history`.
+    Once a redirect has left the scheme, host and port of `url`, nothing is authorised any more. Cookies are not kept.
+    Proxy and certificates come from the environment, except for loopback.
 
     Raises:
         RequestFailedError: there is no answer.
         RedirectError: a redirect leads elsewhere, or there is one too many.
         ConfigurationError: the address, the proxy or the certificates of the environment cannot be used.
     """
+    allowed = (urlsplit(url).hostname or "", *redirect_hosts)
+    history: list[requests.Response] = []
     for _ in range(1 + _MOST_REDIRECTS):
-        with _OneHop() as session:
-            session.trust_env = not is_loopback_url(url)
+        with session_to(url, _OneHop()) as session:
             try:
                 response = session.get(
                     url,
@@ -93,9 +109,11 @@ def get(
                 raise unreachable(error, "Quantemplate") from None
             with response:
                 if not response.is_redirect:
+                    response.history = history
                     yield response
                     return
-                target = _redirect_target(response)
+                history.append(response)
+                target = _redirect_target(response, allowed)
                 if _origin(target) != _origin(url):
                     authorise = _unauthorised
                 url = target
@@ -107,18 +125,48 @@ def _unauthorised(request: requests.PreparedRequest) -> requests.PreparedRequest
     return request
 
 
-def _redirect_target(response: requests.Response) -> str:
+def session_to(url: str, session: requests.Session | None = None) -> requests.Session:
+    """A session for one exchange with the server of `url`, which skips interim responses."""
+    session = session or requests.Session()
+    # A proxy of the environment must not be asked for what is on this machine.
+    session.trust_env = not is_loopback_url(url)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, FinalResponseAdapter())
+    return session
+
+
+def _location(response: requests.Response) -> str:
+    """The header as it was meant: bytes beyond ASCII are UTF-8, or else stay the bytes that they are."""
+    raw = response.headers["location"].encode("latin-1")
     try:
-        target = urljoin(response.url, response.headers["location"])
-        scheme, _, _ = _origin(target)
+        return raw.decode()
+    except UnicodeDecodeError:
+        return quote(raw, safe="".join(map(chr, range(0x21, 0x7F))))
+
+
+def _redirect_target(response: requests.Response, allowed: Sequence[str]) -> str:
+    try:
+        target = urljoin(response.url, _location(response))
+        scheme, host, _ = _origin(target)
     except ValueError:
         raise RedirectError(
             "Quantemplate redirected to something that is no address.", todo="Check QT_API_URL."
         ) from None
-    within_this_machine = is_loopback_url(response.url) and is_loopback_url(target)
-    if scheme == "https" or (scheme == "http" and within_this_machine):
+    if scheme in ("http", "https") and is_loopback_url(response.url) and is_loopback_url(target):
         return target
-    raise RedirectError("Quantemplate redirected to an address without https.", todo="Check QT_API_URL.")
+    if scheme != "https":
+        raise RedirectError("Quantemplate redirected to an address without https.", todo="Check QT_API_URL.")
+    if not any(_is_host(host or "", pattern) for pattern in allowed):
+        raise RedirectError(
+            f"Quantemplate redirected to {shortened(host or '')}, which is no host that a download may come from.",
+            todo="If that is where Quantemplate keeps its files, add it to QT_REDIRECT_HOSTS; else check QT_API_URL.",
+        )
+    return target
+
+
+def _is_host(host: str, pattern: str) -> bool:
+    host, pattern = host.rstrip(".").lower(), pattern.lower()
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -8,7 +8,6 @@ import pytest
 
 from qt_pipeline.quantemplate import (
     ClientConfig,
-    CredentialsError,
     DownloadTooSlowError,
     EmptyBodyError,
     NotReadyError,
@@ -90,22 +89,3 @@ def test_an_endpoint_that_tells_no_time_says_nothing_of_the_clock(
 ) -> None:
     vendor.on("/token", wire.content(TOKEN, Content_Type="application/json", **({"Date": date} if date else {})))
     assert QuantemplateClient(config).authenticate() is None
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (b'{"error": "invalid_client"}', "does not know the client id"),
-        (b'{"error": "unauthorized_client"}', "refuses the secret"),
-        (b'{"error": "canary"}', "refused the client id or secret"),
-        (b'["error"]', "refused the client id or secret"),
-        (b"<html>", "refused the client id or secret"),
-    ],
-)
-def test_of_client_id_and_secret_it_is_told_which_is_wrong(
-    vendor: wire.WireServer, config: ClientConfig, error: bytes, words: str
-) -> None:
-    vendor.on("/token", wire.Answer(wire.head(401, Content_Length=str(len(error))) + error))
-    with pytest.raises(CredentialsError, match=words) as refused:
-        QuantemplateClient(config).authenticate()
-    assert "canary" not in str(refused.value)
