@@ -249,14 +249,14 @@ class Settings(BaseSettings):
 
     @field_validator("redirect_hosts", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_redirect_hosts(cls, value: object) -> object:
         if isinstance(value, str):
             return () if value == _NEVER else tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("redirect_hosts")
     @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _redirect_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_HOST.fullmatch(host) for host in value):
             raise ValueError("each is a host, such as files.example.com, or *.example.com for every host below it")
         return value
