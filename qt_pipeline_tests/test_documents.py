@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -338,7 +339,9 @@ def test_the_units_start_what_is_installed(path: Path, program: TyperGroup) -> N
     assert Path(named).parent == Path("/opt/qt_pipeline/.venv/bin")
     assert (Path(sys.executable).parent / Path(named).name).is_file()
     assert wrong_commands(page(f"`{Path(named).name} {' '.join(words)}`"), program) == []
-    assert ("-w workspace.yaml" in command) == Path(named).name.startswith("dagster")
+    assert ("-w workspace.yaml" in command) == (Path(named).name != "qt-pipeline")
+    if words[0] == "-m":
+        assert find_spec(words[1]) is not None
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)

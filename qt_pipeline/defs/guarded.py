@@ -60,4 +60,7 @@ def dev() -> None:
 
 
 if __name__ == "__main__":
-    {"dev": dev, "webserver": webserver}[sys.argv.pop(1)]()
+    commands = {"dev": dev, "webserver": webserver}
+    if sys.argv[1:2] == [] or sys.argv[1] not in commands:
+        sys.exit(f"Specify a command: {' or '.join(commands)}.")
+    commands[sys.argv.pop(1)]()

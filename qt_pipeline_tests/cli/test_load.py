@@ -1,3 +1,4 @@
+import csv
 import json
 import sqlite3
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from qt_pipeline import cli
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings
+from qt_pipeline_tests.hostile import HOSTILE, controls
 
 Ran = Callable[..., tuple[int, str, str]]
 
@@ -245,3 +247,37 @@ def test_a_catalog_that_is_named_and_does_not_exist_is_refused(
     assert code == 1
     assert "datasets.yml, which QT_CATALOG names, does not exist" in told + complaint
     assert not (tmp_path / "state" / "warehouse.db").exists()
+
+
+def hostile_file(folder: Path, rows: int = 1) -> Path:
+    file = folder / "hostile.csv"
+    with file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+        names = [name.replace("\x00", "") for name in HOSTILE]
+        writer.writerows([["Ref", *names], *[["1", *names]] * rows])
+    return file
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], [], ["--force"]])
+def test_hostile_headers_steer_no_terminal_and_are_no_markup(run: Ran, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "datasets.yaml").write_text("datasets: {d-one: {table: t, show_values: true, policy: evolve}}")
+    code, out, err = run("load", str(hostile_file(tmp_path)), "--dataset-id", "d-one", *options)
+    assert code == 0, err
+    assert controls(out) == controls(err) == []
+    if options == ["--dry-run"]:
+        assert "[bold red]x[/]" in out
+        assert ":bomb:" in out
+
+
+def test_an_error_about_a_hostile_file_or_catalog_steers_no_terminal(run: Ran, tmp_path: Path) -> None:
+    (tmp_path / "datasets.yaml").write_text("datasets: {d-one: {table: t, columns: {Ref: integer}, key: [Ref]}}")
+    for options in (["--dry-run"], []):
+        code, out, err = run("load", str(hostile_file(tmp_path, rows=2)), "--dataset-id", "d-one", *options)
+        assert code == 1
+        assert controls(out) == controls(err) == []
+    for text in HOSTILE:
+        quoted = json.dumps(text)
+        (tmp_path / "datasets.yaml").write_text(f"datasets: {{d-one: {{{quoted}: {quoted}, mode: {quoted}}}}}")
+        code, out, err = run("load", str(hostile_file(tmp_path)), "--dataset-id", "d-one")
+        assert (code, bool(err)) == (1, True)
+        assert controls(out) == controls(err) == []
