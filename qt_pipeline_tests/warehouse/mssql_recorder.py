@@ -1,6 +1,7 @@
 """A driver for SQL Server with no server behind it: it writes down what it is sent and answers what the test expects.
 
-For the statements as text alone. What they do is tested on a real server (see test_mssql_live).
+For the statements as text alone, each of which must be T-SQL to a parser. What they do is tested on a real server (see
+test_mssql_live).
 """
 
 import re
@@ -8,10 +9,12 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import sqlglot
 
 Row = tuple[Any, ...]
 Answer = Sequence[Row] | Callable[[str, Row], Sequence[Row]]
@@ -29,6 +32,18 @@ _GREETINGS: tuple[tuple[str, list[Row]], ...] = (
 _LANDED = datetime(2026, 1, 31, 10)  # noqa: DTZ001  # as it is stored
 _WIDTH = 118
 _LEDGER_COLUMNS = re.compile(r"SELECT TOP 1 (?:\S+\._qt_loads\.\w+(?:, | )){20,}FROM")
+
+
+# What the parser knows to be one, and not what is in it.
+_NOT_LOOKED_INTO = ("SET ", "ALTER INDEX ", "EXEC ")
+
+
+@cache
+def parsed(statement: str) -> None:
+    """Fail if a statement is no T-SQL."""
+    for part in sqlglot.parse(statement, read="tsql", error_level=sqlglot.ErrorLevel.RAISE):
+        known = not isinstance(part, sqlglot.exp.Command) or statement.lstrip().startswith(_NOT_LOOKED_INTO)
+        assert known, f"The parser does not know what this is: {statement}"
 
 
 class Error(Exception):
@@ -142,6 +157,7 @@ class _Cursor:
     def execute(self, statement: str, parameters: Row = ()) -> None:
         # The real ones would ask the server for the type, and end the transaction where it cannot say.
         assert None not in parameters
+        parsed(statement)
         rows, told = self._connection.driver.answer(statement, parameters)
         if told:
             self._connection.write(statement, tuple(parameters))

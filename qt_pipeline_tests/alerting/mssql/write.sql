@@ -1,8 +1,7 @@
 -- connection 2
-INSERT INTO _qt_incidents (kind, subject, opened_at, closed_at, incident) VALUES (?, ?, ?, ?, ?);
--- with 'does-not-load', 'd-one', 2026-01-31 10:00:00, None, '{"kind":"does-not-load","subject":"d-
---   one","opened_at":"2026-01-31T10:00:00Z","hits":{"d-one":{"failing":true,"run_id":"r-
---   1","over":false}},"runs":1,"run_id":"r-
+INSERT INTO _qt_incidents (kind, subject, opened_at, closed_at, incident) VALUES (?, ?, ?, NULL, ?);
+-- with 'does-not-load', 'd-one', 2026-01-31 10:00:00, '{"kind":"does-not-load","subject":"d-one","opened_at":"2026-
+--   01-31T10:00:00Z","hits":{"d-one":{"failing":true,"run_id":"r-1","over":false}},"runs":1,"run_id":"r-
 --   1","cause":null,"met":false,"calm_since":null,"closed_at":null,"told":[],"gone":false,"left":0}'
 DELETE FROM _qt_alerting;
 INSERT INTO _qt_alerting (id, memory) VALUES (?, ?);
