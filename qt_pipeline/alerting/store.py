@@ -27,7 +27,7 @@ from sqlalchemy import (
 from qt_pipeline.alerting.contacts import Contact
 from qt_pipeline.alerting.incidents import Incident, Key
 from qt_pipeline.database import UtcDateTime
-from qt_pipeline.inbox.database import connect_database, creating, reading, writing
+from qt_pipeline.inbox.database import connect_database, creating, is_prepared, reading, writing
 from qt_pipeline.inbox.schema import compared, prepare
 
 metadata = MetaData()
@@ -105,8 +105,9 @@ def open_store(url: str) -> "AlertStore":
         InboxUnavailableError: the database cannot be opened or written.
     """
     engine = connect_database(url)
-    with creating(engine) as connection:
-        prepare(connection, metadata)
+    if not is_prepared(engine, metadata):
+        with creating(engine) as connection:
+            prepare(connection, metadata)
     return AlertStore(engine)
 
 
@@ -137,8 +138,9 @@ class AlertStore:
                 connection.execute(
                     _delete, [{"its_kind": kind.value, "its_subject": subject} for kind, subject in gone]
                 )
-            if new:
-                connection.execute(insert(incidents), [_row(incident) for incident in new])
+            for incident in new:
+                # One by one: SQL Server's driver would ask for the type of what none of many has.
+                connection.execute(insert(incidents).values(_row(incident)))
             _remember(connection, after.memory)
 
     def close(self) -> None:

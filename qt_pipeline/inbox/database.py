@@ -8,12 +8,13 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Connection, Engine, func, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, MetaData, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from qt_pipeline import database
 from qt_pipeline.errors import Concern, ConfigurationError, TransientError
+from qt_pipeline.inbox import schema
 
 _SETTING = "QT_INBOX_URL"
 # How long a statement waits for another process's lock, and a caller for a connection.
@@ -81,6 +82,20 @@ def creating(engine: Engine) -> Generator[Connection]:
         yield connection
 
 
+def is_prepared(engine: Engine, tables: MetaData) -> bool:
+    """Whether a server has all of these tables, columns and indexes, so that nobody must be locked out to make them.
+
+    Never of SQLite, where to ask would make the file, and its lock is that of any writer.
+
+    Raises:
+        InboxUnavailableError: the database cannot be read.
+    """
+    if engine.dialect.name == "sqlite":
+        return False
+    with reading(engine) as connection:
+        return schema.is_prepared(connection, tables)
+
+
 @contextmanager
 def reading(engine: Engine) -> Generator[Connection]:
     """A transaction that only reads.
@@ -112,7 +127,7 @@ def _alone(engine: Engine) -> Generator[Connection]:
                 yield connection
         case "postgresql":
             with engine.begin() as connection:
-                connection.execute(select(func.pg_advisory_xact_lock(database.advisory_key(_CREATION))))
+                connection.scalar(select(func.pg_advisory_xact_lock(database.advisory_key(_CREATION))))
                 # An index on many events takes its time.
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
                 yield connection

@@ -77,6 +77,17 @@ inbox = Table(
 )
 
 
+def is_prepared(connection: Connection, tables: MetaData = metadata) -> bool:
+    """Whether `prepare` would find nothing missing."""
+    there = inspect(connection)
+    return all(
+        there.has_table(table.name)
+        and {column.name for column in table.columns} <= {column["name"] for column in there.get_columns(table.name)}
+        and {index.name for index in table.indexes} <= {index["name"] for index in there.get_indexes(table.name)}
+        for table in tables.sorted_tables
+    )
+
+
 def prepare(connection: Connection, tables: MetaData = metadata) -> None:
     """Make what is missing: the tables, or the columns and indexes that those of an older version lack."""
     there, preparer = inspect(connection), connection.dialect.identifier_preparer

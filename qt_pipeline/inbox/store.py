@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from qt_pipeline.inbox import schema
-from qt_pipeline.inbox.database import connect_database, creating, reading, writing
+from qt_pipeline.inbox.database import connect_database, creating, is_prepared, reading, writing
 from qt_pipeline.inbox.events import EventState, EventUpdate, NewEvent, OpenEvents, StoredEvent
 from qt_pipeline.values import utc_now
 
@@ -62,13 +62,23 @@ def open_inbox(url: str) -> "Inbox":
         InboxUnavailableError: the database cannot be opened or written.
     """
     engine = connect_database(url)
-    with creating(engine) as connection:
-        schema.prepare(connection)
-        inbox_id = connection.scalar(select(schema.inbox.c.inbox_id))
-        if inbox_id is None:
-            inbox_id = str(uuid4())
-            connection.execute(insert(schema.inbox).values(id=1, inbox_id=inbox_id))
+    inbox_id = _known_id(engine)
+    if inbox_id is None:
+        with creating(engine) as connection:
+            schema.prepare(connection)
+            inbox_id = connection.scalar(select(schema.inbox.c.inbox_id))
+            if inbox_id is None:
+                inbox_id = str(uuid4())
+                connection.execute(insert(schema.inbox).values(id=1, inbox_id=inbox_id))
     return Inbox(engine, inbox_id)
+
+
+def _known_id(engine: Engine) -> str | None:
+    """The identity of an inbox on a server from which nothing is missing, found without any lock."""
+    if not is_prepared(engine, schema.metadata):
+        return None
+    with reading(engine) as connection:
+        return connection.scalar(select(schema.inbox.c.inbox_id))
 
 
 class Inbox:
@@ -99,7 +109,7 @@ class Inbox:
         # Not `asdict`, which copies each value: the relay spends a good part of its time here.
         rows = [{name: getattr(event, name) for name in _ARRIVED} for event in new_events]
         with writing(self._engine) as connection:
-            connection.execute(_take_turn)
+            connection.execute(_take_turn).all()
             return list(connection.scalars(statement, rows))
 
     def open_events(self, state: EventState = EventState.PENDING, limit: int = 20_000) -> list[OpenEvents]:

@@ -381,7 +381,7 @@ class Load:
         """Run a statement that a person wrote, `%` and `:` included."""
         # What it sets outlives it (SET, USE, EXECUTE AS): nobody uses this connection after it.
         connection.detach()
-        connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
         if self.target.transaction_id(connection) != begun:
             raise TransactionEndedError(
                 "'after_publish' ended or began a transaction of its own: what was not committed yet is undone. If it "

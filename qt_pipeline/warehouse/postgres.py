@@ -100,7 +100,7 @@ class PostgresTarget:
             return
         with self.writing() as connection:
             # Two processes that make the same tables at once would refuse each other.
-            connection.execute(select(func.pg_advisory_xact_lock(advisory_key(schema or "", "the ledger"))))
+            connection.scalar(select(func.pg_advisory_xact_lock(advisory_key(schema or "", "the ledger"))))
             for name in {schema, staging_schema} - {None}:
                 if not inspect(connection).has_schema(str(name)):
                     connection.execute(CreateSchema(str(name)))
@@ -164,9 +164,9 @@ class PostgresTarget:
         key = advisory_key(self.schema or "", table)
         with self._explained(), self._engine.connect() as connection:
             transaction = connection.begin()
-            connection.execute(_STAYS_OPEN)
+            connection.execute(_STAYS_OPEN).all()
             try:
-                connection.execute(select(func.pg_advisory_xact_lock(key)))
+                connection.scalar(select(func.pg_advisory_xact_lock(key)))
             except DBAPIError as error:
                 if _sqlstate(error) != _LOCK_NOT_AVAILABLE:
                     raise

@@ -55,7 +55,7 @@ def needed(connection: Connection, dataset_id: str) -> Needed:
             rows_are_replaced = line.mode == WriteMode.REPLACE.value
     named = connection.execute(
         select(columns.c.first_load, columns.c.last_load).where(columns.c.dataset_id == dataset_id)
-    )
+    ).all()
     kept.update(in_table, _settling(connection, of_dataset), *named)
     return Needed(frozenset(in_table), frozenset(kept))
 
@@ -73,7 +73,7 @@ def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[in
         )
         at_it = and_(loads.c.inbox_id == highest.c.inbox_id, loads.c.through_seq == highest.c.seq)
         one_each = select(func.max(loads.c.load_id)).join(highest, at_it).where(counting).group_by(loads.c.inbox_id)
-        found.update(connection.scalars(one_each))
+        found.update(connection.scalars(one_each).all())
     return found
 
 

@@ -67,7 +67,7 @@ class Warehouse:
         """Return if the database is there and answers; asking makes nothing."""
         if self._target.exists():
             with self._target.reading() as connection:
-                connection.execute(select(1))
+                connection.scalar(select(1))
 
     @contextmanager
     def probe(self, schema: str | None = None) -> Generator[Probe]:

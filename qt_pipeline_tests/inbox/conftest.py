@@ -8,7 +8,10 @@ import pytest
 from qt_pipeline.inbox import Inbox, database, open_inbox
 from qt_pipeline_tests.azurite import running_azurite
 from qt_pipeline_tests.inbox.places import MSSQL_URL, Place, Postgres, Sqlite, SqlServer
+from qt_pipeline_tests.open_results import no_result_stays_open
 from qt_pipeline_tests.postgres import running_postgres
+
+__all__ = ["no_result_stays_open"]
 
 
 @pytest.fixture(scope="session")

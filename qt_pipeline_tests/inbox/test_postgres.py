@@ -4,8 +4,10 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import func, make_url, select, text
 
+from qt_pipeline.alerting import open_store
+from qt_pipeline.database import advisory_key
 from qt_pipeline.inbox import Inbox, InboxUnavailableError, NewEvent, database, open_inbox
 from qt_pipeline.inbox.database import reading
 from qt_pipeline_tests.inbox.places import Place, Postgres
@@ -32,6 +34,15 @@ def test_a_commit_is_durable_and_a_read_sees_the_last_one_whatever_the_server_pr
     with reading(inbox._engine) as connection:
         assert connection.scalar(text("SHOW synchronous_commit")) == "on"
         assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
+
+
+def test_an_inbox_from_which_nothing_is_missing_is_opened_while_another_process_prepares_it(place: Place) -> None:
+    inbox_id = open_inbox(place.url).inbox_id
+    open_store(place.url).close()
+    with reading(open_inbox(place.url)._engine) as preparing:
+        preparing.execute(select(func.pg_advisory_xact_lock(advisory_key(database._CREATION))))
+        assert open_inbox(place.url).inbox_id == inbox_id
+        open_store(place.url).close()
 
 
 def test_a_statement_that_takes_too_long_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

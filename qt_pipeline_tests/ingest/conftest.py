@@ -8,6 +8,9 @@ from qt_pipeline.landing import Landing
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.warehouse import open_warehouse
 from qt_pipeline_tests.ingest.place import CSV, Place
+from qt_pipeline_tests.open_results import no_result_stays_open
+
+__all__ = ["no_result_stays_open"]
 
 
 @pytest.fixture(scope="module")

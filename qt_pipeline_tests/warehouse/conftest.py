@@ -7,8 +7,11 @@ from tenacity import wait_none
 
 from qt_pipeline.warehouse import Warehouse
 from qt_pipeline.warehouse import load as load_module
+from qt_pipeline_tests.open_results import no_result_stays_open
 from qt_pipeline_tests.postgres import running_postgres
 from qt_pipeline_tests.warehouse.engines import MSSQL_URL, Engine, Postgres, Sqlite, SqlServer
+
+__all__ = ["no_result_stays_open"]
 
 
 @pytest.fixture(scope="session")

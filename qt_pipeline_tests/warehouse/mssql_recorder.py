@@ -205,7 +205,7 @@ class _Cursor:
         return False
 
     def close(self) -> None:
-        pass
+        self._rows = iter(())
 
 
 def _width(statement: str) -> int:

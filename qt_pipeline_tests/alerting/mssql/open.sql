@@ -1,6 +1,9 @@
 -- connection 1
 SET XACT_ABORT ON; SET LOCK_TIMEOUT 5000;
 ROLLBACK;
+-- SQLAlchemy asks which of these tables are there;
+-- with 'dbo', 'U', 'V', '_qt_alerting'
+COMMIT;
 SET NOCOUNT ON; DECLARE @taken INT; EXEC @taken = sp_getapplock @Resource = ?, @LockMode = 'Exclusive', @LockOwner =
     'Session', @LockTimeout = ?; SELECT @taken;
 -- with 'qt_pipeline/9f0e844fccc4bc161bbe8ef8937376ce59a214ac04ec056ad4a7896b3afed723', 5000
