@@ -14,6 +14,7 @@ from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
 from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource, watch_resource
 from qt_pipeline.defs.sensors import quantemplate_events
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.private import keep_private
 from qt_pipeline.settings import Settings, load_settings
 
 
@@ -57,6 +58,8 @@ def build_defs(
 def defs() -> dg.Definitions:
     """What Dagster loads: when a code location begins, and again when it is reloaded."""
     settings = load_settings()
+    # Dagster's code server and the processes of runs start here, without our command line.
+    keep_private()
     return build_defs(
         refresh_cron=settings.refresh_cron,
         poll_minutes=settings.poll_minutes,

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar
 
+_MAX_CHARACTERS = 10_000
+
 
 class Concern(StrEnum):
     """What an error is about: one dataset, or something that all datasets share and that fails for all at once."""
@@ -24,21 +26,27 @@ class Concern(StrEnum):
 class PipelineError(Exception):
     """Something a person must be able to understand without reading code.
 
-    `what` says what happened and `todo` the next step; both are whole sentences and hold no secret.
+    `what` says what happened and `todo` the next step; both are whole sentences and hold no secret. What is longer than
+    10,000 characters is cut, since it goes to logs, tags, the ledger and alerts.
     `dataset_id` names the dataset it happened to, where there is one; `concerns` says whose fault it is.
     """
 
     concerns: ClassVar[Concern] = Concern.DATASET
 
     def __init__(self, what: str, *, todo: str = "", dataset_id: str | None = None) -> None:
-        self.what = what
-        self.todo = todo
+        self.what = _cut(what)
+        self.todo = _cut(todo)
         self.dataset_id = dataset_id
-        super().__init__(what)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         subject = f"Dataset {self.dataset_id}: " if self.dataset_id else ""
         return f"{subject}{self.what} {self.todo}".rstrip()
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _MAX_CHARACTERS
+    return text if more <= 0 else f"{text[:_MAX_CHARACTERS]} … and {more:,} more characters."
 
 
 class TransientError(PipelineError):

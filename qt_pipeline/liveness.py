@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from qt_pipeline.private import FILE_MODE, make_folder
+
 _SWEEP_SECONDS = 86_400
 
 
@@ -35,12 +37,12 @@ class RunLocks:
         """Hold the lock of `run_id` until this process ends. Calling it again changes nothing."""
         if run_id in self._held:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._sweep()
         # Locked first and then given its name: a look in between would find a file that nobody holds, call a run that
         # has just begun gone, and itself hold the lock that the run asks for.
         unseen = self._folder / f"{run_id}.new.lock"
-        lock = FileLock(unseen, timeout=0)
+        lock = FileLock(unseen, timeout=0, mode=FILE_MODE)
         lock.acquire()
         unseen.replace(self._path(run_id))
         self._held[run_id] = lock

@@ -464,3 +464,19 @@ def test_tables_are_the_same_where_the_target_says_so(
             catalog_for(settings)
     else:
         assert len(catalog_for(settings).datasets) == 2
+
+
+def test_aliases_of_aliases_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    levels = "\n".join(
+        f"  l{number}: &l{number} {{<<: [{', '.join([f'*l{number - 1}'] * 9)}]}}" for number in range(1, 12)
+    )
+    (tmp_path / "datasets.yaml").write_text(f"x:\n  l0: &l0 {{a: 1, b: 2}}\n{levels}\n")
+    with pytest.raises(ConfigurationError, match="aliases stand for more"):
+        load_catalog(tmp_path / "datasets.yaml")
+
+
+def test_lists_of_aliases_are_refused_too(tmp_path: Path) -> None:
+    levels = "\n".join(f"l{number}: &l{number} [{', '.join([f'*l{number - 1}'] * 9)}]" for number in range(1, 12))
+    (tmp_path / "datasets.yaml").write_text(f"l0: &l0 [a]\n{levels}\n")
+    with pytest.raises(ConfigurationError, match="aliases stand for more"):
+        load_catalog(tmp_path / "datasets.yaml")

@@ -18,6 +18,7 @@ from adlfs import AzureBlobFileSystem
 from azure.storage.blob import BlobServiceClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from upath import UPath
 
 from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.landing import (
@@ -33,6 +34,7 @@ from qt_pipeline.landing import (
     Source,
 )
 from qt_pipeline.landing.landed import DATA
+from qt_pipeline.landing.store import uri_of
 from qt_pipeline.values import utc_now
 from qt_pipeline_tests.azurite import running_azurite
 
@@ -473,3 +475,16 @@ def test_what_an_object_store_refuses_in_its_own_words_is_told_as_of_the_landing
         land(Landing("az://files/elsewhere"), "run-1")
     assert "AAAA" not in str(refusal.value)
     AzureBlobFileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sftp://files.example.com/landing", "sftp://files.example.com/landing"),
+        ("sftp://loader:hunter2@files.example.com:2222/landing", "sftp://files.example.com:2222/landing"),
+        ("memory://box/landing", "memory://box/landing"),
+    ],
+)
+def test_the_address_of_a_store_has_its_host_and_no_secret(url: str, shown: str) -> None:
+    assert uri_of(UPath(url)) == shown
+    assert uri_of(UPath(url) / "d-one" / "data.csv.zst") == f"{shown}/d-one/data.csv.zst"

@@ -21,6 +21,8 @@ from qt_pipeline.database import NameMatching
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.settings import DEFAULT_CATALOG, Settings
 
+# A catalog of 10,000 datasets of 50 columns each has as many.
+_MAX_NODES = 2_000_000
 _TEXT, _DAY, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge"))
 
 
@@ -81,12 +83,31 @@ def _read(text: str) -> tuple[yaml.Node | None, object]:
     tree = loader.get_single_node()
     if tree is None:
         return None, {}
+    if _size(tree, {}) > _MAX_NODES:
+        # Ten lines of aliases of aliases can stand for more than any machine holds.
+        raise yaml.MarkedYAMLError(problem="its aliases stand for more than a catalog can hold")
     _keep_text(tree, set())
     try:
         return tree, cast("Any", loader).construct_document(tree)
     except (ValueError, LookupError, AttributeError) as error:
         # What PyYAML comes to for a value that contradicts its tag, such as !!bool 7.
         raise yaml.YAMLError from error
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are when every alias has been replaced by what it stands for."""
+    if id(node) in known:
+        return known[id(node)]
+    # An alias within what it stands for is refused elsewhere.
+    known[id(node)] = 1
+    if isinstance(node, yaml.MappingNode):
+        size = 1 + sum(_size(key, known) + _size(value, known) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        size = 1 + sum(_size(item, known) for item in node.value)
+    else:
+        size = 1
+    known[id(node)] = min(size, 2 * _MAX_NODES)
+    return known[id(node)]
 
 
 def _keep_text(node: yaml.Node, done: set[int]) -> None:

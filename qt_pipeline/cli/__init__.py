@@ -22,6 +22,7 @@ from qt_pipeline.cli.restore import restore
 from qt_pipeline.cli.run import cancel, run
 from qt_pipeline.cli.serve import demo, dev, relay, sandbox
 from qt_pipeline.errors import PipelineError
+from qt_pipeline.private import keep_private
 from qt_pipeline.settings import load_settings
 from qt_pipeline.telemetry import LogFormat, log_to_stderr
 
@@ -47,6 +48,8 @@ for panel, commands in _PANELS.items():
 
 def main() -> NoReturn:
     """Run the command line; our own errors become one line and exit code 1."""
+    # Also for what libraries leave behind: Dagster's storage, the logs of runs.
+    keep_private()
     log_to_stderr(_log_format())
     try:
         app()

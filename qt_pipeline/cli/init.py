@@ -265,6 +265,8 @@ def _write_catalog(catalog: Path, datasets: dict[str, dict[str, str]]) -> None:
     try:
         catalog.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8")
+        # It holds no secret, and whoever runs the services may be another user.
+        part.chmod(0o644)
         part.replace(catalog)
     except OSError as error:
         raise ConfigurationError(

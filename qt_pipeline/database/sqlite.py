@@ -11,6 +11,8 @@ from sqlite3 import Connection as SQLiteConnection
 from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from qt_pipeline.private import FILE_MODE, make_file, make_folder
+
 
 def sqlite_engine(url: URL, *, wait_seconds: float, **options: object) -> Engine:
     """An engine for the SQLite file at `url` whose commits survive a power cut. Nothing is opened yet.
@@ -28,9 +30,11 @@ def sqlite_engine(url: URL, *, wait_seconds: float, **options: object) -> Engine
 def creating_sqlite(engine: Engine, *, wait_seconds: float) -> Generator[Connection]:
     """The first transaction on a file, which may find neither folder nor file nor tables, and writes."""
     file = Path(str(engine.url.database))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
+    # Its journal and its shared memory get the mode of the file.
+    make_file(file)
     # SQLite waits for every lock but the one it needs to switch a new file to WAL.
-    with FileLock(f"{file}.lock", timeout=wait_seconds), writing(engine) as connection:
+    with FileLock(f"{file}.lock", timeout=wait_seconds, mode=FILE_MODE), writing(engine) as connection:
         yield connection
 
 

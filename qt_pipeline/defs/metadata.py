@@ -5,15 +5,23 @@ outcome does not bring along.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import dagster as dg
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import FileOutcome, LandOutcome, LoadOutcome
 from qt_pipeline.landing import Landed
-from qt_pipeline.safe_text import printable
+from qt_pipeline.safe_text import shortened
 from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, Misfit, header_key
 from qt_pipeline.warehouse import VerificationError
+
+# What a run leaves in Dagster's database is bounded, however wide the file is and however much there is to say of it.
+_MAX_COLUMNS = 1000
+_MAX_TABLE_COLUMNS = 200
+_MAX_ROWS = 200
+_MAX_CHARACTERS = 5000
+_MORE = "… and {:,} more"
 
 _OWN_COLUMNS = {
     LOADED_AT_COLUMN: ("timestamp", "When the file that the row came with was landed, in UTC."),
@@ -26,7 +34,8 @@ Metadata = dict[str, dg.MetadataValue]
 
 def of_landing(outcome: LandOutcome) -> Metadata:
     """What is known of a download."""
-    headers = [dg.TableColumn(printable(name), "text") for name in outcome.headers]
+    shown = [dg.TableColumn(_inert(name), "text") for name in outcome.headers[:_MAX_COLUMNS]]
+    headers = _columns(shown, len(outcome.headers))
     return {
         "name": _text(outcome.dataset.label),
         **({"dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(headers))} if headers else {}),
@@ -76,7 +85,9 @@ def of_sums(outcome: LoadOutcome) -> Metadata:
     """The sums that agree between file and table, unless they would show a row that must be hidden."""
     totals = outcome.file.totals
     shown = totals.sums.items() if totals.hides_rows or outcome.file.dataset.show_values else ()
-    sums: Metadata = {f"sum of {printable(name)}": _text(f"{total:f}") for name, total in shown}
+    sums: Metadata = {f"sum of {_inert(name)}": _text(f"{total:f}") for name, total in islice(shown, _MAX_ROWS)}
+    if (more := len(shown) - _MAX_ROWS) > 0:
+        sums["sums not shown"] = dg.MetadataValue.int(more)
     return {"rows": dg.MetadataValue.int(totals.rows), **sums}
 
 
@@ -101,7 +112,7 @@ def failure(error: PipelineError) -> dg.Failure:
     Raise it `from None`: what lies below our own errors may repeat values of rows.
     """
     # Whatever may be tried again was, by those who know how.
-    return dg.Failure(printable(str(error)), metadata=of_error(error), allow_retries=False)
+    return dg.Failure(_inert(str(error)), metadata=of_error(error), allow_retries=False)
 
 
 def of_error(error: PipelineError) -> Metadata:
@@ -133,21 +144,22 @@ def _delay(outcome: LoadOutcome) -> Metadata:
 def _lineage(file: FileOutcome, landed_as: dg.AssetKey) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         {
-            printable(column.name): [dg.TableColumnDep(landed_as, printable(column.header))]
-            for column in file.contract.columns
+            _inert(column.name): [dg.TableColumnDep(landed_as, _inert(column.header))]
+            for column in file.contract.columns[:_MAX_COLUMNS]
         }
     )
 
 
 def _schema(file: FileOutcome) -> dg.TableSchema:
     described = {
-        header_key(header): column.description and printable(column.description)
+        header_key(header): column.description and _inert(column.description)
         for header, column in file.dataset.columns.items()
     }
     columns = [
-        dg.TableColumn(printable(c.name), str(c.type), described.get(header_key(c.header)))
-        for c in file.contract.columns
+        dg.TableColumn(_inert(c.name), str(c.type), described.get(header_key(c.header)))
+        for c in file.contract.columns[:_MAX_COLUMNS]
     ]
+    columns = _columns(columns, len(file.contract.columns))
     own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.own_columns]
     return dg.TableSchema([*columns, *own])
 
@@ -167,14 +179,33 @@ def _maybe_int(value: int | None) -> dg.MetadataValue:
 
 
 def _text(text: str) -> dg.TextMetadataValue:
-    return dg.MetadataValue.text(printable(text))
+    return dg.MetadataValue.text(_inert(text))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> dg.TableMetadataValue:
     """A table of texts, which the UI shows as they stand: no program looks for Markdown or addresses in them."""
-    names = list(map(printable, head))
-    cells = [[None if cell is None else printable(" ".join(cell.splitlines())) for cell in row] for row in rows]
+    more_columns, more_rows = len(head) - _MAX_TABLE_COLUMNS, len(rows) - _MAX_ROWS
+    names = list(map(_inert, head[:_MAX_TABLE_COLUMNS]))
+    cells = [
+        [None if cell is None else _inert(" ".join(cell.splitlines())) for cell in row[:_MAX_TABLE_COLUMNS]]
+        for row in rows[:_MAX_ROWS]
+    ]
+    if more_columns > 0:
+        names.append(_MORE.format(more_columns))
+        cells = [[*row, None] for row in cells]
+    if more_rows > 0:
+        cells.append([_MORE.format(more_rows), *[None] * (len(names) - 1)])
     return dg.MetadataValue.table(
         [dg.TableRecord(dict(zip(names, row, strict=True))) for row in cells],
         dg.TableSchema([dg.TableColumn(name, "text") for name in names]),
     )
+
+
+def _inert(text: str) -> str:
+    return shortened(text, length=_MAX_CHARACTERS)
+
+
+def _columns(columns: list[dg.TableColumn], there_are: int) -> list[dg.TableColumn]:
+    """The columns that are shown, and how many there are besides."""
+    more = there_are - len(columns)
+    return [*columns, dg.TableColumn(_MORE.format(more), "text")] if more > 0 else columns

@@ -7,6 +7,7 @@ import ctypes
 import logging
 import platform
 import re
+import shlex
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from qt_pipeline.doctor.case import Case
 from qt_pipeline.doctor.finding import Area, Finding, State
 from qt_pipeline.env_file import read_env_file
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.private import mode_for_others
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Survey
 
 _OTHERS = 0o077
@@ -40,6 +42,7 @@ def settings(case: Case) -> Iterator[Finding]:
     """Each fault of the settings by name, variables that nobody reads, and the file."""
     survey = case.survey
     yield from _file(survey)
+    yield from _state(survey.settings.state_dir)
     for variable, reason in survey.faults.items():
         where = "the environment" if variable in survey.in_environment else str(survey.file)
         todo = f"Correct it in {where}."
@@ -78,6 +81,15 @@ def _file(survey: Survey) -> Iterator[Finding]:
     yield Finding(
         Area.SETTINGS, subject, State.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
     )
+
+
+def _state(folder: Path) -> Iterator[Finding]:
+    mode = mode_for_others(folder)
+    if mode is None:
+        # Nobody else reaches what is in it, either.
+        return
+    found = f"Others on this machine may read it (mode {mode:03o}), and it holds rows and secrets."
+    yield Finding(Area.SETTINGS, str(folder), State.WARNING, found, f"Run: chmod -R go= {shlex.quote(str(folder))}")
 
 
 def _no_file(survey: Survey, file: Path) -> Finding:

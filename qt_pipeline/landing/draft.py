@@ -12,7 +12,7 @@ from typing import cast
 import pyarrow as pa
 
 from qt_pipeline.landing.landed import COMPRESSION, DATA, MANIFEST, Landed, Manifest, Provenance
-from qt_pipeline.landing.store import Folder, explained, sync, write_at_once
+from qt_pipeline.landing.store import Folder, explained, open_private, sync, write_at_once
 from qt_pipeline.values import utc_now
 
 
@@ -66,7 +66,7 @@ class Sink:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         with explained(folder):
-            self._stored = (folder / DATA).open("wb")
+            self._stored = open_private(folder / DATA)
         into = pa.PythonFile(cast("io.IOBase", self._stored), mode="w")
         self._compressed = pa.CompressedOutputStream(into, COMPRESSION)
         self._hash = hashlib.sha256()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from qt_pipeline.errors import Concern, PermanentError
-from qt_pipeline.landing.store import Folder, write_at_once
+from qt_pipeline.landing.store import Folder, uri_of, write_at_once
 
 DATA = "data.csv.zst"
 """The name of every stored file."""
@@ -68,7 +68,7 @@ class Landed:
     @property
     def uri(self) -> str:
         """The stored file, for people: `zstd -dc` shows it."""
-        return str(self.folder / DATA)
+        return uri_of(self.folder / DATA)
 
     @property
     def by_hand(self) -> bool:

@@ -19,7 +19,7 @@ from uuid import uuid4
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.landing.draft import Draft
 from qt_pipeline.landing.landed import MANIFEST, Landed, Manifest
-from qt_pipeline.landing.store import Folder, explained, remove, root_of, write_and_delete
+from qt_pipeline.landing.store import Folder, explained, make_private, remove, root_of, write_and_delete
 from qt_pipeline.values import utc_now
 
 BY_HAND = "by-hand-"
@@ -57,7 +57,7 @@ class Landing:
                     remove(folder)
             number = 1 + max((number for number, _ in folders), default=0)
             folder = home / _name(number, run_id)
-            folder.mkdir(parents=True, exist_ok=False)
+            make_private(folder)
         draft = Draft(dataset_id=dataset_id, number=number, folder=folder)
         try:
             yield draft
@@ -73,7 +73,7 @@ class Landing:
             ConfigurationError: nothing that is installed can reach the store.
         """
         with explained(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
+            make_private(self._root)
             write_and_delete(self._root / f".qt-probe-{uuid4().hex}")
         return shutil.disk_usage(self._root).free if isinstance(self._root, Path) else None
 

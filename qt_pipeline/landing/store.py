@@ -8,9 +8,11 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from qt_pipeline.errors import Concern, ConfigurationError, TransientError
+from qt_pipeline.private import make_folder, opener
+from qt_pipeline.urls import redacted_url
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -49,6 +51,33 @@ def _unknown_store(scheme: str) -> ConfigurationError:
     )
 
 
+def uri_of(place: Folder) -> str:
+    """Where something is, for people and for the ledger: a path, or a URL with its host and without any secret."""
+    text = str(place)
+    if isinstance(place, Path):
+        return text
+    host, port = place.storage_options.get("host"), place.storage_options.get("port")
+    if host and "://" in text and not text.partition("://")[2].startswith(str(host)):
+        # Some stores leave it out of their paths.
+        text = f"{place.protocol}://{host}{f':{port}' if port else ''}/{place.path.lstrip('/')}"
+    return redacted_url(text)
+
+
+def make_private(folder: Folder) -> None:
+    """Make a folder, if it is missing; a local one for its owner alone."""
+    if isinstance(folder, Path):
+        make_folder(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def open_private(file: Folder) -> BinaryIO:
+    """Open a file to write it anew; a local one is for its owner alone."""
+    if isinstance(file, Path):
+        return open(file, "wb", opener=opener)  # a path's own takes no opener; the caller closes it
+    return file.open("wb")
+
+
 def write_and_delete(file: Folder) -> None:
     """Write a file, read it back and delete it.
 
@@ -77,7 +106,7 @@ def explained(folder: Folder) -> Generator[None]:
         yield
     except OSError as error:
         raise LandingUnavailableError(
-            f"The landing {folder} cannot be written: {error.strerror or type(error).__name__}.",
+            f"The landing {uri_of(folder)} cannot be written: {error.strerror or type(error).__name__}.",
             todo="Check that there is space and that this user may write there. A run is tried again by itself.",
         ) from None
     except Exception as error:
@@ -87,7 +116,7 @@ def explained(folder: Folder) -> Generator[None]:
             raise _unknown_store(str(folder).partition("://")[0]) from None
         # Each store has errors of its own, whose words may show its keys.
         raise LandingUnavailableError(
-            f"The landing {folder} cannot be used ({type(error).__name__}).",
+            f"The landing {uri_of(folder)} cannot be used ({type(error).__name__}).",
             todo="Check QT_LANDING_URL, and that this process may read, write and delete there.",
         ) from None
 
@@ -99,7 +128,8 @@ def write_at_once(path: Folder, text: str) -> None:
         path.write_text(text, encoding="utf-8")
         return
     part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
+    with open_private(part) as stream:
+        stream.write(text.encode())
     sync(part)
     part.replace(path)
     sync(path.parent)

@@ -40,6 +40,7 @@ from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.database import NameMatching, address_of
 from qt_pipeline.errors import ConfigurationError, PipelineError
+from qt_pipeline.private import FILE_MODE, make_folder
 from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import (
     TableBusyError,
@@ -159,10 +160,10 @@ class GenericTarget:
     def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the operating system, which ends with its process and is known on this machine."""
         folder = Path(tempfile.gettempdir()) / "qt_pipeline.locks"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         name = hashlib.sha256(f"{self._address}/{table}".casefold().encode()).hexdigest()[:32]
         try:
-            with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS):
+            with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS, mode=FILE_MODE):
                 yield
         except Timeout:
             raise TableBusyError(

@@ -39,6 +39,7 @@ from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
 
 _RETRY_SECONDS = 60
+_MAX_CHANGES = 200
 _NOT_RUN_YET = "The table is published; the statement after it has not been run yet."
 
 _log = logging.getLogger(__name__)
@@ -272,7 +273,7 @@ class Load:
                 rows=staged.totals.rows,
                 table_rows=table_rows,
                 replaced_load_id=self.replaces,
-                changes="\n".join(map(str, changes)) or None,
+                changes=_listed(changes) or None,
                 declared=self._declared(staged.contract),
                 # As long as it stands there, the same file is loaded again: should this process die now, too.
                 error=_NOT_RUN_YET if self._runs_after_publish else None,
@@ -490,3 +491,10 @@ def _is_newer(shown: LoadRecord, job: LoadJob) -> bool:
     Numbers of different inboxes do not compare; there, as among equals, the order of the loads decides.
     """
     return shown.inbox_id == job.inbox_id and shown.through_seq > job.through_seq
+
+
+def _listed(changes: tuple[Change, ...]) -> str:
+    """The changes, one a line, and how many there are beyond those that the ledger keeps."""
+    lines = [str(change) for change in changes[:_MAX_CHANGES]]
+    more = len(changes) - len(lines)
+    return "\n".join([*lines, f"… and {more:,} more"] if more else lines)

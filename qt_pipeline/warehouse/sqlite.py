@@ -52,6 +52,7 @@ from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.database import NameMatching, creating_sqlite, sqlite_engine, writing
 from qt_pipeline.errors import PipelineError
+from qt_pipeline.private import FILE_MODE, make_folder
 from qt_pipeline.tabular import SHORT_DIGITS, Array, Column, ColumnType, Kind, Rows, convert, named_batch
 from qt_pipeline.warehouse.errors import (
     TableBusyError,
@@ -178,10 +179,10 @@ class SqliteTarget:
     def exclusive(self, table: str) -> Generator[None]:
         """See Target. A lock of the operating system, which ends with its process."""
         folder = self._file.with_name(f"{self._file.name}.locks")
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         name = hashlib.sha256(self.names.fold(table).encode()).hexdigest()[:32]
         try:
-            with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS):
+            with FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS, mode=FILE_MODE):
                 yield
         except Timeout:
             raise TableBusyError(

@@ -6,7 +6,8 @@ import mssql_python
 import pytest
 
 from qt_pipeline.doctor import mounts
-from qt_pipeline.doctor.local import driver_fault
+from qt_pipeline.doctor.finding import State
+from qt_pipeline.doctor.local import _state, driver_fault
 from qt_pipeline.doctor.mask import Mask
 from qt_pipeline.settings import load_settings
 from qt_pipeline.urls import redacted_url
@@ -69,3 +70,16 @@ def test_a_secret_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) 
     )
     told = mask("secret-1 token-0123456789-ab token-0123456789-a p@ssword p%40ssword slack://first/second and u, h, d")
     assert told == "*** *** *** *** *** *** and u, h, d"
+
+
+def test_a_state_folder_that_others_may_read_is_warned_of(tmp_path: Path) -> None:
+    state = tmp_path / "my state"
+    state.mkdir()
+    state.chmod(0o755)
+    [finding] = _state(state)
+    assert (finding.state, finding.todo) == (State.WARNING, f"Run: chmod -R go= '{state}'")
+    assert "755" in finding.found
+    state.chmod(0o700)
+    (state / "inbox.db").touch(0o644)
+    assert list(_state(state)) == []
+    assert list(_state(tmp_path / "none")) == []
