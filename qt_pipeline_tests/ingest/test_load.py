@@ -413,11 +413,8 @@ def test_a_table_that_is_taken_over_grows_where_the_first_file_needs_it(loading:
         b"Name,Paid,Vehicles\nAnnabel,123.125,70000\n",
     )
     assert names == ["name", "paid", "vehicles"]
-    assert changes == [
-        "column 'name' was text(3) and is text(50) now",
-        "column 'paid' was decimal(4,2) and is decimal(15,3) now",
-        "column 'vehicles' was integer and is integer now",
-    ]
+    # SQLite holds texts of any length and whole numbers of 64 bits, whatever their columns are called.
+    assert changes == ["column 'paid' was decimal(4,2) and is decimal(15,3) now"]
 
 
 def test_a_table_is_not_taken_over_by_a_file_that_its_types_cannot_hold(loading: Loading) -> None:
