@@ -20,6 +20,8 @@ _DATABASE_LATE = (
     "Another program may hold a lock in it, or its server does not answer. A serverless database that slept is awake "
     "in a minute: run it again then."
 )
+CHECK_THREAD = "doctor-check"
+"""The name of the thread of every check."""
 CHECKS = (
     Check(local.settings, (Area.SETTINGS,)),
     Check(
@@ -80,7 +82,7 @@ class _Going:
 
     def __post_init__(self) -> None:
         # As a daemon: what does not end must not keep the process.
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._look, daemon=True, name=CHECK_THREAD)
         self._thread.start()
 
     def outcome(self, began: float) -> list[Finding]:
