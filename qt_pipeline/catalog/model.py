@@ -173,6 +173,11 @@ class _Details(Policies):
     adopt: _Flag = Field(
         default=False, description="Take over a table that is there already and was not made by this project."
     )
+    first_line_is_header: _Flag = Field(
+        default=False,
+        description="Take the first line of a file for its header, also where it looks like a title, a row of data or "
+        "a line with other separators.",
+    )
     columns: Mapping[str, DeclaredColumn] = Field(
         default_factory=dict[str, DeclaredColumn], description="What is known of columns, by their header in the file."
     )

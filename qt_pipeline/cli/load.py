@@ -4,7 +4,8 @@ Here: the command's options, and what it prints. Not here: what a load is (see i
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qt_pipeline import telemetry
-from qt_pipeline.catalog import Catalog, catalog_for
+from qt_pipeline.catalog import Catalog, Dataset, catalog_for
 from qt_pipeline.cli.output import console as output_console
 from qt_pipeline.cli.output import several, shown
 from qt_pipeline.cli.progress import progress_display
@@ -35,11 +36,20 @@ File = Annotated[Path, typer.Argument(help="The CSV file.", show_default=False)]
 DatasetId = Annotated[str, typer.Option("--dataset-id", help="The dataset whose table the file is for.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what a load would do; write nothing.")]
+FirstLine = Annotated[
+    bool, typer.Option("--first-line-is-header", help="Take the first line for the header, whatever it looks like.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table shows it already.")]
 
 
-def load(
-    file: File, *, dataset_id: DatasetId, as_json: AsJson = False, dry_run: DryRun = False, force: Force = False
+def load(  # the options of the command
+    file: File,
+    *,
+    dataset_id: DatasetId,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    first_line_is_header: FirstLine = False,
 ) -> None:
     """Load a CSV file into its dataset's table, by the rules of the catalog: checked, typed, all of it or nothing.
 
@@ -51,11 +61,14 @@ def load(
         qt-pipeline load claims.csv --dataset-id d-claims
     """
     console = output_console()
-    try:
+    with _failing(console, dataset_id, as_json=as_json):
         settings = load_settings()
         catalog = catalog_for(settings)
+        dataset = catalog.dataset(dataset_id)
+        if first_line_is_header:
+            dataset = dataset.model_copy(update={"first_line_is_header": True})
         if dry_run:
-            trial, source, is_new = _try(settings, catalog, file, dataset_id, force=force)
+            trial, source, is_new = _try(settings, catalog, file, dataset, force=force)
             if as_json:
                 typer.echo(json.dumps(_trial_as_json(trial, source)))
             else:
@@ -64,27 +77,45 @@ def load(
             if trial.refusal is not None:
                 raise typer.Exit(1)
             return
-        outcome, landed, is_new = _load(settings, catalog, file, dataset_id, force=force)
+        outcome, landed, is_new = _load(settings, catalog, file, dataset, force=force)
+        in_dagster = _is_reported(settings, outcome, landed)
+        if as_json:
+            typer.echo(json.dumps(_outcome_as_json(outcome, landed) | {"in_dagster": in_dagster}))
+        else:
+            _tell(console, outcome, landed, address_of(settings.warehouse_url))
+            _tell_if_new(console, dataset_id, is_new=is_new)
+            if in_dagster:
+                console.print("Dagster's UI shows it too.")
+
+
+@contextmanager
+def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[None]:
+    """Answer with one JSON object also where a load fails, for whatever reason."""
+    try:
+        yield
     except PipelineError as error:
         if as_json:
             typer.echo(json.dumps(_error_as_json(error, dataset_id)))
             raise typer.Exit(1) from None
         _tell_misfits(console, _misfits_of(error))
         raise
-    in_dagster = _is_reported(settings, outcome, landed)
-    if as_json:
-        typer.echo(json.dumps(_outcome_as_json(outcome, landed) | {"in_dagster": in_dagster}))
-    else:
-        _tell(console, outcome, landed, address_of(settings.warehouse_url))
-        _tell_if_new(console, dataset_id, is_new=is_new)
-        if in_dagster:
-            console.print("Dagster's UI shows it too.")
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if not as_json:
+            raise
+        # Its text may hold values of rows.
+        unforeseen = PipelineError(
+            f"An error occurred that this program does not handle: {type(error).__name__}.",
+            todo="Run the command without --json to see where, and report it.",
+        )
+        typer.echo(json.dumps(_error_as_json(unforeseen, dataset_id)))
+        raise typer.Exit(1) from None
 
 
 def _load(
-    settings: Settings, catalog: Catalog, file: Path, dataset_id: str, *, force: bool
+    settings: Settings, catalog: Catalog, file: Path, dataset: Dataset, *, force: bool
 ) -> tuple[FileOutcome, Landed, bool]:
-    dataset = catalog.dataset(dataset_id)
     run_id = f"{BY_HAND}{uuid4()}"
     traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
     with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
@@ -112,9 +143,8 @@ def _is_reported(settings: Settings, outcome: FileOutcome, landed: Landed) -> bo
 
 
 def _try(
-    settings: Settings, catalog: Catalog, file: Path, dataset_id: str, *, force: bool
+    settings: Settings, catalog: Catalog, file: Path, dataset: Dataset, *, force: bool
 ) -> tuple[Trial, CsvFile, bool]:
-    dataset = catalog.dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     with progress_display() as observe:
         source = local_file(file, run_id="trial", observe=observe)

@@ -4,6 +4,7 @@ Here: how it is opened, and what the ledger is to know of it. Not here: loading 
 """
 
 import hashlib
+import stat
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,14 @@ def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> C
     """A CSV file on this machine, to be tried where it is; it is read once for its hash. `observe`: see `load_file`.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: it cannot be read, or only once: a trial reads it twice.
     """
+    with _readable(path):
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ConfigurationError(
+                f"{path} is not a regular file and can be read only once, which is not enough for a dry run.",
+                todo="Save what comes from the pipe as a file, and name that.",
+            )
     digest, size = hashlib.sha256(), 0
     with _opened(path, observe) as stream:
         for chunk in _chunks(path, stream):

@@ -35,12 +35,13 @@ from qt_pipeline.tabular import (
     Rows,
     Rules,
     Settled,
+    check_first_line,
     check_width,
     find_misfits,
     glance,
     inspect,
     known_as,
-    read_header,
+    read_first_line,
     read_rows,
     read_text,
     settle,
@@ -196,11 +197,14 @@ class Reading:
             EmptyFileError: there is no byte in the file.
             BadCsvError: the header cannot be read.
             TooManyColumnsError: it has more than `max_columns`.
+            NotAHeaderError: its first line would become the contract, or has nothing of it, and is no header.
         """
-        header = read_header(open_)
+        header, head = read_first_line(open_)
         check_width(header, max_columns)
         if contract is not None and takes_over:
             contract = known_as(contract, header.names, rules)
+        if not dataset.first_line_is_header and (contract is None or contract.is_strange_to(header.names)):
+            check_first_line(head, header)
         return cls(open_, header, contract, rules, dataset.show_values)
 
     def settle(self, inspection: Inspection) -> Settled:
@@ -300,7 +304,7 @@ class Loading:
             },
             own_columns=self._load.own_columns,
             changes=settled.changes,
-            warnings=(*published.warnings, *absent_columns(self._dataset, settled.contract)),
+            warnings=(*published.warnings, *settled.warnings, *absent_columns(self._dataset, settled.contract)),
             preview=_preview(reading, inspection, settled.contract) if self._dataset.show_values else None,
         )
 
@@ -392,7 +396,9 @@ def _rules_for(dataset: Dataset, file: CsvFile) -> Dataset:
     """What holds for a file: one that was in the table before may lack columns that came later, and have fewer rows."""
     if file.restores_load_id is None:
         return dataset
-    return dataset.model_copy(update={"policy": DriftPolicy.EVOLVE, "max_drop_percent": None})
+    return dataset.model_copy(
+        update={"policy": DriftPolicy.EVOLVE, "max_drop_percent": None, "first_line_is_header": True}
+    )
 
 
 def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Preview:

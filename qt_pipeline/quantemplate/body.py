@@ -22,7 +22,12 @@ _PIECE_BYTES: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _DOCUMENT_TYPE: Final = re.compile(r"html|json|xml", re.IGNORECASE)
 _HEAD_BYTES: Final = 1024
-_MARKUP: Final = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s|html[\s>]|\?xml\s)", re.IGNORECASE)
+_MOST_BLANK_BYTES: Final = 64 * 1024
+_BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf|\s)*")
+# No CSV begins with a comment or a document type, whatever stands behind them.
+_MARKUP: Final = re.compile(
+    rb"<(?:!--|!doctype\s|\?xml\s|(?:html|head|body|script|style|meta|title)[\s>])", re.IGNORECASE
+)
 _AWS_CHUNK: Final = re.compile(rb"[0-9a-f]+;chunk-signature=")
 # What servers write there that encodes nothing: character sets, encodings of mail, what a store has undone already.
 _NO_CODINGS: Final = (
@@ -30,7 +35,7 @@ _NO_CODINGS: Final = (
     *("utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"),
 )
 _CONTENT_TYPE_LENGTH: Final = 200
-_JSON: Final = re.compile(rb"(\xef\xbb\xbf)?\s*[\[{]")
+_JSON: Final = re.compile(rb"[\[{]")
 
 
 class BrokenBodyError(RequestFailedError):
@@ -169,12 +174,13 @@ class Body:
         head = b""
         for piece in decoded:
             head += piece
-            if len(head) >= _HEAD_BYTES:
+            if len(_unblanked(head)) >= _HEAD_BYTES or len(head) >= _MOST_BLANK_BYTES:
                 break
+        begins = _unblanked(head)
         # A CSV header may well begin with a bracket; a body that does not even claim to be CSV gets no such credit.
-        if _MARKUP.match(head) or ("csv" not in self._media_type and _JSON.match(head)):
+        if _MARKUP.match(begins) or ("csv" not in self._media_type and _JSON.match(begins)):
             raise _document("a web page or a document instead of CSV")
-        if _AWS_CHUNK.match(head):
+        if _AWS_CHUNK.match(begins):
             raise _unexpected("the chunks of an upload to Amazon S3 (aws-chunked) instead of CSV")
         if head:
             yield head
@@ -183,6 +189,11 @@ class Body:
     @property
     def _media_type(self) -> str:
         return (self.content_type or "").partition(";")[0].strip().lower()
+
+
+def _unblanked(head: bytes) -> bytes:
+    """What comes after byte order marks and blanks, which pages may have before their first tag."""
+    return _BLANK.sub(b"", head, count=1)
 
 
 def _gunzip(wire: Iterable[bytes]) -> Iterator[bytes]:

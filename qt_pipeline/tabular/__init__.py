@@ -10,6 +10,7 @@ from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
 from qt_pipeline.tabular.guard import BadCsvError
+from qt_pipeline.tabular.header_check import NotAHeaderError, check_first_line, read_first_line
 from qt_pipeline.tabular.headers import ByHeader, header_key, header_keys, match_headers
 from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
@@ -56,6 +57,7 @@ __all__ = [
     "Misfit",
     "Naming",
     "NoRecordError",
+    "NotAHeaderError",
     "NothingInCommonError",
     "OpenStream",
     "Passage",
@@ -67,6 +69,7 @@ __all__ = [
     "Settled",
     "Side",
     "TooManyColumnsError",
+    "check_first_line",
     "check_width",
     "compare",
     "convert",
@@ -81,6 +84,7 @@ __all__ = [
     "match_headers",
     "named_batch",
     "parse_type",
+    "read_first_line",
     "read_header",
     "read_rows",
     "read_text",

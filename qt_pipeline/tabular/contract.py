@@ -37,6 +37,10 @@ class Contract:
         known = set(self.positions(headers))
         return tuple(position for position in range(len(headers)) if position not in known)
 
+    def is_strange_to(self, headers: Sequence[str]) -> bool:
+        """Whether a file with these `headers` has none of the columns."""
+        return all(position is None for position in self.positions(headers))
+
 
 @dataclass(frozen=True, slots=True)
 class Misfit:

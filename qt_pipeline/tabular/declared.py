@@ -7,7 +7,7 @@ Not here: what a type can hold (see types), what plain text is found to be (see 
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, cast
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qt_pipeline.tabular.drift import LONGEST_BOUND
-from qt_pipeline.tabular.types import BARE_FORMATS, MAX_DIGITS, TEXT, ColumnType, Kind
+from qt_pipeline.tabular.types import ANY_FRACTION, BARE_FORMATS, MAX_DIGITS, TEXT, ColumnType, Kind
 
 _EXAMPLES: Final = {
     "text": "text or text(200)",
@@ -47,6 +47,7 @@ _OPTIONAL: Final = ("second", "microsecond")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PLAIN_WORDS: Final = ("true", "false")
 _PLAIN_SAMPLE: Final = "1234.56"
+_LONGEST_DECLARATION: Final = 200
 
 
 class _Marks(NamedTuple):
@@ -70,6 +71,8 @@ def parse_type(text: str) -> ColumnType:
     if found is None or found[1] not in _EXAMPLES:
         hint = " (between { and } it needs quotes)" if text.count("(") > text.count(")") else ""
         raise ValueError(f"{reprlib.repr(text)} is no type{hint}; there are {', '.join(_EXAMPLES)}")
+    if len(text) > _LONGEST_DECLARATION:
+        raise ValueError(f"{reprlib.repr(text)} is no type: it is longer than {_LONGEST_DECLARATION} characters")
     name, sizes, format_ = found[1], tuple(map(int, re.findall("[0-9]+", found[2] or ""))), found[3] or ""
     try:
         return _type_of(Kind(name), sizes, format_)
@@ -139,6 +142,8 @@ def _words(format_: str) -> tuple[str, str]:
 
 
 def _time_format(format_: str, kind: Kind) -> str:
+    if kind is Kind.TIMESTAMP and ColumnType(kind, format=format_).is_plain:
+        return format_
     pieces = _PIECE.findall(format_)
     directives = [piece for piece in pieces if piece.startswith("%")]
     if "%y" in directives:
@@ -288,7 +293,11 @@ def written(value: str | Decimal | int | date | None, type_: ColumnType) -> str 
             true, false = _words(type_.format)
             return true if value else false
         case date():
-            pieces = _PIECE.findall(type_.format or BARE_FORMATS[type_.kind])
+            format_ = type_.format or BARE_FORMATS[type_.kind]
+            if format_.endswith(ANY_FRACTION):
+                has_fraction = isinstance(value, datetime) and value.microsecond > 0
+                format_ = format_.removesuffix(ANY_FRACTION) + ".%f" * has_fraction
+            pieces = _PIECE.findall(format_)
             return "".join(_written_part(value, piece) for piece in pieces)
         case _:
             marks = _marks(type_.format)

@@ -78,6 +78,7 @@ class Settled:
 
     contract: Contract
     changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[Seen], rules: Rules) -> Settled:
@@ -87,7 +88,8 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
         DriftError: the file differs in a way that the policy does not allow.
     """
     if contract is None:
-        return Settled(_found(headers, seen, rules))
+        founded = _found(headers, seen, rules)
+        return Settled(founded, warnings=_ambiguous(founded.columns, seen, rules))
     positions = contract.positions(headers)
     new = contract.new_positions(headers)
     missing = [column for column, position in zip(contract.columns, positions, strict=True) if position is None]
@@ -112,13 +114,14 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
     followed = [
         replace(column, type=type_ or column.type) for column, type_ in zip(contract.columns, kept, strict=True)
     ]
-    added = _found([headers[i] for i in new], [seen[i] for i in new], rules, beside=contract).columns
+    added = _found(headers, seen, rules, beside=contract, positions=new).columns
     changes = [
         *(Change(a.name, a.type, b.type) for a, b in zip(contract.columns, followed, strict=True) if a.type != b.type),
         *(Change(column.name, column.type, None) for column in missing),
         *(Change(column.name, None, column.type) for column in added),
     ]
-    return Settled(Contract((*followed, *added)), tuple(changes))
+    warnings = _ambiguous(added, [seen[position] for position in new], rules)
+    return Settled(Contract((*followed, *added)), tuple(changes), warnings)
 
 
 def known_as(contract: Contract, headers: Sequence[str], rules: Rules) -> Contract:
@@ -144,15 +147,31 @@ def may_hold(column: Column, seen: Seen, rules: Rules) -> bool:
     return _follow(column, seen, rules) is not None
 
 
-def _found(headers: Sequence[str], seen: Sequence[Seen], rules: Rules, *, beside: Contract | None = None) -> Contract:
-    """Columns that are new: the narrowest types that lose nothing, with room to grow."""
+def _found(
+    headers: Sequence[str],
+    seen: Sequence[Seen],
+    rules: Rules,
+    *,
+    beside: Contract | None = None,
+    positions: Sequence[int] | None = None,
+) -> Contract:
+    """Columns that are new: the narrowest types that lose nothing, with room to grow.
+
+    `positions` are those of the new columns in the file; by default all columns are new.
+    """
+    positions = range(len(headers)) if positions is None else positions
+    headers, seen = [headers[position] for position in positions], [seen[position] for position in positions]
     taken = [column.name for column in beside.columns] if beside else []
     names = unique_names(headers, max_bytes=rules.max_name_bytes, naming=rules.naming, taken=taken)
     columns = [
         Column(header, name, _first_type(header, s, rules))
         for header, name, s in zip(headers, names, seen, strict=True)
     ]
-    broken = {i: column for i, (column, s) in enumerate(zip(columns, seen, strict=True)) if not holds(column.type, s)}
+    broken = {
+        position: column
+        for position, column, s in zip(positions, columns, seen, strict=True)
+        if not holds(column.type, s)
+    }
     if broken:
         # Only a declared type can fail to hold what it was made for.
         raise DriftError(columns_of_another_type=broken)
@@ -166,13 +185,27 @@ def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
     return declared or _narrowest(seen, keeps_rows=rules.keeps_rows)
 
 
+def _ambiguous(columns: Sequence[Column], seen: Sequence[Seen], rules: Rules) -> tuple[str, ...]:
+    """A warning for each new column whose values are text only because trailing zeros tell them apart."""
+    return tuple(
+        f"Column {column.name!r} is text: its values have different numbers of decimals and some end in 0, like "
+        f"sections 3.1 and 3.10. If they are numbers, declare the column in the catalog as "
+        f"'decimal({max(SHORT_DIGITS, s.whole_digits + s.scale)},{s.scale})'."
+        for column, s in zip(columns, seen, strict=True)
+        if s.may_be_sections and s.kind is Kind.DECIMAL
+        if rules.declared_type(column.header) is None and not is_identifier(column.header)
+    )
+
+
 def _narrowest(seen: Seen, *, keeps_rows: bool) -> ColumnType:
     match seen.kind:
         case None:
             return ColumnType(Kind.OPEN)
         case Kind.INTEGER if seen.plain:
             return ColumnType(Kind.INTEGER)
-        case Kind.DECIMAL if (digits := max(1, seen.whole_digits) + seen.scale) <= MAX_DIGITS:
+        case Kind.DECIMAL if (
+            digits := max(1, seen.whole_digits) + seen.scale
+        ) <= MAX_DIGITS and not seen.may_be_sections:
             return ColumnType(Kind.DECIMAL, _precision_for(digits, keeps_rows=keeps_rows), seen.scale)
         case Kind.BOOLEAN:
             return ColumnType(Kind.BOOLEAN)
@@ -251,7 +284,10 @@ def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> Colu
         case Kind.INTEGER | Kind.DECIMAL:
             return _widened_number(type_, seen.as_number(), keeps_rows=keeps_rows)
         case Kind.DATE | Kind.TIMESTAMP if seen.kind is type_.kind and type_.is_plain:
-            return replace(type_, format=seen.format)
+            both = Seen(type_.kind, format=type_.format).join(seen)
+            return (
+                type_ if (both.kind, both.format) == (type_.kind, type_.format) else replace(type_, format=seen.format)
+            )
         case _:
             # Text in a declared form was made plain before it was looked at.
             return type_ if seen.kind is type_.kind else None

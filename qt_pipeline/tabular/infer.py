@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qt_pipeline.tabular.arrow import convert
-from qt_pipeline.tabular.types import COMPACT_DATE, ISO_DATE, Kind, Seen
+from qt_pipeline.tabular.types import ANY_FRACTION, COMPACT_DATE, ISO_DATE, Kind, Seen
 
 _DIGIT, _MINUS, _DOT, _COLON, _SPACE, _T, _LETTER, _OTHER = (1 << bit for bit in range(8))
 
@@ -94,7 +94,15 @@ def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: boo
     # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
     whole -= zero
     if points.size:
-        return Seen(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
+        ends = starts[owners] + lengths[owners] - 1
+        padded = places[(places > 1) & (data[ends] == ord("0"))]
+        return Seen(
+            Kind.DECIMAL,
+            whole_digits=int(whole.max()),
+            scale=int(places.max()),
+            least_scale=int(places.min()),
+            padded_scale=int(padded.max(initial=0)),
+        )
     return _look_at_integers(values, whole, negative, compact_dates=compact_dates)
 
 
@@ -114,16 +122,22 @@ def _look_at_timestamps(values: pa.StringArray) -> Seen:
     if not _are_days(pc.utf8_slice_codeunits(values, 0, _DATE_LENGTH)):
         return _TEXT
     lengths, separators = np.unique(_lengths(values)), np.unique(_characters(values, _DATE_LENGTH))
-    if len(lengths) > 1 or len(separators) > 1:
+    if len(separators) > 1:
         # No one format would give each text back.
         return _TEXT
-    fraction = int(lengths[0]) - _SECONDS_LENGTH - 1
-    return Seen(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), max(0, fraction)))
+    fraction = int(lengths[0]) - _SECONDS_LENGTH - 1 if len(lengths) == 1 else None
+    return Seen(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), fraction))
 
 
-def timestamp_format(separator: str, fraction: int) -> str:
-    """The format of timestamps with `separator` between day and time and `fraction` digits after the seconds."""
-    return f"{ISO_DATE}{separator}%H:%M:%S" + (f".%{fraction}f" if fraction else "")
+def timestamp_format(separator: str, fraction: int | None) -> str:
+    """The format of timestamps with `separator` between day and time and `fraction` digits after the seconds.
+
+    A negative number is none, None stands for different numbers of digits.
+    """
+    seconds = f"{ISO_DATE}{separator}%H:%M:%S"
+    if fraction is None:
+        return f"{seconds}{ANY_FRACTION}"
+    return f"{seconds}.%{fraction}f" if fraction > 0 else seconds
 
 
 def _are_days(values: pa.StringArray) -> bool:

@@ -26,7 +26,8 @@ OpenStream = Callable[[], BinaryIO]
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _LINE_END = re.compile(rb"\r\n?|\n")
 _VALUE = re.compile(r'(?:^|,)(?:"([^"]*+(?:""[^"]*+)*+)"|([^,]*+))')
-_CHUNK = 1 << 20
+HEAD_BYTES = 1 << 20
+"""How much of the beginning of a file is read at once for its header."""
 _HEADER_LIMIT = 4 << 20
 _SPARE_BYTES = len(BYTE_ORDER_MARK) + len(b"\r")
 BLOCK_SIZES = (1 << 20, 64 << 20)
@@ -86,11 +87,19 @@ def read_header(open_stream: OpenStream) -> Header:
         EmptyFileError: there is no byte in the file.
         BadCsvError: the header is not UTF-8, not closed, or longer than 4 MiB.
     """
+    return read_beginning(open_stream)[0]
+
+
+def read_beginning(open_stream: OpenStream) -> tuple[Header, bytes]:
+    """The header record, and the first bytes of the file, in one read: a MiB of them where there is as much.
+
+    Raises: see `read_header`.
+    """
     with open_stream() as stream:
         head = b""
         end = -1
         while end < 0:
-            chunk = stream.read(_CHUNK)
+            chunk = read_fully(stream, HEAD_BYTES)
             head += chunk
             end = _end_of_record(head, complete=not chunk)
             if end < 0 and len(head) > _HEADER_LIMIT:
@@ -109,7 +118,8 @@ def read_header(open_stream: OpenStream) -> Header:
         except UnicodeDecodeError as error:
             line = 1 + count_lines(bare[: error.start])
             raise BadCsvError("bytes that are not UTF-8", line=line, byte=first_byte + error.start) from None
-    return Header(names=_values_of(text), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
+    header = Header(names=values_of(text), rows_byte=end, rows_line=1 + max(1, count_lines(record)))
+    return header, head
 
 
 def check_width(header: Header, max_columns: int) -> None:
@@ -122,7 +132,7 @@ def check_width(header: Header, max_columns: int) -> None:
         raise TooManyColumnsError(len(header.names), max_columns)
 
 
-def _values_of(record: str) -> tuple[str, ...]:
+def values_of(record: str) -> tuple[str, ...]:
     """The values of a record that the guard has passed, its line end included.
 
     The csv module bounds the length of a value by a setting of the whole process, which another thread may change.
@@ -157,7 +167,7 @@ def read_text(
     with _naming_separator(",".join(header.names)):
         try:
             with open_stream() as stream:
-                _read_fully(stream, header.rows_byte)
+                read_fully(stream, header.rows_byte)
                 source = _Source(stream, None if checked else _guard(header))
                 if not source.is_empty:
                     yield from _batches(source, header, block_size)
@@ -225,7 +235,7 @@ class _Source(io.RawIOBase):
             return self.readall()
         mark, self._mark = self._mark, b""
         missing = max(2, size - len(mark) - len(self._held))
-        fresh = _read_fully(self._stream, missing)
+        fresh = read_fully(self._stream, missing)
         data = self._held + fresh
         is_last = len(fresh) < missing
         self._held = b"\r" if data.endswith(b"\r") and not is_last else b""
@@ -238,7 +248,7 @@ class _Source(io.RawIOBase):
         return mark + data
 
 
-def _read_fully(stream: BinaryIO, size: int) -> bytes:
+def read_fully(stream: BinaryIO, size: int) -> bytes:
     """`size` bytes, fewer only at the end of the file: a stream may return less than it was asked for at any time."""
     data = stream.read(size)
     if not data or len(data) == size:

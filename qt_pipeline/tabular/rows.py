@@ -72,6 +72,7 @@ class Passage:
         self._header = header
         self._assumed = assumed
         self._block_size = block_size
+        self._is_new = [type_ is None or type_.kind is Kind.OPEN for type_ in expected]
         self._inspector = Inspector(header, expected)
 
     def rows(self) -> Iterator[Rows]:
@@ -83,10 +84,14 @@ class Passage:
         """
         positions = self._assumed.positions(self._header.names)
         kept = [(c.type, i) for c, i in zip(self._assumed.columns, positions, strict=True) if i is not None]
+        # A new column of decimals would have become text.
+        decimals = [i for type_, i in kept if type_.kind is Kind.DECIMAL and self._is_new[i]]
         try:
             for batch in read_text(self._open_stream, self._header, block_size=self._block_size):
                 columns = self._inspector.add(batch)
-                if not all(holds(type_, self._inspector.seen[i]) for type_, i in kept):
+                seen = self._inspector.seen
+                holds_all = all(holds(type_, seen[i]) for type_, i in kept)
+                if not holds_all or any(seen[i].may_be_sections for i in decimals):
                     raise AssumptionBrokenError
                 yield _rows(self._assumed, positions, columns, batch.lines)
         except RowTooLongError:

@@ -6,7 +6,7 @@ Not here: looking at values (see infer), changing them (see drift).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import pyarrow as pa
@@ -18,7 +18,10 @@ MAX_FORMAT = 400
 ISO_DATE = "%Y-%m-%d"
 COMPACT_DATE = "%Y%m%d"
 ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"
-_PLAIN_TIMESTAMP = re.compile(rf"{ISO_DATE}[ T]%H:%M:%S(\.%[1-6]f)?")
+ANY_FRACTION = "[.%f]"
+"""The end of a timestamp's format where some values have a fraction of a second and others have none."""
+_PLAIN_TIMESTAMP = re.compile(rf"({ISO_DATE}[ T]%H:%M:%S)(\.%[1-6]f|\[\.%f\])?")
+_NO_SCALE = 1 << 10
 
 
 class Kind(StrEnum):
@@ -102,7 +105,9 @@ class Seen:
 
     `whole_digits` counts digits before the decimal point (a lone zero is none), `scale` those after it. `plain` is
     false when whole numbers were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal
-    as a number. `length` is that of the longest value, in UTF-16 code units.
+    as a number. `length` is that of the longest value, in UTF-16 code units. `least_scale` is that of the value with
+    the fewest decimals, of those with a decimal point, `padded_scale` that of the longest that ends in 0, of two
+    decimals and more.
     """
 
     kind: Kind | None = None
@@ -111,6 +116,13 @@ class Seen:
     format: str = ""
     plain: bool = True
     length: int = 0
+    least_scale: int = field(default=_NO_SCALE, compare=False)
+    padded_scale: int = field(default=0, compare=False)
+
+    @property
+    def may_be_sections(self) -> bool:
+        """Whether numbers such as 3.1 and 3.10 were seen: different as sections of a document, equal as numbers."""
+        return self.least_scale < self.padded_scale
 
     def join(self, other: "Seen") -> "Seen":
         """What both parts have in common; the order of the parts and where they were cut do not matter."""
@@ -118,6 +130,8 @@ class Seen:
             return other if self.kind is None else self
         if self.kind is other.kind and self.format == other.format:
             return self.wider(other, self.kind)
+        if self.kind is other.kind is Kind.TIMESTAMP and (shared := _shared_format(self.format, other.format)):
+            return replace(self, format=shared).wider(other, self.kind)
         one, two = self.as_number(), other.as_number()
         if one.kind is two.kind is Kind.INTEGER:
             return one.wider(two, Kind.INTEGER)
@@ -138,4 +152,12 @@ class Seen:
             format=self.format,
             plain=kind is Kind.DECIMAL or (self.plain and other.plain),
             length=max(self.length, other.length),
+            least_scale=min(self.least_scale, other.least_scale),
+            padded_scale=max(self.padded_scale, other.padded_scale),
         )
+
+
+def _shared_format(one: str, two: str) -> str | None:
+    """The plain format of timestamps of two plain formats that differ by their fractions alone."""
+    seconds, others = (_PLAIN_TIMESTAMP.fullmatch(format_) for format_ in (one, two))
+    return f"{seconds[1]}{ANY_FRACTION}" if seconds and others and seconds[1] == others[1] else None

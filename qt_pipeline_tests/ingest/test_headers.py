@@ -6,7 +6,7 @@ import pytest
 
 from qt_pipeline.ingest import try_file
 from qt_pipeline.ingest.guards import RequiredValueError
-from qt_pipeline.tabular import TooManyColumnsError
+from qt_pipeline.tabular import NotAHeaderError, TooManyColumnsError
 from qt_pipeline.warehouse import DuplicateKeyError, LoadStatus
 from qt_pipeline_tests.ingest.loading import Loading
 
@@ -58,3 +58,42 @@ def test_a_header_of_many_characters_is_a_header(loading: Loading) -> None:
     outcome = loading.load(f'{long},"{long},""\ny"\n1,2\n'.encode())
     assert [column.header for column in outcome.contract.columns] == [long, f'{long},"\ny']
     assert [column.name for column in outcome.contract.columns] == ["x" * 128, "x" * 126 + "_2"]
+
+
+NO_HEADERS = {
+    "separators": b"branch;policies;claims\n10;200;3\n20;150;1\n",
+    "sep=": b"sep=,\nbranch,paid\nNorth,12.50\n",
+    "title": b"Bordereau January,,\n,,\nPolicy,Paid,Date\nP1,10.50,2026-01-31\n",
+    "page": b"<!-- x -->\n<html>\n<title>error</title>\n",
+    "data": b"P1,10.50\nP2,8.25\n",
+}
+
+
+@pytest.mark.parametrize("data", NO_HEADERS.values(), ids=NO_HEADERS)
+def test_no_contract_is_founded_on_a_line_that_is_no_header(loading: Loading, data: bytes) -> None:
+    with pytest.raises(NotAHeaderError):
+        loading.load(data)
+    assert loading.warehouse.contract(loading.dataset.id) is None
+    with pytest.raises(NotAHeaderError):
+        try_file(loading.warehouse, loading.dataset, loading.file(data))
+    outcome = loading.load(data, first_line_is_header=True) if data != NO_HEADERS["sep="] else None
+    assert outcome is None or outcome.status is LoadStatus.PUBLISHED
+
+
+@pytest.mark.parametrize("data", NO_HEADERS.values(), ids=NO_HEADERS)
+def test_a_table_is_not_emptied_by_a_file_that_has_none_of_its_columns_and_no_header(
+    loading: Loading, data: bytes
+) -> None:
+    loading.load(b"Ref,Paid\n1,2.50\n", policy="evolve")
+    with pytest.raises(NotAHeaderError):
+        loading.load(data)
+    assert loading.rows("Ref, Paid") == [("1", 2.5)]
+    # Another file with headers is let through, as the policy says.
+    assert loading.load(b"Policy\nP1\n").totals.rows == 1
+
+
+def test_a_file_that_keeps_a_contract_of_such_headers_is_loaded(loading: Loading) -> None:
+    data = NO_HEADERS["data"]
+    loading.load(data, first_line_is_header=True)
+    outcome = loading.load(data + b"P3,7.25\n", first_line_is_header=False)
+    assert (outcome.totals.rows, loading.rows("count(*)")) == (2, [(2,)])

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -160,6 +160,10 @@ def as_it_stands(text: str, type_: ColumnType, value: Any) -> bool:
         return isinstance(value, Decimal) and value == Decimal(text)
     if type_.kind is Kind.BOOLEAN:
         return isinstance(value, bool) and str(value).lower() == text.lower()
+    if type_.format.endswith("[.%f]"):
+        return value == datetime.fromisoformat(
+            text.ljust(len("2026-01-31 10:00:00.500000"), "0") if "." in text else text
+        )
     return _written(value, type_) == text
 
 

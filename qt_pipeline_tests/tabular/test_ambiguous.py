@@ -1,0 +1,104 @@
+"""Values that are equal as numbers or timestamps and different as text."""
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qt_pipeline.tabular import AssumptionBrokenError, Kind, Passage, parse_type, read_header, written
+from qt_pipeline.tabular.inspect import glance
+from qt_pipeline.values import DriftPolicy
+from qt_pipeline_tests.tabular.files import founded_by, inspection_of, rules_of, settled, stream_of
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        (["3.1", "3.10"], "text(50)"),
+        (["3.10", "", "3.1"], "text(50)"),
+        (["3.1", "4.20"], "text(50)"),
+        (["1", "3.1", "3.100"], "text(50)"),
+        (["12.0", "3.25"], "decimal(15,2)"),
+        (["10", "10.50"], "decimal(15,2)"),
+        (["10.50", "3.25"], "decimal(15,2)"),
+        (["1.5", "2.25", "3.125"], "decimal(15,3)"),
+        (["0.0", "1.5"], "decimal(15,1)"),
+    ],
+)
+def test_a_zero_that_tells_two_numbers_apart_makes_a_new_column_text(values: list[str], type_: str) -> None:
+    data = "Section,n\n" + "".join(f"{value},1\n" for value in values)
+    found = settled(data.encode())
+    assert str(found.contract.columns[0].type) == type_
+    assert [("'decimal(15," in warning) for warning in found.warnings] == [True] * (type_ == "text(50)")
+    declared = rules_of(DriftPolicy.ADDITIVE, Section="decimal(15,3)")
+    assert settled(data.encode(), rules=declared).warnings == ()
+    assert str(founded_by(data.encode(), declared).columns[0].type) == "decimal(15,3)"
+
+
+def test_a_contract_of_decimals_goes_on_comparing_numbers() -> None:
+    contract = founded_by(b"Paid\n1.50\n2.25\n")
+    followed = settled(b"Paid\n3.1\n3.10\n", contract)
+    assert (followed.contract, followed.changes, followed.warnings) == (contract, (), ())
+
+
+def test_sections_that_come_late_end_the_pass_that_took_them_for_decimals() -> None:
+    data = b"Section\n" + b"3.1\n" * 2_000_000 + b"3.10\n"
+    header = read_header(stream_of(data))
+    first = glance(stream_of(data), header, [None])
+    assumed = settled(b"Section\n3.1\n").contract
+    with pytest.raises(AssumptionBrokenError):
+        list(Passage(stream_of(data), header, [None], assumed, block_size=first.block_size).rows())
+    assert str(founded_by(data).columns[0].type) == "text(50)"
+
+
+def test_sections_are_found_wherever_batches_are_cut() -> None:
+    one, two = (inspection_of(f"a\n{value}\n".encode()).seen[0] for value in ("3.1", "3.10"))
+    assert not one.may_be_sections
+    assert not two.may_be_sections
+    assert one.join(two).may_be_sections
+    assert two.join(one).may_be_sections
+
+
+MIXED = "2024-01-01 10:00:00", "2024-01-01 10:00:00.500", "2024-01-01 10:00:00.123456"
+
+
+def test_timestamps_with_and_without_a_fraction_are_timestamps() -> None:
+    data = "At\n" + "".join(f"{value}\n" for value in MIXED)
+    type_ = founded_by(data.encode()).columns[0].type
+    assert (type_.kind, type_.format) == (Kind.TIMESTAMP, "%Y-%m-%d %H:%M:%S[.%f]")
+    assert type_.is_plain
+    assert parse_type(str(type_)) == type_
+    header = read_header(stream_of(data.encode()))
+    passage = Passage(stream_of(data.encode()), header, [None], founded_by(data.encode()), block_size=1 << 20)
+    values = [value for rows in passage.rows() for value in rows.values(0).to_pylist()]
+    assert values == [datetime.fromisoformat(value) for value in MIXED]
+    assert [written(value, type_) for value in values] == [MIXED[0], "2024-01-01 10:00:00.500000", MIXED[2]]
+
+
+@pytest.mark.parametrize("policy", DriftPolicy)
+def test_a_column_of_timestamps_of_any_fraction_keeps_its_type(policy: DriftPolicy) -> None:
+    contract = founded_by("At\n{}\n{}\n".format(*MIXED[:2]).encode())
+    for value in MIXED:
+        followed = settled(f"At\n{value}\n".encode(), contract, rules_of(policy))
+        assert (followed.contract, followed.changes) == (contract, ())
+
+
+def test_a_column_of_timestamps_takes_a_fraction_later() -> None:
+    contract = founded_by(f"At\n{MIXED[0]}\n".encode())
+    followed = settled("At\n{}\n{}\n".format(*MIXED[:2]).encode(), contract)
+    assert followed.contract.columns[0].type.format.endswith("[.%f]")
+    assert settled(f"At\n{MIXED[0]}\n2024-01-01T10:00:00\n".encode()).contract.columns[0].type.kind is Kind.TEXT
+
+
+FRACTIONS = st.lists(st.sampled_from(["", ".5", ".50", ".500", ".123456"]), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(FRACTIONS, st.integers(0, 6))
+def test_the_format_of_timestamps_does_not_depend_on_how_they_are_cut(fractions: list[str], cut: int) -> None:
+    lines = [f"2024-01-01 10:00:00{fraction}\n" for fraction in fractions]
+    whole, one, two = (
+        inspection_of(("At\n" + "".join(part)).encode()).seen[0] for part in (lines, lines[:cut], lines[cut:])
+    )
+    assert one.join(two) == two.join(one) == whole
