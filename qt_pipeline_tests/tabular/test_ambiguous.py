@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular import AssumptionBrokenError, Kind, Passage, parse_type, read_header, written
+from qt_pipeline.tabular import AssumptionBrokenError, DriftError, Kind, Passage, parse_type, read_header, written
 from qt_pipeline.tabular.inspect import glance
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline_tests.tabular.files import founded_by, inspection_of, rules_of, settled, stream_of
@@ -102,3 +102,15 @@ def test_the_format_of_timestamps_does_not_depend_on_how_they_are_cut(fractions:
         inspection_of(("At\n" + "".join(part)).encode()).seen[0] for part in (lines, lines[:cut], lines[cut:])
     )
     assert one.join(two) == two.join(one) == whole
+
+
+def test_a_value_that_a_new_declared_column_cannot_hold_is_found_in_its_own_place() -> None:
+    contract = founded_by(b"Ref,Paid\na,1\n")
+    with pytest.raises(DriftError) as caught:
+        settled(b"Ref,Paid,New\na,1,x\n", contract, rules_of(DriftPolicy.ADDITIVE, New="integer"))
+    assert {place: column.name for place, column in caught.value.columns_of_another_type.items()} == {2: "New"}
+
+
+def test_a_declaration_of_any_length_is_bounded() -> None:
+    with pytest.raises(ValueError, match="longer than 200 characters"):
+        parse_type("date %Y-%m-%d" + "x" * 200)
