@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, FromClause, Table, func, select
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -34,9 +34,10 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.keys import check_key, key_columns, key_values
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, TablePlace
+from qt_pipeline.warehouse.rows import differing_column
 from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
 from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
-from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification, summed_columns
+from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
 
 _RETRY_SECONDS = 60
 _MAX_CHANGES = 200
@@ -176,7 +177,7 @@ class Load:
         becomes_table = self._stage_becomes_table()
         prefixes = () if becomes_table else self.target.stage_prefixes
         stage = shapes.stage(self.load_id, contract, prefixes)
-        running = RunningTotals(contract)
+        running = RunningTotals(contract, self.target.measures)
         self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
         passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
         with closing(ahead(passing)) as batches:
@@ -241,10 +242,9 @@ class Load:
         with self.target.publishing(staged.table) as connection:
             begun = self.target.transaction_id(connection)
             self._refuse_older(connection)
-            summed = summed_columns(staged.contract)
-            # What readers will see is added up below; here too, where that would add up earlier loads as well.
-            sums_here = self.spec.keeps_rows or staged.becomes_table
-            found = self.target.totals(connection, staged.table, summed if sums_here else [])
+            # What readers will see is compared below; what is staged, where its rows could not be told apart there.
+            sums_here = (self.spec.keeps_rows and LOAD_COLUMN not in self.own_columns) or staged.becomes_table
+            found = self.target.totals(connection, staged.table, staged.contract.columns if sums_here else [])
             if not found.rows and staged.totals.rows and self.target.stage_prefixes and not staged.becomes_table:
                 # What is not logged is empty after the server has crashed.
                 raise StageLostError(
@@ -306,11 +306,21 @@ class Load:
         names = [column.name for column in table.c]
         insert = table.insert().from_select(names, select(*(stage.c[name] for name in names)))
         result = connection.execute(insert, execution_options={"preserve_rowcount": True})
+        self._verify_published(connection, staged, table, result.rowcount)
+
+    def _verify_published(self, connection: Connection, staged: _Staged, table: Table, inserted: int) -> None:
+        """Compare the rows of this load in its table with those of the file."""
+        columns = staged.contract.columns
+        mine: FromClause = table
         if self.spec.keeps_rows:
-            self._verify("published", Totals(staged.totals.rows), Totals(result.rowcount))
-        else:
-            found = self.target.totals(connection, table, summed_columns(staged.contract))
-            self._verify("published", staged.totals, found)
+            self._verify("published", Totals(staged.totals.rows), Totals(inserted))
+            if LOAD_COLUMN in table.c:
+                mine = table.select().where(table.c[LOAD_COLUMN] == self.load_id).subquery()
+        if not self.spec.keeps_rows or mine is not table:
+            self._verify("published", staged.totals, self.target.totals(connection, mine, columns))
+        if self.table_columns is not None and self.target.may_change_rows(connection, table):
+            changed = differing_column(self.target, connection, staged.table, mine, columns)
+            self._verify("published", staged.totals, staged.totals, changed)
 
     def _change_columns(self, connection: Connection, contract: Contract, table: Table) -> None:
         if self.table_columns is None:
@@ -445,8 +455,8 @@ class Load:
                 dataset_id=self.job.dataset_id,
             )
 
-    def _verify(self, stage: str, expected: Totals, found: Totals) -> None:
-        verification = Verification(expected=expected, found=found)
+    def _verify(self, stage: str, expected: Totals, found: Totals, changed: str = "") -> None:
+        verification = Verification(expected=expected, found=found, changed=changed)
         if verification.difference:
             raise VerificationError(stage, verification, self.job.dataset_id)
 

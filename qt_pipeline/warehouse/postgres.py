@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from threading import local
 from typing import Any, cast
 
@@ -23,7 +24,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Numeric,
+    String,
     Table,
     func,
     inspect,
@@ -47,8 +50,9 @@ from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
+from qt_pipeline.warehouse.measure import LONGEST_HASHED, Measure, Measures, ask, measured_values, measuring
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
-from qt_pipeline.warehouse.verify import Totals
+from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _SETTING = "QT_WAREHOUSE_URL"
 _WAIT_SECONDS = 120
@@ -58,6 +62,31 @@ _LOCK_NOT_AVAILABLE = "55P03"
 # PostgreSQL answers with 1664 columns at most.
 _SUMS_AT_ONCE = 1000
 # A lock's transaction is idle while its load goes on. Not every version has each of these.
+_VALUES = "count({})"
+_DAY = 24 * 60 * 60 * 1_000_000
+_MEASURES: Measures = {
+    Kind.INTEGER: {Measure.VALUES: _VALUES},
+    Kind.DECIMAL: {Measure.VALUES: _VALUES},
+    Kind.BOOLEAN: {Measure.VALUES: _VALUES, Measure.TRUES: "sum(CASE WHEN {} THEN 1 ELSE 0 END)"},
+    Kind.DATE: {Measure.VALUES: _VALUES, Measure.DAYS: "sum({} - DATE '1970-01-01')"},
+    Kind.TIMESTAMP: {
+        Measure.VALUES: _VALUES,
+        Measure.MICROSECONDS: f"sum((CAST({{}} AS date) - DATE '1970-01-01') * CAST({_DAY} AS bigint) "
+        "+ CAST(extract(epoch FROM CAST({} AS time)) * 1000000 AS bigint))",
+    },
+}
+_HASH = (
+    f'sum(CASE WHEN octet_length({{}}) <= {LONGEST_HASHED} THEN hashtextextended({{}} COLLATE "C", 0) '
+    "ELSE (CAST(octet_length({}) AS bigint) << 42) + (CAST(ascii({}) AS bigint) << 21) + ascii(right({}, 1)) END)"
+)
+_SAMPLE = "Zo\u00eb and more than twelve bytes"
+_HASHED = text("SELECT current_setting('server_encoding'), hashtextextended(CAST(:text AS text) COLLATE \"C\", 0)")
+_CHANGES_ROWS = text(
+    "SELECT relkind <> 'r' OR relhassubclass "
+    "OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal) "
+    "OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid AND rulename <> '_RETURN') "
+    "FROM pg_class WHERE oid = CAST(:name AS regclass)"
+)
 _STAYS_OPEN = text(
     "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
     "('idle_in_transaction_session_timeout', 'transaction_timeout')"
@@ -243,16 +272,41 @@ class PostgresTarget:
             parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {name}::{type_}")
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} {', '.join(parts)}")
 
-    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+    @property
+    def measures(self) -> Measures:
         """See Target."""
-        names = [column.name for column in summed]
-        rows, sums = 0, dict[str, Decimal]()
-        for start in range(0, max(1, len(names)), _SUMS_AT_ONCE):
-            some = names[start : start + _SUMS_AT_ONCE]
-            parts = [func.sum(table.c[name]) for name in some]
-            rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
-            sums |= {name: Decimal(total or 0) for name, total in zip(some, found, strict=True)}
-        return Totals(rows=rows, sums=sums)
+        return self._measures
+
+    @cached_property
+    def _measures(self) -> Measures:
+        """A hash of each text, where the server makes the same of the same bytes as we do; else lengths."""
+        with self.reading() as connection:
+            encoding, hashed = connection.execute(_HASHED, {"text": _SAMPLE}).one()
+        same = (encoding, hashed) == ("UTF8", measured_values(Measure.POSTGRES_HASH, pa.array([_SAMPLE])))
+        of_text = {Measure.POSTGRES_HASH: _HASH} if same else {Measure.CHARACTERS: "sum(char_length({}))"}
+        return {**_MEASURES, Kind.TEXT: of_text, Kind.OPEN: of_text}
+
+    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+        """See Target."""
+        names = [column.name for column in summed_columns(columns)]
+        asked = measuring(connection, columns, self.measures)
+        parts = [*(func.sum(table.c[name]) for name in names), *asked.values()]
+        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE)
+        sums, measured = found[: len(names)], found[len(names) :]
+        return Totals(
+            rows=rows,
+            sums={name: Decimal(total or 0) for name, total in zip(names, sums, strict=True)},
+            measures={key: int(total or 0) for key, total in zip(asked, measured, strict=True)},
+        )
+
+    def may_change_rows(self, connection: Connection, table: Table) -> bool:
+        """See Target. The parts of a partitioned table may have triggers of their own."""
+        name = connection.dialect.identifier_preparer.format_table(table)
+        return bool(connection.scalar(_CHANGES_ROWS, {"name": name}))
+
+    def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """See Target."""
+        return column.collate("C") if isinstance(column.type, String) else column
 
     def tidy(self, table: Table) -> None:
         """See Target. Without it, refreshes would grow the table: autovacuum often comes too late."""

@@ -6,7 +6,6 @@ Here: tables of the trial's own, filled in the way that the engine's loads are. 
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from uuid import uuid4
 
 import numpy as np
@@ -18,7 +17,7 @@ from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import TargetRefusedError
 from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec, batches_for
 from qt_pipeline.warehouse.target import Target
-from qt_pipeline.warehouse.verify import Totals, Verification, summed_columns
+from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
 
 _COLUMNS = {
     "a text": (ColumnType(Kind.TEXT, length=20), ("Zoë", None)),
@@ -28,7 +27,6 @@ _COLUMNS = {
     "a moment": (ColumnType(Kind.TIMESTAMP, format="%Y-%m-%d %H:%M:%S"), ("2026-01-31 10:00:00", None)),
 }
 _CONTRACT = Contract(tuple(Column(name, name, type_) for name, (type_, _) in _COLUMNS.items()))
-_TOTALS = Totals(rows=2, sums={"a number": Decimal(4), "an amount": Decimal("1234.55")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,9 @@ class Probe:
             names = [column.name for column in self.table.c]
             copied = select(*(self.staged.c[name] for name in names))
             connection.execute(self.table.insert().from_select(names, copied))
-            self._compare(_TOTALS, self.target.totals(connection, self.table, summed_columns(_CONTRACT)))
+            expected = RunningTotals(_CONTRACT, self.target.measures)
+            expected.add(_rows())
+            self._compare(expected.totals, self.target.totals(connection, self.table, _CONTRACT.columns))
             connection.execute(self.table.delete())
             self.table.drop(connection)
 

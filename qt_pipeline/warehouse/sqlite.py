@@ -30,6 +30,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Index,
     Integer,
     MetaData,
@@ -62,10 +63,11 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
+from qt_pipeline.warehouse.measure import Measure, Measures, ask, measuring
 from qt_pipeline.warehouse.sqlite_change import EXACT_TEXT, NewType, change_columns, exact_text
 from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, collations
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
-from qt_pipeline.warehouse.verify import Totals
+from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 # Loads of other tables hold SQLite's one write lock for a publish at a time.
 _WAIT_SECONDS = 120
@@ -83,6 +85,18 @@ _STATEMENT = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name =
 _OF_FILE = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_PERM", "SQLITE_AUTH")
 _CONSTRAINT = "SQLITE_CONSTRAINT"
 _PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
+
+
+_VALUES = "count({})"
+# The last character would take more time than all the rest: SQLite walks through each text for it.
+_OF_TEXT = {Measure.CHARACTERS: "sum(length({}))", Measure.FIRST: "sum(unicode({}))"}
+_MEASURES: Measures = {
+    **{kind: {Measure.VALUES: _VALUES} for kind in (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP)},
+    Kind.BOOLEAN: {Measure.VALUES: _VALUES, Measure.TRUES: "sum({})"},
+    Kind.TEXT: _OF_TEXT,
+    Kind.OPEN: _OF_TEXT,
+}
+_TRIGGERS = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table COLLATE NOCASE")
 
 
 class SqliteTarget:
@@ -103,6 +117,7 @@ class SqliteTarget:
     # The staging table is in a file of its own.
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = False
+    measures: Measures = _MEASURES
 
     def __init__(self, url: URL, *, prepare: bool = True) -> None:
         self._file = Path(str(url.database))
@@ -263,8 +278,17 @@ class SqliteTarget:
         # SQLite's own text of a float has fifteen digits, or an exponent, and no trailing zero.
         return NewType(type_.compile(dialect=self._engine.dialect), change.before.scale if becomes_text else None)
 
-    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+    def may_change_rows(self, connection: Connection, table: Table) -> bool:
         """See Target."""
+        return connection.scalar(_TRIGGERS, {"table": table.name}) != 0
+
+    def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """See Target."""
+        return column.collate("BINARY") if isinstance(column.type, String) else column
+
+    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+        """See Target."""
+        summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
         for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
             some = summed[start : start + _SUMS_AT_ONCE]
@@ -275,7 +299,9 @@ class SqliteTarget:
                     raise
                 rows, found = _added_up_in_halves(connection, table, some)
             sums |= found
-        return Totals(rows=rows, sums=sums)
+        asked = measuring(connection, columns, self.measures)
+        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE)
+        return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
 
     def tidy(self, table: Table) -> None:
         """See Target. SQLite uses the pages of deleted rows again by itself."""
@@ -357,14 +383,14 @@ def _as_stored(rows: Rows, position: int, type_: ColumnType) -> Array:
             return rows.texts[position]
 
 
-def _added_up(connection: Connection, table: Table, columns: Sequence[Column]) -> tuple[int, dict[str, Decimal]]:
+def _added_up(connection: Connection, table: FromClause, columns: Sequence[Column]) -> tuple[int, dict[str, Decimal]]:
     parts = [func.qt_exact_sum(_named(c)) if _is_wide(c) else func.sum(_smallest_units(c)) for c in columns]
     rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
     return rows, {c.name: _total(c, Decimal(sum_ or 0)) for c, sum_ in zip(columns, found, strict=True)}
 
 
 def _added_up_in_halves(
-    connection: Connection, table: Table, columns: Sequence[Column]
+    connection: Connection, table: FromClause, columns: Sequence[Column]
 ) -> tuple[int, dict[str, Decimal]]:
     """For sums beyond 64 bits, where SQLite's own fails: the two parts of each number cannot reach that."""
     rows, sums = 0, dict[str, Decimal]()

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, Table, Text, inspect
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, FromClause, Table, Text, inspect
 from sqlalchemy.types import NullType, TypeEngine
 
 from qt_pipeline.database import NameMatching
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, Rows
+from qt_pipeline.warehouse.measure import Measures
 from qt_pipeline.warehouse.verify import Totals
 
 SqlTypes = Mapping[str, TypeEngine[Any]]
@@ -204,8 +205,21 @@ class Target(Protocol):
         """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay."""
         ...
 
-    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
-        """Count the rows of a table and add up these columns of numbers exactly."""
+    @property
+    def measures(self) -> Measures:
+        """What is compared between a file and a table for the values of each kind, beside the sums of numbers."""
+        ...
+
+    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+        """Count the rows of a table, add up those of these columns that are numbers exactly, and measure all."""
+        ...
+
+    def may_change_rows(self, connection: Connection, table: Table) -> bool:
+        """Whether a trigger or a rule of the table may change rows on their way in."""
+        ...
+
+    def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A value that is equal to another's only where both are the same, whatever the column's collation is."""
         ...
 
     def tidy(self, table: Table) -> None:

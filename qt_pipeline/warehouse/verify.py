@@ -1,10 +1,10 @@
-"""Proof that rows arrive whole: counts, and exact sums of every column of numbers.
+"""Proof that rows arrive whole: counts, exact sums of every column of numbers, and measures of every other column.
 
-Here: the sums of the rows on their way in, and the comparison with what a database says it holds.
-Not here: how a database adds exactly (see the targets).
+Here: the totals of the rows on their way in, and the comparison with what a database says it holds.
+Not here: what a measure is (see measure), how a database adds exactly (see the targets).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import cast
@@ -25,6 +25,7 @@ from qt_pipeline.tabular import (
     floating_numbers,
     whole_numbers,
 )
+from qt_pipeline.warehouse.measure import Measure, Measures, measured, measures_of
 
 _EXACT = Context(prec=100)
 _SUM_DIGITS = 76
@@ -35,10 +36,11 @@ _ENOUGH_ROWS = 10
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many rows, and the exact sum of each column of whole numbers or decimals, by column name."""
+    """How many rows, the exact sum of each column of whole numbers or decimals, and measures of all, by name."""
 
     rows: int
     sums: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    measures: Mapping[tuple[str, Measure], int] = field(default_factory=dict[tuple[str, Measure], int])
 
     @property
     def hides_rows(self) -> bool:
@@ -48,10 +50,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was expected and what was found."""
+    """What was expected and what was found. `changed` is a column whose values differ row by row, or "a row"."""
 
     expected: Totals
     found: Totals
+    changed: str = ""
 
     @property
     def difference(self) -> str:
@@ -62,20 +65,27 @@ class Verification:
             if total != self.found.sums[name]:
                 sums = f"to {self.found.sums[name]} instead of {total}" if self.expected.hides_rows else "differently"
                 return f"column {name!r} adds up {sums}"
-        return ""
+        for (name, measure), total in self.expected.measures.items():
+            if total != self.found.measures[name, measure]:
+                return f"column {name!r} has changed ({measure})"
+        return f"{self.changed} has changed" if self.changed else ""
 
 
-def summed_columns(contract: Contract) -> list[Column]:
+def summed_columns(columns: Iterable[Column]) -> list[Column]:
     """The columns that are added up."""
-    return [column for column in contract.columns if column.type.kind in (Kind.INTEGER, Kind.DECIMAL)]
+    return [column for column in columns if column.type.kind in (Kind.INTEGER, Kind.DECIMAL)]
 
 
 class RunningTotals:
     """Adds up rows as they pass by."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, measures: Measures) -> None:
         self._columns = list(enumerate(contract.columns))
-        self._sums = {column.name: Decimal(0) for column in summed_columns(contract)}
+        self._sums = {column.name: Decimal(0) for column in summed_columns(contract.columns)}
+        self._measures = {(c.name, measure): 0 for c in contract.columns for measure in measures_of(c, measures)}
+        self._asked = [
+            (position, c.name, measure) for position, c in self._columns for measure in measures_of(c, measures)
+        ]
         self._rows = 0
 
     def add(self, rows: Rows) -> None:
@@ -85,11 +95,13 @@ class RunningTotals:
             if column.name in self._sums:
                 total = _sum(rows, position, column.type)
                 self._sums[column.name] = _EXACT.add(self._sums[column.name], total)
+        for position, name, measure in self._asked:
+            self._measures[name, measure] += measured(measure, rows, position)
 
     @property
     def totals(self) -> Totals:
         """The totals so far."""
-        return Totals(rows=self._rows, sums=dict(self._sums))
+        return Totals(rows=self._rows, sums=dict(self._sums), measures=dict(self._measures))
 
 
 def _sum(rows: Rows, position: int, type_: ColumnType) -> Decimal:

@@ -16,6 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
 
+from qt_pipeline.tabular import Kind
+from qt_pipeline.warehouse.measure import measured_values
+from qt_pipeline.warehouse.mssql import MssqlTarget
+
 Row = tuple[Any, ...]
 Answer = Sequence[Row] | Callable[[str, Row], Sequence[Row]]
 
@@ -94,17 +98,40 @@ class Driver:
             return [(name,) for name in parameters if name in self.tables], True
         for part, answer in self._answers:
             if part in statement:
-                return (answer(statement, parameters) if callable(answer) else answer), True
+                rows = answer(statement, parameters) if callable(answer) else answer
+                return ([(*row, *self.measures()) for row in rows] if part == "sum(" else rows), True
+        if statement.startswith(("SELECT COUNT_BIG(*) FROM", "SELECT COUNT_BIG(*) AS count_1 \nFROM")):
+            return [self.totals()[:1]], True
         if statement.startswith("SELECT COUNT_BIG"):
-            return [(self.totals()[: 1 + statement.count("sum(")])], True
+            asked = statement.count("SUM(") + statement.count("COUNT_BIG([")
+            return [(*self.totals(), *self.measures()[:asked])], True
         return [], True
 
     def totals(self) -> Row:
         if self.copied is None:
-            return (0, *[Decimal(0)] * 1000)
+            return (0,)
         *columns, _, _ = self.copied.columns
         numbers = [c for c in columns if pa.types.is_integer(c.type) or pa.types.is_decimal(c.type)]
         return (self.copied.num_rows, *(Decimal(pc.sum(c).as_py() or 0) for c in numbers))
+
+    def measures(self) -> Row:
+        """What the target asks for beside sums, of the rows that were copied."""
+        *columns, _, _ = self.copied.columns if self.copied is not None else [None, None]
+        return tuple(
+            measured_values(measure, column.combine_chunks())
+            for column in columns
+            for measure in MssqlTarget.measures[_kind(column.type)]
+        )
+
+
+def _kind(type_: pa.DataType) -> Kind:
+    if pa.types.is_integer(type_) or pa.types.is_decimal(type_):
+        return Kind.INTEGER
+    if pa.types.is_boolean(type_):
+        return Kind.BOOLEAN
+    if pa.types.is_date(type_):
+        return Kind.DATE
+    return Kind.TIMESTAMP if pa.types.is_timestamp(type_) else Kind.TEXT
 
 
 class _Connection:

@@ -13,6 +13,7 @@ from sqlalchemy import Table
 
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadStatus, Totals, Verification, VerificationError, Warehouse
+from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine, Postgres, Sqlite
 from qt_pipeline_tests.warehouse.loading import load
 
@@ -163,3 +164,110 @@ def test_a_difference_among_very_few_rows_is_told_without_a_sum_that_would_show_
     assert Verification(*one_row).difference == "column 'Paid' adds up differently"
     many_rows = [Totals(10, {"Paid": Decimal(amount)}) for amount in ("3.50", "3.51")]
     assert Verification(*many_rows).difference == "column 'Paid' adds up to 3.51 instead of 3.50"
+
+
+DIFFERENT = {
+    'UPDATE {} SET "Name" = upper("Name") WHERE "_qt_row" = 8': "'Name'",
+    'UPDATE {} SET "Name" = NULL WHERE "_qt_row" = 8': "'Name'",
+    'UPDATE {} SET "Count" = NULL WHERE "_qt_row" = 2': "'Count'",
+    'UPDATE {} SET "Done" = NULL WHERE "_qt_row" = 8': "'Done'",
+}
+TEXTS = b"Paid,Name,Count,Day,Seen,Done\n" + b"".join(
+    b"%d.10,caf\xc3\xa9 %d x,%d,2026-01-%02d,2026-01-%02d 10:00:00,true\n" % (n, n, n - 1, n % 28 + 1, n % 28 + 1)
+    for n in range(1, 50)
+)
+OLDER = TEXTS.splitlines(keepends=True)[0] + b"1.00,old,0,2020-01-01,2020-01-01 10:00:00,false\n"
+CHANGES = {
+    **DIFFERENT,
+    'UPDATE {} SET "Name" = replace("Name", \'f\', \'g\') WHERE "_qt_row" = 8': "'Name'",
+    'UPDATE {} SET "Day" = \'2025-01-01\' WHERE "_qt_row" = 8': "'Day'",
+    'UPDATE {} SET "Seen" = \'2026-01-08 10:00:01\' WHERE "_qt_row" = 8': "'Seen'",
+    'UPDATE {} SET "Count" = CASE "_qt_row" WHEN 8 THEN "Count" + 1 ELSE "Count" - 1 END WHERE "_qt_row" IN (8, 9)': "",
+}
+
+
+@pytest.mark.parametrize("statement", DIFFERENT)
+def test_text_and_blanks_that_were_staged_otherwise_than_read_are_noticed(
+    engine: Engine, warehouse: Warehouse, statement: str
+) -> None:
+    load(warehouse, OLDER)
+    with pytest.raises(VerificationError, match=f"column {DIFFERENT[statement]} has changed"):
+        load(engine.open(damaging(statement)), TEXTS)
+    assert engine.column("Name") == ["old"]
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+@pytest.mark.parametrize("mode", WriteMode)
+def test_a_trigger_that_changes_any_value_is_noticed_and_the_table_keeps_its_rows(
+    engine: Engine, warehouse: Warehouse, statement: str, mode: WriteMode
+) -> None:
+    how = {"mode": mode, "key": ("Paid",) if mode is WriteMode.UPSERT else ()}
+    load(warehouse, OLDER, **how)
+    engine.make_trigger("damage", statement.format(engine.table()))
+    with pytest.raises(VerificationError, match=f"published is not .*{CHANGES[statement]}") as caught:
+        load(warehouse, TEXTS, **how)
+    assert "caf" not in str(caught.value)
+    assert engine.column("Name") == ["old"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'NEW."Name" = btrim(NEW."Name")',
+        "NEW.\"Name\" = translate(NEW.\"Name\", 'ab', 'ba')",
+        'NEW."Paid" = NEW."Paid" * 1.0 + (CASE WHEN NEW."Name" = \'ab\' THEN 1 ELSE -1 END)',
+        'NEW."Day" = NEW."Day" + (CASE WHEN NEW."Name" = \'ab\' THEN 1 ELSE -1 END)',
+    ],
+)
+@pytest.mark.parametrize("mode", WriteMode)
+@pytest.mark.parametrize("lineage_columns", [True, False])
+def test_a_trigger_before_each_row_on_postgresql_is_noticed_too(
+    postgres: Postgres, change: str, mode: WriteMode, *, lineage_columns: bool
+) -> None:
+    key = ("Name",) if mode is WriteMode.UPSERT else ()
+    how = {"mode": mode, "key": key, "lineage_columns": lineage_columns}
+    load(postgres.open(), b"Name,Paid,Day\nold,1.00,2020-01-01\n", **how)
+    function = postgres.table("damage")
+    postgres.execute(
+        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$",
+        f"CREATE TRIGGER damage BEFORE INSERT ON {postgres.table()} FOR EACH ROW EXECUTE FUNCTION {function}()",
+    )
+    data = "Name,Paid,Day\nab,2.00,2020-01-02\nba\u00a0,3.00,2020-01-03\n b,4.00,2020-01-04\n"
+    with pytest.raises(VerificationError, match="What was published is not what the file holds"):
+        load(postgres.open(), data.encode(), **how)
+    assert postgres.query(f'SELECT "Name" FROM {postgres.table()}') == [("old",)]
+
+
+def test_a_rule_on_postgresql_is_noticed_too(postgres: Postgres) -> None:
+    load(postgres.open(), b"Name,Paid\nold,1.00\n")
+    postgres.execute(
+        f"CREATE RULE damage AS ON INSERT TO {postgres.table()} DO ALSO UPDATE {postgres.table()} SET \"Name\" = 'x'"
+    )
+    with pytest.raises(VerificationError, match="'Name'"):
+        load(postgres.open(), b"Name,Paid\nnew,2.00\n")
+    assert postgres.column("Name") == ["old"]
+
+
+@pytest.mark.parametrize("mode", WriteMode)
+def test_a_trigger_that_changes_nothing_of_the_file_is_left_alone(
+    engine: Engine, warehouse: Warehouse, mode: WriteMode
+) -> None:
+    how = {"mode": mode, "key": ("Paid",) if mode is WriteMode.UPSERT else ()}
+    load(warehouse, OLDER, **how)
+    engine.make_trigger("logged", "INSERT INTO {} VALUES ('x')".format(engine.table("log")), log="log")
+    load(warehouse, TEXTS, **how)
+    assert "old" not in engine.column("Name")[1:]
+    assert len(engine.query(f"SELECT * FROM {engine.table('log')}")) >= 1
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30).filter(
+    lambda text: text == text.strip() and text != "\ufeff"
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.one_of(_TEXT, st.sampled_from(["a" * 1300, "日" * 401, "\U0001f600" * 400])), max_size=8))
+def test_any_unicode_text_measures_the_same_in_the_file_and_in_the_table(engine: Engine, texts: list[str]) -> None:
+    rows = [["x y", "1"], *([text, str(position)] for position, text in enumerate(texts))]
+    load(engine.open(), csv_bytes(["Text", "Count"], rows))
+    assert engine.column("Text") == [text for text, _ in rows]

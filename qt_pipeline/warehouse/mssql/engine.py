@@ -17,11 +17,14 @@ from sqlalchemy import (
     DECIMAL,
     NVARCHAR,
     URL,
+    VARBINARY,
     ColumnElement,
     Connection,
+    FromClause,
     Index,
     Integer,
     Numeric,
+    String,
     Table,
     cast,
     func,
@@ -41,11 +44,12 @@ from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, MAX_FORMAT, ROW_COLU
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
 from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
+from qt_pipeline.warehouse.measure import Measure, Measures, ask, measuring
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at, was_let_in
 from qt_pipeline.warehouse.mssql.reflect import columns_of
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type
-from qt_pipeline.warehouse.verify import Totals
+from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _WAIT_SECONDS = 120
 _ALTER_SECONDS = 2
@@ -70,6 +74,29 @@ _READERS_WAIT = (
 )
 
 _log = logging.getLogger(__name__)
+
+
+_TRIGGERS = text("SELECT COUNT(*) FROM sys.triggers WHERE parent_id = OBJECT_ID(:name)")
+_VALUES = "COUNT_BIG({})"
+# Without regard to the column's collation, which may take two units of UTF-16 for one character or not.
+_UNITS = "{} COLLATE Latin1_General_BIN2"
+_OF_TEXT = {
+    Measure.UTF16_UNITS: "SUM(CAST(DATALENGTH({}) / 2 AS BIGINT))",
+    Measure.FIRST_UTF16: f"SUM(CAST(UNICODE(LEFT({_UNITS}, 1)) AS BIGINT))",
+    Measure.LAST_UTF16: f"SUM(CAST(UNICODE(RIGHT({_UNITS}, 1)) AS BIGINT))",
+}
+_MEASURES: Measures = {
+    Kind.INTEGER: {Measure.VALUES: _VALUES},
+    Kind.DECIMAL: {Measure.VALUES: _VALUES},
+    Kind.BOOLEAN: {Measure.VALUES: _VALUES, Measure.TRUES: "SUM(CASE WHEN {} = 1 THEN CAST(1 AS BIGINT) ELSE 0 END)"},
+    Kind.DATE: {Measure.VALUES: _VALUES, Measure.DAYS: "SUM(CAST(DATEDIFF(DAY, '19700101', {}) AS BIGINT))"},
+    Kind.TIMESTAMP: {
+        Measure.VALUES: _VALUES,
+        Measure.MICROSECONDS: "SUM(CAST(DATEDIFF_BIG(MICROSECOND, '19700101', {}) AS DECIMAL(38, 0)))",
+    },
+    Kind.TEXT: _OF_TEXT,
+    Kind.OPEN: _OF_TEXT,
+}
 
 
 class MssqlTarget:
@@ -98,6 +125,7 @@ class MssqlTarget:
     reflects_types = True
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = True
+    measures: Measures = _MEASURES
 
     def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
         self.schema = _checked(schema)
@@ -247,18 +275,27 @@ class MssqlTarget:
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN {preparer.quote(change.column)} {type_} NULL")
 
-    def totals(self, connection: Connection, table: Table, summed: Sequence[Column]) -> Totals:
+    def may_change_rows(self, connection: Connection, table: Table) -> bool:
         """See Target."""
-        rows, sums = 0, dict[str, Decimal]()
-        for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
-            some = summed[start : start + _SUMS_AT_ONCE]
-            parts = [(c.name, part, zeros) for c in some for part, zeros in _parts(table.c[c.name], c.type)]
-            asked = [func.sum(part) for _, part, _ in parts]
-            rows, *found = connection.execute(select(func.count(), *asked).select_from(table)).one()
-            for (name, _, zeros), sum_ in zip(parts, found, strict=True):
-                part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
-                sums[name] = _EXACT.add(sums.get(name, Decimal(0)), part)
-        return Totals(rows=rows, sums=sums)
+        name = connection.dialect.identifier_preparer.format_table(table)
+        return bool(connection.scalar(_TRIGGERS, {"name": name}))
+
+    def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """See Target. Every collation takes a text for equal to itself with blanks behind; bytes have none."""
+        return cast(column, VARBINARY()) if isinstance(column.type, String) else column
+
+    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+        """See Target."""
+        summed = [(c.name, *part) for c in summed_columns(columns) for part in _parts(table.c[c.name], c.type)]
+        asked = measuring(connection, columns, self.measures)
+        parts = [*(func.sum(part) for _, part, _ in summed), *asked.values()]
+        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE)
+        sums = dict[str, Decimal]()
+        for (name, _, zeros), sum_ in zip(summed, found, strict=False):
+            part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
+            sums[name] = _EXACT.add(sums.get(name, Decimal(0)), part)
+        measured = zip(asked, found[len(summed) :], strict=True)
+        return Totals(rows, sums, {key: int(total or 0) for key, total in measured})
 
     def tidy(self, table: Table) -> None:
         """See Target. Readers go on meanwhile. The server's own cleaning comes too late: some pages every few seconds.

@@ -51,7 +51,14 @@ SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHE
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? AND qt._qt_loads.status IN (?, ?) ORDER
     BY qt._qt_loads.load_id DESC;
 -- with 'd-one', 'published', 'unchanged'
-SELECT COUNT_BIG(*) AS count_1, sum(CAST(qt.[_qt_stage_8].[Paid] AS NUMERIC(38, 2))) AS sum_1 FROM qt.[_qt_stage_8];
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(qt.[_qt_stage_8].[Paid] AS NUMERIC(38, 2))) AS sum_1,
+    SUM(CAST(DATALENGTH([Name]) / 2 AS BIGINT)), SUM(CAST(UNICODE(LEFT([Name] COLLATE Latin1_General_BIN2, 1)) AS
+    BIGINT)), SUM(CAST(UNICODE(RIGHT([Name] COLLATE Latin1_General_BIN2, 1)) AS BIGINT)), COUNT_BIG([Paid]),
+    COUNT_BIG([Seen]), SUM(CAST(DATEDIFF_BIG(MICROSECOND, '19700101', [Seen]) AS DECIMAL(38, 0))), COUNT_BIG([Day]),
+    SUM(CAST(DATEDIFF(DAY, '19700101', [Day]) AS BIGINT)), COUNT_BIG([Done]), SUM(CASE WHEN [Done] = 1 THEN CAST(1 AS
+    BIGINT) ELSE 0 END), SUM(CAST(DATALENGTH([Blank]) / 2 AS BIGINT)), SUM(CAST(UNICODE(LEFT([Blank] COLLATE
+    Latin1_General_BIN2, 1)) AS BIGINT)), SUM(CAST(UNICODE(RIGHT([Blank] COLLATE Latin1_General_BIN2, 1)) AS BIGINT))
+    FROM qt.[_qt_stage_8];
 EXEC sp_rename ?, ?, 'OBJECT';
 -- with '[qt].[_qt_stage_8]', 'paid'
 SELECT qt._qt_columns.name, qt._qt_columns.kind, qt._qt_columns.first_load FROM qt._qt_columns WHERE

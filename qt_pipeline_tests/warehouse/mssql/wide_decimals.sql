@@ -51,8 +51,8 @@ SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? A
 SELECT COUNT_BIG(*) AS count_1, sum(CAST(round(qt.[_qt_stage_8].[Whole], -17, 1) AS NUMERIC(38, 0)) /
     100000000000000000) AS sum_1, sum(qt.[_qt_stage_8].[Whole] - round(qt.[_qt_stage_8].[Whole], -17, 1)) AS sum_2,
     sum(CAST(round(qt.[_qt_stage_8].[Fine], 11, 1) AS NUMERIC(38, 11))) AS sum_3, sum(qt.[_qt_stage_8].[Fine] -
-    round(qt.[_qt_stage_8].[Fine], 11, 1)) AS sum_4, sum(CAST(qt.[_qt_stage_8].[Few] AS NUMERIC(38, 1))) AS sum_5 FROM
-    qt.[_qt_stage_8];
+    round(qt.[_qt_stage_8].[Fine], 11, 1)) AS sum_4, sum(CAST(qt.[_qt_stage_8].[Few] AS NUMERIC(38, 1))) AS sum_5,
+    COUNT_BIG([Whole]), COUNT_BIG([Fine]), COUNT_BIG([Few]) FROM qt.[_qt_stage_8];
 EXEC sp_rename ?, ?, 'OBJECT';
 -- with '[qt].[_qt_stage_8]', 'paid'
 SELECT qt._qt_columns.name, qt._qt_columns.kind, qt._qt_columns.first_load FROM qt._qt_columns WHERE

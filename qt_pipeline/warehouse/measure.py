@@ -1,0 +1,235 @@
+"""What the values of a column are reduced to, to compare a file and a table without reading the table back.
+
+Here: the measures, their values for some rows of a file, and the questions for those of a table. All add up over rows.
+Not here: which measures an engine has and how it words them (see the targets), the comparison itself (see verify).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, Connection, FromClause, func, literal_column, select
+
+from qt_pipeline.tabular import Array, Column, Kind, Rows, convert, whole_numbers
+
+_Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+_Indexes = np.ndarray[tuple[int], np.dtype[np.int64]]
+_Words = np.ndarray[tuple[int], np.dtype[np.uint32]]
+
+_CONTINUATION_MASK, _CONTINUATION = 0xC0, 0x80
+_TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = 0xC0, 0xE0, 0xF0
+_BEYOND_BMP = 0x10000
+_PADDING = 16
+_MASKS: _Words = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], dtype=np.uint32)
+_BLOCK = 12
+LONGEST_HASHED: Final = 1200
+"""Texts of more bytes have their length, first and last character in place of a hash, which would take long here."""
+
+
+class Measure(StrEnum):
+    """One number for the values of a column that are not NULL: their count, or a sum over them."""
+
+    VALUES = "number of values"
+    TRUES = "number of true values"
+    DAYS = "sum of days"
+    MICROSECONDS = "sum of times"
+    CHARACTERS = "number of characters"
+    UTF16_UNITS = "number of UTF-16 units"
+    FIRST = "sum of first characters"
+    FIRST_UTF16 = "sum of first UTF-16 units"
+    LAST_UTF16 = "sum of last UTF-16 units"
+    POSTGRES_HASH = "sum of hashes"
+
+
+Measures = Mapping[Kind, Mapping[Measure, str]]
+"""Those that an engine has for each kind, each with its SQL, where `{}` is the column."""
+
+
+def measures_of(column: Column, measures: Measures) -> Mapping[Measure, str]:
+    """Those of a column."""
+    return measures.get(column.type.kind, {})
+
+
+def measured(measure: Measure, rows: Rows, position: int) -> int:
+    """A measure of one column of some rows."""
+    typed = measure in (Measure.TRUES, Measure.DAYS, Measure.MICROSECONDS)
+    return measured_values(measure, rows.values(position) if typed else rows.texts[position])
+
+
+def measured_values(measure: Measure, values: Array) -> int:
+    """A measure of these values."""
+    match measure:
+        case Measure.VALUES:
+            return len(values) - values.null_count
+        case Measure.TRUES:
+            return int(pc.sum(cast("Any", values)).as_py() or 0)
+        case Measure.DAYS:
+            return int(whole_numbers(convert(convert(values, pa.int32()), pa.int64())).sum())
+        case Measure.MICROSECONDS:
+            times = whole_numbers(convert(values, pa.int64()))
+            # In two parts: a sum of 64 bits would wrap without a word.
+            return (int((times >> 32).sum()) << 32) + int((times & 0xFFFFFFFF).sum())
+        case _:
+            return _OF_TEXT[measure](_Texts(values)) if len(values) > values.null_count else 0
+
+
+def ask(
+    connection: Connection, table: FromClause, parts: Sequence[ColumnElement[Any]], *, at_once: int
+) -> tuple[int, list[Any]]:
+    """How many rows a table has, and these aggregates over them, asked for in groups: answers have a widest width."""
+    rows, found = 0, list[Any]()
+    for start in range(0, max(1, len(parts)), at_once):
+        some = parts[start : start + at_once]
+        rows, *values = connection.execute(select(func.count(), *some).select_from(table)).one()
+        found += values
+    return int(rows), found
+
+
+def measuring(
+    connection: Connection, columns: Sequence[Column], measures: Measures
+) -> dict[tuple[str, Measure], ColumnElement[Any]]:
+    """The aggregates for all measures of these columns."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    return {
+        (column.name, measure): literal_column(sql.replace("{}", quote(column.name)))
+        for column in columns
+        for measure, sql in measures_of(column, measures).items()
+    }
+
+
+def missing_rows(connection: Connection, staged: Sequence[ColumnElement[Any]], there: Sequence[Any]) -> int:
+    """How many rows of these columns of one table are not among those of another, NULL being equal to NULL."""
+    one, other = (
+        select(*(column.label(f"c{position}") for position, column in enumerate(columns)))
+        for columns in (staged, there)
+    )
+    return connection.execute(select(func.count()).select_from(one.except_(other).subquery())).scalar_one()
+
+
+class _Texts:
+    """The bytes of texts that are not null, where each begins and how long it is."""
+
+    def __init__(self, values: Array) -> None:
+        present = values.drop_null() if values.null_count else values
+        _, offsets, data = cast("Any", present.buffers())
+        where = np.frombuffer(offsets, np.int32)[present.offset : present.offset + len(present) + 1].astype(np.int64)
+        self.data: _Bytes = np.frombuffer(data or b"", np.uint8)[where[0] : where[-1]]
+        self.starts: _Indexes = where[:-1] - where[0]
+        self.lengths: _Indexes = np.diff(where)
+
+    def characters(self) -> int:
+        return len(self.data) - int(np.count_nonzero((self.data & _CONTINUATION_MASK) == _CONTINUATION))
+
+    def utf16_units(self) -> int:
+        return self.characters() + int(np.count_nonzero(self.data >= _FOUR_BYTES))
+
+    def first(self) -> _Indexes:
+        return self._code_points(self.starts[self.lengths > 0])
+
+    def last(self) -> _Indexes:
+        ends = (self.starts + self.lengths)[self.lengths > 0] - 1
+        for _ in range(3):
+            ends -= (self.data[ends] & _CONTINUATION_MASK) == _CONTINUATION
+        return self._code_points(ends)
+
+    def _code_points(self, starts: _Indexes) -> _Indexes:
+        if not np.any(self.data >= _CONTINUATION):
+            return self.data[starts].astype(np.int64)
+        padded = np.concatenate([self.data, np.zeros(3, np.uint8)])
+        one, two, three, four = (padded[starts + place].astype(np.int64) for place in range(4))
+        beyond = np.select(
+            [one >= _FOUR_BYTES, one >= _THREE_BYTES, one >= _TWO_BYTES],
+            [
+                (one & 0x07) << 18 | (two & 0x3F) << 12 | (three & 0x3F) << 6 | four & 0x3F,
+                (one & 0x0F) << 12 | (two & 0x3F) << 6 | three & 0x3F,
+                (one & 0x1F) << 6 | two & 0x3F,
+            ],
+            one,
+        )
+        return cast("_Indexes", beyond)
+
+
+def _first_utf16(texts: _Texts) -> int:
+    points = texts.first()
+    return int(np.where(points < _BEYOND_BMP, points, 0xD800 + ((points - _BEYOND_BMP) >> 10)).sum())
+
+
+def _last_utf16(texts: _Texts) -> int:
+    points = texts.last()
+    return int(np.where(points < _BEYOND_BMP, points, 0xDC00 + ((points - _BEYOND_BMP) & 0x3FF)).sum())
+
+
+def _postgres_hash(texts: _Texts) -> int:
+    short = texts.lengths <= LONGEST_HASHED
+    high, low = _lookup3(texts.data, texts.starts[short], texts.lengths[short])
+    total = (int(high.view(np.int32).sum(dtype=np.int64)) << 32) + int(low.sum(dtype=np.int64))
+    if not short.all():
+        for length, first, last in zip(
+            texts.lengths[~short].tolist(),
+            texts.first()[~short[texts.lengths > 0]].tolist(),
+            texts.last()[~short[texts.lengths > 0]].tolist(),
+            strict=True,
+        ):
+            total += (length << 42) | (first << 21) | last
+    return total
+
+
+def _lookup3(data: _Bytes, starts: _Indexes, lengths: _Indexes) -> tuple[_Words, _Words]:
+    """PostgreSQL's `hash_bytes_extended` (Bob Jenkins' lookup3) with seed 0, of each text; its upper and lower half."""
+    padded = np.concatenate([data, np.zeros(_PADDING, np.uint8)])
+    words: Any = np.ndarray((len(padded) - 3,), "<u4", buffer=cast("Any", padded.data), strides=(1,))
+    a: _Words = (lengths + 0x9E3779B9 + 3923095).astype(np.uint32)
+    b, c = a.copy(), a.copy()
+    blocks = lengths // _BLOCK
+    live = np.flatnonzero(blocks)
+    place = 0
+    while len(live):
+        at = starts[live] + place * _BLOCK
+        x, y, z = a[live] + words[at], b[live] + words[at + 4], c[live] + words[at + 8]
+        x, z = _step(x, z, y, 4)
+        y, x = _step(y, x, z, 6)
+        z, y = _step(z, y, x, 8)
+        x, z = _step(x, z, y, 16)
+        y, x = _step(y, x, z, 19)
+        z, y = _step(z, y, x, 4)
+        a[live], b[live], c[live] = x, y, z
+        place += 1
+        live = live[blocks[live] > place]
+    at, rest = starts + blocks * _BLOCK, lengths % _BLOCK
+    a += words[at] & _kept(rest)
+    b += words[at + 4] & _kept(rest - 4)
+    c += (words[at + 8] & _kept(rest - 8)) << 8
+    c = (c ^ b) - _rotated(b, 14)
+    a = (a ^ c) - _rotated(c, 11)
+    b = (b ^ a) - _rotated(a, 25)
+    c = (c ^ b) - _rotated(b, 16)
+    a = (a ^ c) - _rotated(c, 4)
+    b = (b ^ a) - _rotated(a, 14)
+    c = (c ^ b) - _rotated(b, 24)
+    return b, c
+
+
+def _step(one: _Words, other: _Words, third: _Words, by: int) -> tuple[_Words, _Words]:
+    return (one - other) ^ _rotated(other, by), other + third
+
+
+def _rotated(words: _Words, by: int) -> _Words:
+    return cast("_Words", (words << by) | (words >> (32 - by)))
+
+
+def _kept(bytes_: _Indexes) -> _Words:
+    """A mask of so many bytes, the first of a word."""
+    return _MASKS[np.clip(bytes_, 0, 4)]
+
+
+_OF_TEXT: Mapping[Measure, Callable[[_Texts], int]] = {
+    Measure.CHARACTERS: _Texts.characters,
+    Measure.UTF16_UNITS: _Texts.utf16_units,
+    Measure.FIRST: lambda texts: int(texts.first().sum()),
+    Measure.FIRST_UTF16: _first_utf16,
+    Measure.LAST_UTF16: _last_utf16,
+    Measure.POSTGRES_HASH: _postgres_hash,
+}

@@ -1,0 +1,34 @@
+"""Rows compared one by one, in the database: that those which a table shows are those which were staged.
+
+Here: this comparison, for tables whose triggers or rules may change rows on their way in. It costs as much as sorting
+the rows. Not here: the comparison of a table with its file (see verify).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Table
+
+from qt_pipeline.tabular import ROW_COLUMN, Column
+from qt_pipeline.warehouse.measure import missing_rows
+from qt_pipeline.warehouse.target import Target
+
+
+def differing_column(
+    target: Target, connection: Connection, stage: Table, table: FromClause, columns: Sequence[Column]
+) -> str:
+    """Which column of a staged row is not in the table as it was staged, for a message; empty if all are."""
+    own = [ROW_COLUMN] if ROW_COLUMN in table.c else []
+
+    def differs(names: Sequence[str]) -> bool:
+        staged, there = (_values(target, of, [*names, *own]) for of in (stage, table))
+        return missing_rows(connection, staged, there) > 0
+
+    names = [column.name for column in columns]
+    if not differs(names):
+        return ""
+    return next((f"column {name!r}" for name in names if differs([name])), "a row")
+
+
+def _values(target: Target, table: FromClause, names: Sequence[str]) -> list[ColumnElement[Any]]:
+    return [target.exact(table.c[name]) for name in names]
