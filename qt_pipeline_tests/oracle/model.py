@@ -555,12 +555,13 @@ class _Comparison:
         self.nameless: list[Row] = []
         self.wrong: list[Wrong] = []
         has_lineage = {"_qt_load", "_qt_row"} <= set(self._names)
+        self._load_at = self._names.index("_qt_load") if has_lineage else None
         for row in table.rows:
-            load = row[self._names.index("_qt_load")] if has_lineage else None
-            if load is None:
+            load = None if self._load_at is None else row[self._load_at]
+            line = None if self._load_at is None else row[self._names.index("_qt_row")]
+            if load is None or line is None:
                 self.nameless.append(row)
                 continue
-            line = row[self._names.index("_qt_row")]
             if (load, line) in self.known:
                 self.wrong.append(Wrong("rows", f"two rows of load {load}, line {line}"))
             self.known[load, line] = row
@@ -590,6 +591,8 @@ class _Comparison:
         cells = {self._cased(name): cell for name, cell in expected.cells.items()}
         if not expected.lineage or expected.load_id is None:
             for row in self.nameless:
+                if self._load_at is not None and row[self._load_at] not in {None, expected.load_id}:
+                    continue
                 if all(same(cells.get(self._names[p], Cell()), row[p], self._kinds[p]) is not False for p in self._own):
                     self.nameless.remove(row)
                     self._count["cells"] += len(self._own)

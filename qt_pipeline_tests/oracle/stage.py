@@ -14,7 +14,7 @@ from typing import Any
 
 from qt_pipeline_tests.oracle import csvfile, model
 from qt_pipeline_tests.oracle.csvfile import CsvFaultError, CsvText
-from qt_pipeline_tests.oracle.forms import digits_of, is_canonical, narrowest
+from qt_pipeline_tests.oracle.forms import Type, digits_of, is_canonical, narrowest
 from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Restore, Rules
 from qt_pipeline_tests.oracle.model import (
     Cell,
@@ -240,7 +240,9 @@ class _Stage:
         actual = after[name]
         self._hung_stays(before.get(name), actual)
         was = [(column.header, column.kind) for column in dataset.columns]
-        self._read_contract(dataset, text, actual, was)
+        self._read_contract(dataset, text, actual, restored.entry if restored else dataset.entry)
+        if restored is None:
+            self._check_kinds(dataset, text, dict(was))
         table = model_of(self.tables, name, folds=self.folds)
         if table is None:
             table = self.tables[name] = TableModel(owner=None)
@@ -265,12 +267,12 @@ class _Stage:
         if lost := {self._cased(name) for name in before.columns} - {self._cased(name) for name in after.columns}:
             raise _DisagreementError(Wrong("destroyed", f"lost columns: {sorted(lost)}"))
 
-    def _read_contract(self, dataset: DatasetModel, text: CsvText, actual: Table, was: list[tuple[str, str]]) -> None:
+    def _read_contract(self, dataset: DatasetModel, text: CsvText, actual: Table, entry: Mapping[str, Any]) -> None:
         """The columns as the ledger's own table tells them, held against the table and the documents."""
         known = {column.header: column for column in dataset.columns}
         columns: list[ColumnState] = []
         sql_kinds = {self._cased(name): kind_of(kind) for name, kind in actual.columns.items()}
-        declared = dataset.declared()
+        declared = {header: Type.of(stated) for header, stated in model.stated_types(entry).items()}
         for header, name, stored_kind, _ in self.target.contract(dataset.id):
             old = known.get(header)
             if self._cased(name) not in sql_kinds:
@@ -296,10 +298,15 @@ class _Stage:
         for place, column in enumerate(places):
             assert column is not None
             values = [value for record in text.rows if (value := record.texts[place])]
-            self._check_kind(dataset, column, values, fresh=column.header not in dict(was))
             numbers = [value for value in values if is_canonical(value)]
             digits, after = digits_of(numbers)
             column.whole, column.places = max(column.whole, digits - after), max(column.places, after)
+
+    def _check_kinds(self, dataset: DatasetModel, text: CsvText, was: Mapping[str, str]) -> None:
+        for place, column in enumerate(model.map_columns(text.header, dataset.columns)):
+            if column is not None:
+                values = [record.texts[place] for record in text.rows]
+                self._check_kind(dataset, column, values, fresh=column.header not in was)
 
     def _check_name(self, text: CsvText, header: str, name: str) -> None:
         alike = [one for one in text.header if model.fold(one).casefold() == model.fold(header).casefold()]
@@ -326,7 +333,7 @@ class _Stage:
         ]
         got = narrowest(values) if len(alike) == 1 else None
         headed = model.REFERENCE.search(column.header) or not model.is_plain(column.header)
-        if got in {None, "blank"} or headed or (got == "integer" and all(len(value) == 8 for value in values)):
+        if got in {None, "blank"} or headed or (got == "integer" and all(len(value) == 8 for value in values if value)):
             return
         if column.kind != got:
             raise _DisagreementError(
