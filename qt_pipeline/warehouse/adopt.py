@@ -170,6 +170,9 @@ def _type_for(sql: TypeEngine[Any], target: Target) -> ColumnType | None:
         exact = isinstance(target.column_type(ColumnType(Kind.DECIMAL, MAX_DIGITS)), Numeric)
         digits = min(sql.precision or MAX_DIGITS, MAX_DIGITS if exact else SHORT_DIGITS)
         return ColumnType(Kind.DECIMAL, digits, min(sql.scale or 0, digits))
+    if type(sql) is String:
+        # So SQLAlchemy reads PostgreSQL's `name` and `"char"`, which cut a text without an error.
+        return None
     if isinstance(sql, String):
         return ColumnType(Kind.TEXT, length=sql.length or 0)
     if isinstance(sql, DateTime) and (sql.timezone or getattr(sql, "precision", None) not in _WHOLE_MOMENTS):

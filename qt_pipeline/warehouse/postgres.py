@@ -268,7 +268,9 @@ class PostgresTarget:
         preparer = connection.dialect.identifier_preparer
         parts: list[str] = []
         for change in changes:
-            name, type_ = preparer.quote(change.column), table.c[change.column].type.compile(dialect=connection.dialect)
+            # SQLAlchemy's list of reserved words lacks some: `collation`, `lateral`.
+            name = preparer.quote_identifier(change.column)
+            type_ = table.c[change.column].type.compile(dialect=connection.dialect)
             parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {name}::{type_}")
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} {', '.join(parts)}")
 

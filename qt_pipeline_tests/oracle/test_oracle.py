@@ -11,13 +11,14 @@ import pytest
 from qt_pipeline_tests.oracle import run, stage
 from qt_pipeline_tests.oracle.csvfile import CsvFaultError, read
 from qt_pipeline_tests.oracle.forms import Type, UnreadableError, fits, meaning, narrowest
-from qt_pipeline_tests.oracle.life import Hand, Life, Load, Rules
+from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Rules, Step
 from qt_pipeline_tests.oracle.model import Cell, same
 from qt_pipeline_tests.oracle.product import Answer, Product
 from qt_pipeline_tests.oracle.shrink import shrink
 from qt_pipeline_tests.oracle.targets import Sqlite, Target
 
 SEED = "make test"
+LIVES = {"sqlite": 100, "postgres": 30}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,18 @@ def openers() -> Iterator[dict[str, Callable[[Path], Target]]]:
     logging.disable(before)
 
 
+@pytest.mark.parametrize("target", LIVES)
+def test_lives_of_datasets_are_as_the_documents_say(target: str, openers: dict[str, Callable[[Path], Target]]) -> None:
+    report = run.Report()
+    for number in range(LIVES[target]):
+        run.run_one(SEED, number, openers[target], target, report)
+    assert not report.disagreements, "\n\n".join(map(str, report.disagreements.values()))
+    # A run that compares nothing, or expects nothing, shows nothing.
+    assert report.count["cells"] > 10 * LIVES[target]
+    assert min(report.count[f"loads {status}"] for status in ("published", "refused", "unchanged")) > 0
+    assert report.count["expected open"] < 0.6 * report.count["loads"]
+
+
 def test_a_file_with_something_awkward_at_each_real_border_comes_back(
     openers: dict[str, Callable[[Path], Target]],
 ) -> None:
@@ -36,6 +49,26 @@ def test_a_file_with_something_awkward_at_each_real_border_comes_back(
     run.run_one(SEED, 200, openers["sqlite"], "sqlite", report)
     assert not report.disagreements, "\n\n".join(map(str, report.disagreements.values()))
     assert report.count["cells"] > 50_000
+
+
+WENT_WRONG = {
+    "a type that cuts texts": (
+        Rules(0, {"table": "t0", "adopt": True}),
+        Made(0, ('Share:"char"', "Note:NAME"), ()),
+        Load(0, b"Share,Note\nlong," + b"n" * 80 + b"\n"),
+    ),
+    "a reserved word that changes its type": (
+        Rules(0, {"table": "t0", "policy": "evolve"}),
+        Load(0, b"lateral,collation\n5,6\n"),
+        Load(0, b"lateral,collation\n5.5,x\n"),
+    ),
+}
+"""What once went wrong on PostgreSQL, in short."""
+
+
+@pytest.mark.parametrize("steps", WENT_WRONG.values(), ids=WENT_WRONG)
+def test_what_went_wrong_once_is_right(steps: tuple[Step, ...], openers: dict[str, Callable[[Path], Target]]) -> None:
+    assert stage.lead(Life("postgres", 0, steps), openers["postgres"]).wrong is None
 
 
 # What the oracle would see.
