@@ -211,8 +211,10 @@ def narrowest(texts: Iterable[str]) -> str | None:
         numbers = [Decimal(value) for value in values]
         if all(value.removeprefix("-").isdigit() for value in values):
             return "integer" if all(map(_is_int64, numbers)) else None
-        distinct = len(set(values)) == len(set(numbers))
-        return "decimal" if distinct and digits_of(values)[0] <= 30 else None  # room to grow is open
+        # A last zero that some values have and others have not may tell them apart, so that they are text.
+        places = {len(value.partition(".")[2]) for value in values}
+        uniform = len(places) == 1 or not any("." in value and value.endswith("0") for value in values)
+        return "decimal" if uniform and digits_of(values)[0] <= 30 else None  # room to grow is open
     for kind, is_one in (("boolean", _is_truth), ("date", _is_day), ("timestamp", _is_moment)):
         if all(map(is_one, values)):
             return kind
