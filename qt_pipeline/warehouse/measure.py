@@ -22,6 +22,7 @@ _Words = np.ndarray[tuple[int], np.dtype[np.uint32]]
 _CONTINUATION_MASK, _CONTINUATION = 0xC0, 0x80
 _TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = 0xC0, 0xE0, 0xF0
 _BEYOND_BMP = 0x10000
+_NO_CHARACTERS, _REPLACEMENT = (0xFFFE, 0xFFFF), 0xFFFD
 _PADDING = 16
 _MASKS: _Words = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], dtype=np.uint32)
 _BLOCK = 12
@@ -225,10 +226,16 @@ def _kept(bytes_: _Indexes) -> _Words:
     return _MASKS[np.clip(bytes_, 0, 4)]
 
 
+def _first(texts: _Texts) -> int:
+    first = texts.first()
+    # As the `unicode` of SQLite has it, which reads U+FFFE and U+FFFF as the replacement character.
+    return int(np.where((first == _NO_CHARACTERS[0]) | (first == _NO_CHARACTERS[1]), _REPLACEMENT, first).sum())
+
+
 _OF_TEXT: Mapping[Measure, Callable[[_Texts], int]] = {
     Measure.CHARACTERS: _Texts.characters,
     Measure.UTF16_UNITS: _Texts.utf16_units,
-    Measure.FIRST: lambda texts: int(texts.first().sum()),
+    Measure.FIRST: _first,
     Measure.FIRST_UTF16: _first_utf16,
     Measure.LAST_UTF16: _last_utf16,
     Measure.POSTGRES_HASH: _postgres_hash,

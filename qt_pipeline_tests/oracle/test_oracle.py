@@ -57,18 +57,22 @@ WENT_WRONG = {
         Made(0, ('Share:"char"', "Note:NAME"), ()),
         Load(0, b"Share,Note\nlong," + b"n" * 80 + b"\n"),
     ),
+    "a text that begins with no character": (Load(0, "Note\n\uffff\n\ufffe\n\U0001ffff\n\ufffd\n".encode()),),
     "a reserved word that changes its type": (
         Rules(0, {"table": "t0", "policy": "evolve"}),
         Load(0, b"lateral,collation\n5,6\n"),
         Load(0, b"lateral,collation\n5.5,x\n"),
     ),
 }
-"""What once went wrong on PostgreSQL, in short."""
+"""What once went wrong, in short."""
 
 
+@pytest.mark.parametrize("target", LIVES)
 @pytest.mark.parametrize("steps", WENT_WRONG.values(), ids=WENT_WRONG)
-def test_what_went_wrong_once_is_right(steps: tuple[Step, ...], openers: dict[str, Callable[[Path], Target]]) -> None:
-    assert stage.lead(Life("postgres", 0, steps), openers["postgres"]).wrong is None
+def test_what_went_wrong_once_is_right(
+    steps: tuple[Step, ...], target: str, openers: dict[str, Callable[[Path], Target]]
+) -> None:
+    assert stage.lead(Life(target, 0, steps), openers[target]).wrong is None
 
 
 # What the oracle would see.
