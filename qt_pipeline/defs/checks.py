@@ -19,7 +19,7 @@ from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import LoadOutcome, NoRowsError, RequiredValueError, TooFewRowsError
 from qt_pipeline.safe_text import markdown_text, printable
-from qt_pipeline.tabular import DriftError
+from qt_pipeline.tabular import DeclarationError, DriftError
 from qt_pipeline.warehouse import DuplicateKeyError, VerificationError
 
 COMPLETE = "complete"
@@ -43,6 +43,7 @@ DESCRIPTIONS = {
 _FAILED_BY: dict[type[PipelineError], str] = {
     VerificationError: COMPLETE,
     DriftError: NO_DRIFT,
+    DeclarationError: NO_DRIFT,
     NoRowsError: ENOUGH_ROWS,
     TooFewRowsError: ENOUGH_ROWS,
     DuplicateKeyError: UNIQUE_KEY,

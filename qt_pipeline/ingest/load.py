@@ -211,6 +211,7 @@ class Reading:
         """The contract for what was seen.
 
         Raises:
+            DeclarationError: the catalog declares types that cannot hold the rows which stay in the table.
             DriftError: the file does not keep the contract; with the places, unless it was only glanced at.
         """
         return settle(self.contract, self.header.names, inspection.seen, self.rules)

@@ -6,7 +6,7 @@ Not here: where a file comes from, where its rows go.
 
 from qt_pipeline.tabular.arrow import Array, Ints, convert, floating_numbers, integers, named_batch, whole_numbers
 from qt_pipeline.tabular.compare import Difference, NothingInCommonError, Side, compare, rows_at
-from qt_pipeline.tabular.contract import Column, Contract, DriftError, Misfit
+from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError, Misfit
 from qt_pipeline.tabular.declared import parse_type, written
 from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
 from qt_pipeline.tabular.guard import BadCsvError
@@ -47,6 +47,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "Contract",
+    "DeclarationError",
     "Difference",
     "DriftError",
     "EmptyFileError",

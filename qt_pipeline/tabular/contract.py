@@ -1,6 +1,6 @@
 """The contract of a dataset: which columns its table has, of which types, and the file's headers behind them.
 
-Here: the contract, where a file has its columns, and the error for a file that breaks it.
+Here: the contract, where a file has its columns, and the errors for a file or a declaration that breaks it.
 Not here: how a contract is founded and how it may change (see drift), storing it (see the warehouse).
 """
 
@@ -111,4 +111,23 @@ class DriftError(PermanentError):
             columns_new=self.columns_new,
             columns_of_another_type=self.columns_of_another_type,
             misfits=misfits,
+        )
+
+
+class DeclarationError(PermanentError):
+    """The catalog declares types that cannot hold the rows which stay in the table, whatever the file holds.
+
+    `declared` has, by column as it is in the table, the type that the catalog asks for. The table keeps its rows.
+    """
+
+    def __init__(self, declared: Mapping[Column, ColumnType]) -> None:
+        self.declared = dict(declared)
+        columns = "; ".join(
+            f"column {column.name!r} is {column.type}, declared as {type_}" for column, type_ in declared.items()
+        )
+        super().__init__(
+            "Rows of earlier loads stay in the table, and types that the catalog declares cannot take the place of "
+            f"theirs: {columns}.",
+            todo="Nothing was loaded; the table keeps its rows. Take these declarations out of the catalog, or declare "
+            "types that hold both; or load one file with 'mode: replace', which takes the rows of all others away.",
         )

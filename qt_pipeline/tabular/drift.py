@@ -7,7 +7,7 @@ Not here: what a contract is (see contract), looking at values (see inspect).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from qt_pipeline.tabular.contract import Column, Contract, DriftError
+from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError
 from qt_pipeline.tabular.headers import ByHeader
 from qt_pipeline.tabular.names import Naming, is_identifier, unique_names
 from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnType, Kind, Seen
@@ -85,12 +85,14 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
     """Decide under which contract a file with these `headers` is loaded, `seen` being what each column holds.
 
     Raises:
+        DeclarationError: a declared type cannot hold the rows that stay.
         DriftError: the file differs in a way that the policy does not allow.
     """
     if contract is None:
         founded = _found(headers, seen, rules)
         return Settled(founded, warnings=_ambiguous(founded.columns, seen, rules))
     positions = contract.positions(headers)
+    _check_declared([column for column, at in zip(contract.columns, positions, strict=True) if at is not None], rules)
     new = contract.new_positions(headers)
     missing = [column for column, position in zip(contract.columns, positions, strict=True) if position is None]
     kept = [
@@ -231,11 +233,22 @@ def _text_for(length: int) -> ColumnType:
     return ColumnType(Kind.TEXT, length=next(bound for bound in _LENGTHS if bound >= room))
 
 
+def _check_declared(columns: Sequence[Column], rules: Rules) -> None:
+    """Refuse declarations that the rows of earlier loads forbid."""
+    if not rules.keeps_rows:
+        return
+    forbidden = {
+        column: declared
+        for column in columns
+        if (declared := rules.declared_type(column.header)) is not None and not _takes_in(declared, column.type)
+    }
+    if forbidden:
+        raise DeclarationError(forbidden)
+
+
 def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
     """The type that a column has from this file on; None where the policy leaves it none."""
     declared = rules.declared_type(column.header)
-    if declared is not None and rules.keeps_rows and not _takes_in(declared, column.type):
-        return None
     if declared == TEXT and column.type.kind is not Kind.TEXT:
         return _text_for(max(seen.length, _written_length(column.type)))
     if declared is not None and declared != TEXT:

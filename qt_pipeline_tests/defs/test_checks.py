@@ -30,6 +30,12 @@ def test_a_load_that_goes_well_passes_every_check_of_its_dataset(house: House) -
     ("failing", "csv", "entry", "words"),
     [
         ("no_drift", "Ref,Name\n1,Ann\n2,Bob\n", {}, "columns that are missing: 'Amount'"),
+        (
+            "no_drift",
+            CSV,
+            {"mode": "append", "columns": "{Name: integer}"},
+            "column 'Name' is text(50), declared as integer",
+        ),
         ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"min_rows": 2}, "has 1 rows; the catalog expects at least 2"),
         ("enough_rows", "Ref,Name,Amount\n1,Ann,1.50\n", {"max_drop_percent": 40}, "50.0 % fewer than the 2 before"),
         ("enough_rows", "Ref,Name,Amount\n", {}, "a header and no rows"),

@@ -183,6 +183,15 @@ REQUIRED = {"Paid": {"required": True}}
         pytest.param(b"Ref,Paid,Note,New\n1,2,a,b\n", {"policy": "freeze"}, "", id="a new column"),
         pytest.param(SECOND, {"columns": {"Note": "integer"}}, "", id="a declared type"),
         pytest.param(
+            SECOND, {"columns": {"Note": "integer"}, "mode": "append"}, "", id="a declared type that older rows forbid"
+        ),
+        pytest.param(
+            b"Ref,Paid,Note\n1,much,7\n",
+            {"columns": {"Note": "integer"}, "mode": "upsert", "key": ["Ref"]},
+            "",
+            id="older rows and the file forbid",
+        ),
+        pytest.param(
             b"Ref,Paid,Note,New\n1,2,a,b\n", {}, "ALTER TABLE d_small ADD new INTEGER", id="a column of somebody"
         ),
         pytest.param(b"Ref,Paid,Note,New\n1,2,a,7\n", {}, "ALTER TABLE d_small ADD New AS (1)", id="a computed column"),

@@ -10,6 +10,7 @@ from qt_pipeline.tabular import (
     Column,
     ColumnType,
     Contract,
+    DeclarationError,
     DriftError,
     Kind,
     Naming,
@@ -481,9 +482,30 @@ TAKES_IN: dict[str, tuple[Named, str, bool]] = {
 def test_where_older_rows_stay_a_declared_type_must_hold_them_too(
     before: Named, declared: str, accepted: bool, policy: DriftPolicy
 ) -> None:
-    kept = becomes(before, [""], policy, declared=declared, keeps_rows=True)
-    assert (kept is not None) == accepted
     assert becomes(before, [""], policy, declared=declared) is not None
+    if accepted:
+        assert becomes(before, [""], policy, declared=declared, keeps_rows=True) is not None
+        return
+    with pytest.raises(DeclarationError) as refused:
+        settled(file_of(""), one_column(before), rules_of(policy, keeps_rows=True, **{HEADER: declared}))
+    assert f"column {HEADER!r} is {type_of(before)}, declared as {type_of(declared)}." in str(refused.value)
+
+
+@pytest.mark.parametrize("policy", DriftPolicy)
+def test_declarations_that_older_rows_forbid_are_told_together_and_before_what_the_file_breaks(
+    policy: DriftPolicy,
+) -> None:
+    contract = founded_by(b"Paid,Day,Count,Gone\n1.50,2026-01-31,1,1\n")
+    rules = rules_of(policy, keeps_rows=True, Paid="integer", Day="text", Gone="boolean")
+    with pytest.raises(DeclarationError) as refused:
+        settled(b"Count,Day,Paid,New\nsecret,2026-02-01,x,1\n", contract, rules)
+    assert str(refused.value).startswith(
+        "Rows of earlier loads stay in the table, and types that the catalog declares cannot take the place of theirs: "
+        "column 'Paid' is decimal(15,2), declared as integer; column 'Day' is date, declared as text. Nothing was"
+    )
+    if policy is EVOLVE:
+        # Of a column that the file does not have nothing is asked: it stays what it is.
+        assert settled(b"Count\n1\n", contract, rules).contract == contract
 
 
 # --- a table that was there before its first file
