@@ -26,9 +26,9 @@ from sqlalchemy import (
 
 from qt_pipeline.alerting.contacts import Contact
 from qt_pipeline.alerting.incidents import Incident, Key
-from qt_pipeline.database import UtcDateTime
+from qt_pipeline.database import UtcDateTime, case_sensitive
 from qt_pipeline.inbox.database import connect_database, creating, is_prepared, reading, writing
-from qt_pipeline.inbox.schema import compared, prepare
+from qt_pipeline.inbox.schema import prepare
 
 metadata = MetaData()
 
@@ -37,7 +37,7 @@ incidents = Table(
     metadata,
     Column("kind", Unicode(40), primary_key=True),
     # Ids of datasets that differ in case are two datasets.
-    Column("subject", compared(Unicode(200), 200), primary_key=True),
+    Column("subject", case_sensitive(Unicode(200), 200), primary_key=True),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
     Column("incident", UnicodeText, nullable=False),

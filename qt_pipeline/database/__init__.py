@@ -11,7 +11,7 @@ from qt_pipeline.database.mssql_faults import mssql_fault
 from qt_pipeline.database.names import NameMatching
 from qt_pipeline.database.postgres import advisory_key, postgres_engine, postgres_fault, require_utf8
 from qt_pipeline.database.sqlite import creating_sqlite, sqlite_engine, writing
-from qt_pipeline.database.types import Number, UtcDateTime
+from qt_pipeline.database.types import Number, UtcDateTime, case_sensitive
 
 __all__ = [
     "MSSQL_DRIVER_TODO",
@@ -21,6 +21,7 @@ __all__ = [
     "UtcDateTime",
     "address_of",
     "advisory_key",
+    "case_sensitive",
     "creating_sqlite",
     "mssql_engine",
     "mssql_fault",

@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, TypeDecorator
-from sqlalchemy.dialects.mssql import DATETIME2
+from sqlalchemy.dialects.mssql import DATETIME2, NVARCHAR
 from sqlalchemy.types import TypeEngine
 
 Number = BigInteger().with_variant(Integer(), "sqlite")
 """A row number that the database gives out: SQLite does so only under the type INTEGER."""
+
+
+def case_sensitive(type_: TypeEngine[Any], length: int | None = None) -> TypeEngine[Any]:
+    """A text that equals the same characters alone: SQL Server's usual collations ignore case."""
+    return type_.with_variant(NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -4,8 +4,6 @@ Here: `_qt_events` and `_qt_inbox`, and how they are made or brought up to date.
 Not here: statements on them (see store).
 """
 
-from typing import Any
-
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -20,21 +18,14 @@ from sqlalchemy import (
     UnicodeText,
     inspect,
 )
-from sqlalchemy.dialects.mssql import NVARCHAR
 from sqlalchemy.schema import CreateColumn
-from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import Number, UtcDateTime
+from qt_pipeline.database import Number, UtcDateTime, case_sensitive
 from qt_pipeline.inbox.events import EventState
 
 
 def _stored_words(states: type[EventState]) -> list[str]:
     return [state.value for state in states]
-
-
-def compared(type_: TypeEngine[Any], length: int | None = None) -> TypeEngine[Any]:
-    """A text that is equal to the same characters alone: SQL Server takes those that differ in case for equal."""
-    return type_.with_variant(NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
 
 
 metadata = MetaData()
@@ -47,8 +38,8 @@ events = Table(
     metadata,
     Column("seq", Number, primary_key=True, autoincrement=True),
     Column("event_id", UnicodeText, nullable=False),
-    Column("name", compared(UnicodeText()), nullable=False),
-    Column("dataset_id", compared(Unicode(100), 100)),
+    Column("name", case_sensitive(UnicodeText()), nullable=False),
+    Column("dataset_id", case_sensitive(Unicode(100), 100)),
     Column("created", UnicodeText),
     Column("received_at", UtcDateTime, nullable=False),
     Column("source_address", UnicodeText),
@@ -57,7 +48,7 @@ events = Table(
     Column("outcome", UnicodeText),
     Column("attempts", Integer, nullable=False, default=0),
     Column("attempts_before_replay", Integer, nullable=False, default=0),
-    Column("delivery", compared(UnicodeText())),
+    Column("delivery", case_sensitive(UnicodeText())),
     Column("looks", Integer, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("settled_at", UtcDateTime),

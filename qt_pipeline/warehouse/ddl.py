@@ -42,7 +42,10 @@ def preparation(target: Target, backend: str, table: TableSpec | None, contract:
         write_down(CreateSchema(name))
     for own in metadata.sorted_tables:
         placed = own.to_metadata(MetaData(), schema=target.schema) if target.schema else own
+        first_index = len(made) + 1
         placed.create(engine, checkfirst=False)
+        # SQLAlchemy keeps the indexes of a table in no order.
+        made[first_index:] = sorted(made[first_index:])
     if table is not None and contract is not None:
         # The target's own way to make a table, which takes a connection: this one only writes down.
         target.create_table(cast("Connection", engine), Shapes(target, table).table(contract))

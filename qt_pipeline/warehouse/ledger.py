@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy import update as update_statement
 from sqlalchemy.schema import CreateColumn
 
-from qt_pipeline.database import NameMatching, Number, UtcDateTime
+from qt_pipeline.database import NameMatching, Number, UtcDateTime, case_sensitive
 from qt_pipeline.tabular import MAX_FORMAT, Column, ColumnType, Contract, Kind
 from qt_pipeline.values import utc_now
 
@@ -148,7 +148,8 @@ loads = Table(
     "_qt_loads",
     metadata,
     SqlColumn("load_id", Number, primary_key=True, autoincrement=True),
-    SqlColumn("dataset_id", Unicode(100), nullable=False),
+    # As the inbox compares them.
+    SqlColumn("dataset_id", case_sensitive(Unicode(100), 100), nullable=False),
     SqlColumn("table_schema", Unicode(128)),
     SqlColumn("table_name", Unicode(128), nullable=False),
     SqlColumn("mode", Unicode(20), nullable=False),
@@ -174,13 +175,14 @@ loads = Table(
     SqlColumn("restores_load_id", Number),
     SqlColumn("declared", UnicodeText),
     Index("_qt_loads_dataset", "dataset_id", "status"),
+    Index("_qt_loads_table", "table_name", "status"),
     sqlite_autoincrement=True,
 )
 
 columns = Table(
     "_qt_columns",
     metadata,
-    SqlColumn("dataset_id", Unicode(100), primary_key=True),
+    SqlColumn("dataset_id", case_sensitive(Unicode(100), 100), primary_key=True),
     SqlColumn("position", Integer, primary_key=True, autoincrement=False),
     SqlColumn("header", UnicodeText, nullable=False),
     SqlColumn("name", UnicodeText, nullable=False),
@@ -201,7 +203,7 @@ SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
 
 
 def prepare(connection: Connection, schema: str | None) -> None:
-    """Make what is missing in a schema: the tables, or the columns that a ledger of an older version lacks."""
+    """Make what is missing in a schema: the tables, or what a ledger of an older version lacks."""
     there, preparer = inspect(connection), connection.dialect.identifier_preparer
     is_older = there.has_table(loads.name, schema=schema)
     metadata.create_all(connection)
@@ -214,6 +216,8 @@ def prepare(connection: Connection, schema: str | None) -> None:
         if name not in known:
             added = CreateColumn(placed.c[name]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(placed)} ADD {added}")
+    for index in placed.indexes:
+        index.create(connection, checkfirst=True)
 
 
 def _widen_format(connection: Connection, schema: str | None) -> None:

@@ -82,6 +82,7 @@ def test_without_a_dataset_only_the_ledger_and_the_schemas_are_made() -> None:
         "CREATE TABLE ins._qt_columns",
         "CREATE TABLE ins._qt_loads",
         "CREATE INDEX _qt_loads_dataset ON ins._qt_loads",
+        "CREATE INDEX _qt_loads_table ON ins._qt_loads",
     ]
     assert not any("paid" in right for right in rights)
 

@@ -19,7 +19,7 @@ CREATE SCHEMA qt;
 -- with 'qt', 'U', 'V', '_qt_loads', '_qt_columns'
 CREATE TABLE qt._qt_loads (
     load_id BIGINT NOT NULL IDENTITY,
-    dataset_id NVARCHAR(100) NOT NULL,
+    dataset_id NVARCHAR(100) COLLATE Latin1_General_100_BIN2 NOT NULL,
     table_schema NVARCHAR(128) NULL,
     table_name NVARCHAR(128) NOT NULL,
     mode NVARCHAR(20) NOT NULL,
@@ -46,8 +46,9 @@ CREATE TABLE qt._qt_loads (
     PRIMARY KEY (load_id)
 );
 CREATE INDEX _qt_loads_dataset ON qt._qt_loads (dataset_id, status);
+CREATE INDEX _qt_loads_table ON qt._qt_loads (table_name, status);
 CREATE TABLE qt._qt_columns (
-    dataset_id NVARCHAR(100) NOT NULL,
+    dataset_id NVARCHAR(100) COLLATE Latin1_General_100_BIN2 NOT NULL,
     position INTEGER NOT NULL,
     header NVARCHAR(max) NOT NULL,
     name NVARCHAR(max) NOT NULL,
