@@ -23,7 +23,6 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Engine,
-    FromClause,
     Numeric,
     Table,
     Unicode,
@@ -31,7 +30,6 @@ from sqlalchemy import (
     create_engine,
     func,
     inspect,
-    select,
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import mysql, oracle
@@ -51,7 +49,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import Measure, Measures, ask
+from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
@@ -258,7 +256,9 @@ class GenericTarget:
         """See Target. Never asked for."""
         raise NotImplementedError
 
-    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+    def totals(
+        self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
+    ) -> Totals:
         """See Target."""
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
@@ -266,12 +266,12 @@ class GenericTarget:
             some = summed[start : start + _SUMS_AT_ONCE]
             # An average database adds up whole numbers in 64 bits.
             parts = [func.sum(sql_cast(table.c[c.name], Numeric(MAX_DIGITS, c.type.scale))) for c in some]
-            rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
+            rows, *found = connection.execute(counting(table, parts, load_id)).one()
             for c, sum_ in zip(some, found, strict=True):
                 # Binary floats, where a database has nothing else, are the nearest to a number of that scale.
                 sums[c.name] = _EXACT.quantize(Decimal(sum_ or 0), Decimal(1).scaleb(-c.type.scale))
         asked = {(c.name, some): _aggregate(table, c, some) for c in columns for some in self.measures[c.type.kind]}
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE)
+        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE, load_id=load_id)
         return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
 
     def tidy(self, table: Table) -> None:
@@ -288,7 +288,7 @@ class GenericTarget:
         )
 
 
-def _aggregate(table: FromClause, column: Column, measure: Measure) -> ColumnElement[Any]:
+def _aggregate(table: Table, column: Column, measure: Measure) -> ColumnElement[Any]:
     values = table.c[column.name]
     return func.sum(func.char_length(values)) if measure is Measure.CHARACTERS else func.count(values)
 

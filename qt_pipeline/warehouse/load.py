@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Table, func, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -311,15 +311,15 @@ class Load:
     def _verify_published(self, connection: Connection, staged: _Staged, table: Table, inserted: int) -> None:
         """Compare the rows of this load in its table with those of the file."""
         columns = staged.contract.columns
-        mine: FromClause = table
+        load_id = self.load_id if self.spec.keeps_rows and LOAD_COLUMN in table.c else None
         if self.spec.keeps_rows:
             self._verify("published", Totals(staged.totals.rows), Totals(inserted))
-            if LOAD_COLUMN in table.c:
-                mine = table.select().where(table.c[LOAD_COLUMN] == self.load_id).subquery()
-        if not self.spec.keeps_rows or mine is not table:
-            self._verify("published", staged.totals, self.target.totals(connection, mine, columns))
+        if load_id is not None:
+            self._verify("published", staged.totals, self.target.totals(connection, table, columns, load_id))
+        elif not self.spec.keeps_rows:
+            self._verify("published", staged.totals, self.target.totals(connection, table, columns))
         if self.table_columns is not None and self.target.may_change_rows(connection, table):
-            changed = differing_column(self.target, connection, staged.table, mine, columns)
+            changed = differing_column(self.target, connection, staged.table, table, columns, load_id=load_id)
             self._verify("published", staged.totals, staged.totals, changed)
 
     def _change_columns(self, connection: Connection, contract: Contract, table: Table) -> None:

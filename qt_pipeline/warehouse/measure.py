@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, FromClause, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal_column, select
 
-from qt_pipeline.tabular import Array, Column, Kind, Rows, convert, whole_numbers
+from qt_pipeline.tabular import LOAD_COLUMN, Array, Column, Kind, Rows, convert, whole_numbers
 
 _Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 _Indexes = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -77,14 +77,30 @@ def measured_values(measure: Measure, values: Array) -> int:
             return _OF_TEXT[measure](_Texts(values)) if len(values) > values.null_count else 0
 
 
+def counting(
+    table: Table, parts: Sequence[ColumnElement[Any]], load_id: int | None = None
+) -> "Select[int, *tuple[Any, ...]]":
+    """The question for the rows of a table, or those of one load, and for these aggregates over them.
+
+    Not over a subquery: in one, SQLite renames a column that is called "true" or "false".
+    """
+    asked = select(func.count(), *parts).select_from(table)
+    return asked if load_id is None else asked.where(table.c[LOAD_COLUMN] == load_id)
+
+
 def ask(
-    connection: Connection, table: FromClause, parts: Sequence[ColumnElement[Any]], *, at_once: int
+    connection: Connection,
+    table: Table,
+    parts: Sequence[ColumnElement[Any]],
+    *,
+    at_once: int,
+    load_id: int | None = None,
 ) -> tuple[int, list[Any]]:
     """How many rows a table has, and these aggregates over them, asked for in groups: answers have a widest width."""
     rows, found = 0, list[Any]()
     for start in range(0, max(1, len(parts)), at_once):
         some = parts[start : start + at_once]
-        rows, *values = connection.execute(select(func.count(), *some).select_from(table)).one()
+        rows, *values = connection.execute(counting(table, some, load_id)).one()
         found += values
     return int(rows), found
 
@@ -101,12 +117,18 @@ def measuring(
     }
 
 
-def missing_rows(connection: Connection, staged: Sequence[ColumnElement[Any]], there: Sequence[Any]) -> int:
+def missing_rows(
+    connection: Connection,
+    staged: Sequence[ColumnElement[Any]],
+    there: Sequence[ColumnElement[Any]],
+    of_load: ColumnElement[bool] | None,
+) -> int:
     """How many rows of these columns of one table are not among those of another, NULL being equal to NULL."""
     one, other = (
         select(*(column.label(f"c{position}") for position, column in enumerate(columns)))
         for columns in (staged, there)
     )
+    other = other if of_load is None else other.where(of_load)
     return connection.execute(select(func.count()).select_from(one.except_(other).subquery())).scalar_one()
 
 

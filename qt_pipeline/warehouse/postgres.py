@@ -24,7 +24,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    FromClause,
     Numeric,
     String,
     Table,
@@ -288,12 +287,14 @@ class PostgresTarget:
         of_text = {Measure.POSTGRES_HASH: _HASH} if same else {Measure.CHARACTERS: "sum(char_length({}))"}
         return {**_MEASURES, Kind.TEXT: of_text, Kind.OPEN: of_text}
 
-    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+    def totals(
+        self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
+    ) -> Totals:
         """See Target."""
         names = [column.name for column in summed_columns(columns)]
         asked = measuring(connection, columns, self.measures)
         parts = [*(func.sum(table.c[name]) for name in names), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE)
+        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE, load_id=load_id)
         sums, measured = found[: len(names)], found[len(names) :]
         return Totals(
             rows=rows,

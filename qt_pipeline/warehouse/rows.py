@@ -7,22 +7,32 @@ the rows. Not here: the comparison of a table with its file (see verify).
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table
+from sqlalchemy import ColumnElement, Connection, Table
 
-from qt_pipeline.tabular import ROW_COLUMN, Column
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Column
 from qt_pipeline.warehouse.measure import missing_rows
 from qt_pipeline.warehouse.target import Target
 
 
 def differing_column(
-    target: Target, connection: Connection, stage: Table, table: FromClause, columns: Sequence[Column]
+    target: Target,
+    connection: Connection,
+    stage: Table,
+    table: Table,
+    columns: Sequence[Column],
+    *,
+    load_id: int | None,
 ) -> str:
-    """Which column of a staged row is not in the table as it was staged, for a message; empty if all are."""
+    """Which column of a staged row is not in the table as it was staged, for a message; empty if all are.
+
+    `load_id` is that of the rows to look for; None for all rows of the table.
+    """
+    of_load = None if load_id is None else table.c[LOAD_COLUMN] == load_id
     own = [ROW_COLUMN] if ROW_COLUMN in table.c else []
 
     def differs(names: Sequence[str]) -> bool:
         staged, there = (_values(target, of, [*names, *own]) for of in (stage, table))
-        return missing_rows(connection, staged, there) > 0
+        return missing_rows(connection, staged, there, of_load) > 0
 
     names = [column.name for column in columns]
     if not differs(names):
@@ -30,5 +40,5 @@ def differing_column(
     return next((f"column {name!r}" for name in names if differs([name])), "a row")
 
 
-def _values(target: Target, table: FromClause, names: Sequence[str]) -> list[ColumnElement[Any]]:
+def _values(target: Target, table: Table, names: Sequence[str]) -> list[ColumnElement[Any]]:
     return [target.exact(table.c[name]) for name in names]

@@ -30,7 +30,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    FromClause,
     Index,
     Integer,
     MetaData,
@@ -42,7 +41,6 @@ from sqlalchemy import (
     event,
     func,
     inspect,
-    select,
     text,
 )
 from sqlalchemy import cast as sql_cast
@@ -63,7 +61,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import Measure, Measures, ask, measuring
+from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting, measuring
 from qt_pipeline.warehouse.sqlite_change import EXACT_TEXT, NewType, change_columns, exact_text
 from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, collations
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
@@ -286,21 +284,23 @@ class SqliteTarget:
         """See Target."""
         return column.collate("BINARY") if isinstance(column.type, String) else column
 
-    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+    def totals(
+        self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
+    ) -> Totals:
         """See Target."""
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
         for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
             some = summed[start : start + _SUMS_AT_ONCE]
             try:
-                rows, found = _added_up(connection, table, some)
+                rows, found = _added_up(connection, table, some, load_id)
             except DBAPIError as error:
                 if "integer overflow" not in str(error.orig):
                     raise
-                rows, found = _added_up_in_halves(connection, table, some)
+                rows, found = _added_up_in_halves(connection, table, some, load_id)
             sums |= found
         asked = measuring(connection, columns, self.measures)
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE)
+        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE, load_id=load_id)
         return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
 
     def tidy(self, table: Table) -> None:
@@ -383,26 +383,28 @@ def _as_stored(rows: Rows, position: int, type_: ColumnType) -> Array:
             return rows.texts[position]
 
 
-def _added_up(connection: Connection, table: FromClause, columns: Sequence[Column]) -> tuple[int, dict[str, Decimal]]:
+def _added_up(
+    connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None
+) -> tuple[int, dict[str, Decimal]]:
     parts = [func.qt_exact_sum(_named(c)) if _is_wide(c) else func.sum(_smallest_units(c)) for c in columns]
-    rows, *found = connection.execute(select(func.count(), *parts).select_from(table)).one()
+    rows, *found = connection.execute(counting(table, parts, load_id)).one()
     return rows, {c.name: _total(c, Decimal(sum_ or 0)) for c, sum_ in zip(columns, found, strict=True)}
 
 
 def _added_up_in_halves(
-    connection: Connection, table: FromClause, columns: Sequence[Column]
+    connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None
 ) -> tuple[int, dict[str, Decimal]]:
     """For sums beyond 64 bits, where SQLite's own fails: the two parts of each number cannot reach that."""
     rows, sums = 0, dict[str, Decimal]()
     for c in columns:
         if _is_wide(c):
-            rows, found = _added_up(connection, table, [c])
+            rows, found = _added_up(connection, table, [c], load_id)
             sums |= found
             continue
         units = _smallest_units(c)
         # SQLite's own division, which drops the remainder; SQLAlchemy would make it one of floats.
         parts = func.sum(units.op("/")(_HALF)), func.sum(units.op("%")(_HALF))
-        rows, high, low = connection.execute(select(func.count(), *parts).select_from(table)).one()
+        rows, high, low = connection.execute(counting(table, parts, load_id)).one()
         sums[c.name] = _total(c, Decimal(int(high or 0) * _HALF + (low or 0)))
     return rows, sums
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, FromClause, Table, Text, inspect
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Date, DateTime, Table, Text, inspect
 from sqlalchemy.types import NullType, TypeEngine
 
 from qt_pipeline.database import NameMatching
@@ -210,8 +210,13 @@ class Target(Protocol):
         """What is compared between a file and a table for the values of each kind, beside the sums of numbers."""
         ...
 
-    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
-        """Count the rows of a table, add up those of these columns that are numbers exactly, and measure all."""
+    def totals(
+        self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
+    ) -> Totals:
+        """Count the rows of a table, add up those of these columns that are numbers exactly, and measure all.
+
+        With a `load_id`, only the rows of that load count.
+        """
         ...
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:

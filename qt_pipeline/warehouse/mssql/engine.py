@@ -20,7 +20,6 @@ from sqlalchemy import (
     VARBINARY,
     ColumnElement,
     Connection,
-    FromClause,
     Index,
     Integer,
     Numeric,
@@ -284,12 +283,14 @@ class MssqlTarget:
         """See Target. Every collation takes a text for equal to itself with blanks behind; bytes have none."""
         return cast(column, VARBINARY()) if isinstance(column.type, String) else column
 
-    def totals(self, connection: Connection, table: FromClause, columns: Sequence[Column]) -> Totals:
+    def totals(
+        self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
+    ) -> Totals:
         """See Target."""
         summed = [(c.name, *part) for c in summed_columns(columns) for part in _parts(table.c[c.name], c.type)]
         asked = measuring(connection, columns, self.measures)
         parts = [*(func.sum(part) for _, part, _ in summed), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE)
+        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE, load_id=load_id)
         sums = dict[str, Decimal]()
         for (name, _, zeros), sum_ in zip(summed, found, strict=False):
             part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)

@@ -62,17 +62,14 @@ INSERT INTO qt.[paid] ([Name], [Paid], [Seen], [Day], [Done], [Blank], [_qt_load
     qt.[_qt_stage_8].[Name], qt.[_qt_stage_8].[Paid], qt.[_qt_stage_8].[Seen], qt.[_qt_stage_8].[Day],
     qt.[_qt_stage_8].[Done], qt.[_qt_stage_8].[Blank], qt.[_qt_stage_8].[_qt_loaded_at], qt.[_qt_stage_8].[_qt_load],
     qt.[_qt_stage_8].[_qt_row] FROM qt.[_qt_stage_8];
-SELECT COUNT_BIG(*) AS count_1, sum(CAST(anon_1.[Paid] AS NUMERIC(38, 2))) AS sum_1, SUM(CAST(DATALENGTH([Name]) / 2
-    AS BIGINT)), SUM(CAST(UNICODE(LEFT([Name] COLLATE Latin1_General_BIN2, 1)) AS BIGINT)),
+SELECT COUNT_BIG(*) AS count_1, sum(CAST(qt.[paid].[Paid] AS NUMERIC(38, 2))) AS sum_1, SUM(CAST(DATALENGTH([Name]) /
+    2 AS BIGINT)), SUM(CAST(UNICODE(LEFT([Name] COLLATE Latin1_General_BIN2, 1)) AS BIGINT)),
     SUM(CAST(UNICODE(RIGHT([Name] COLLATE Latin1_General_BIN2, 1)) AS BIGINT)), COUNT_BIG([Paid]), COUNT_BIG([Seen]),
     SUM(CAST(DATEDIFF_BIG(MICROSECOND, '19700101', [Seen]) AS DECIMAL(38, 0))), COUNT_BIG([Day]),
     SUM(CAST(DATEDIFF(DAY, '19700101', [Day]) AS BIGINT)), COUNT_BIG([Done]), SUM(CASE WHEN [Done] = 1 THEN CAST(1 AS
     BIGINT) ELSE 0 END), SUM(CAST(DATALENGTH([Blank]) / 2 AS BIGINT)), SUM(CAST(UNICODE(LEFT([Blank] COLLATE
     Latin1_General_BIN2, 1)) AS BIGINT)), SUM(CAST(UNICODE(RIGHT([Blank] COLLATE Latin1_General_BIN2, 1)) AS BIGINT))
-    FROM (SELECT qt.[paid].[Name] AS [Name], qt.[paid].[Paid] AS [Paid], qt.[paid].[Seen] AS [Seen], qt.[paid].[Day]
-    AS [Day], qt.[paid].[Done] AS [Done], qt.[paid].[Blank] AS [Blank], qt.[paid].[_qt_loaded_at] AS [_qt_loaded_at],
-    qt.[paid].[_qt_load] AS [_qt_load], qt.[paid].[_qt_row] AS [_qt_row] FROM qt.[paid] WHERE qt.[paid].[_qt_load] =
-    ?) AS anon_1;
+    FROM qt.[paid] WHERE qt.[paid].[_qt_load] = ?;
 -- with 8
 SELECT COUNT(*) FROM sys.triggers WHERE parent_id = OBJECT_ID(?);
 -- with '[qt].[paid]'
