@@ -130,3 +130,11 @@ def test_sums_are_compared_however_many_there_are(engine: Engine, warehouse: War
     headers = [f"c{position}" for position in range({"sqlite": 1500, "postgresql": 1100}.get(engine.name, 700))]
     totals = load(warehouse, csv_bytes(headers, [["0.5"] * len(headers)] * 2)).totals
     assert totals.sums == dict.fromkeys(headers, Decimal("1.0"))
+
+
+@pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.UPSERT])
+def test_a_column_with_the_longest_name_is_verified_beside_rows_that_stay(engine: Engine, mode: WriteMode) -> None:
+    longest = "x" * engine.max_name_bytes
+    for value in ("one", "two"):
+        load(engine.open(), f"Key,{longest}\n{value},{value}\n".encode(), mode=mode, key=("Key",))
+    assert sorted(engine.column(longest)) == ["one", "two"]
