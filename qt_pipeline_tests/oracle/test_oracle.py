@@ -58,6 +58,11 @@ WENT_WRONG = {
         Load(0, b"Share,Note\nlong," + b"n" * 80 + b"\n"),
     ),
     "a text that begins with no character": (Load(0, "Note\n\uffff\n\ufffe\n\U0001ffff\n\ufffd\n".encode()),),
+    "a long name, where rows stay": (
+        Rules(0, {"table": "t0", "mode": "append"}),
+        Load(0, b"Share," + b"n" * 70 + b"\n5,x\n"),
+        Load(0, b"Share," + b"n" * 70 + b"\n6,y\n"),
+    ),
     "a reserved word that changes its type": (
         Rules(0, {"table": "t0", "policy": "evolve"}),
         Load(0, b"lateral,collation\n5,6\n"),
