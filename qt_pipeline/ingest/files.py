@@ -25,7 +25,8 @@ class CsvFile:
     """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV.
 
     `landed_at` says from when its data are: a download shows them as they were when it was landed; a file by hand is as
-    old as its last change, whenever somebody loads it. By it rows of many files are told apart, and staleness is told.
+    old as its last change, whenever somebody loads it, and what comes out of a pipe is new. By it rows of many files
+    are told apart, and staleness is told.
     `restores_load_id` is the load that had published it before, where a person wants it back; see `restore`.
     """
 
@@ -112,12 +113,16 @@ def landed_file(landed: Landed, run_id: str) -> CsvFile:
 
 def _source(path: Path) -> Source:
     with _readable(path):
-        return Source(uri=path.resolve().as_uri(), modified_at=datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            return Source(uri=path.resolve().as_uri(), modified_at=datetime.fromtimestamp(status.st_mtime, UTC))
+    # A pipe is as old as the command that made it, which says nothing of its data; behind /dev/stdin it has no path.
+    return Source(uri=path.absolute().as_uri(), modified_at=datetime.now(UTC))
 
 
 def _opened(path: Path, observe: Observer | None) -> BinaryIO:
     with _readable(path):
-        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size)
+        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size or None)
         return meter.opening(lambda: path.open("rb"))()
 
 

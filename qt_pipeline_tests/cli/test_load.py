@@ -1,12 +1,15 @@
 import csv
 import json
+import os
 import sqlite3
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -201,6 +204,89 @@ def test_a_file_that_is_not_there_is_said_to_be_so(run: Ran, tmp_path: Path) -> 
     assert code == 1
     assert "none.csv cannot be read" in complaint
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize("raised", [RuntimeError("kanarie"), KeyError("kanarie"), OSError(5, "kanarie")])
+def test_an_error_that_nobody_foresaw_is_one_json_object_without_its_text(
+    run: Ran, file: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], raised: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr("qt_pipeline.ingest.load.check_headers", fail)
+    code, told, complaint = run("load", str(file), "--dataset-id", "d-one", "--json", *options)
+    assert code == 1
+    assert json.loads(told) == {
+        "dataset_id": "d-one",
+        "status": "failed",
+        "error": f"An error occurred that this program does not handle: {type(raised).__name__}.",
+        "todo": "Run the command without --json to see where, and report it.",
+        "misfits": [],
+    }
+    assert "kanarie" not in told + complaint
+
+
+def test_a_landing_that_is_a_file_is_one_json_object_too(
+    run: Ran, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    monkeypatch.setenv("QT_LANDING_URL", str(tmp_path / "a-file"))
+    ran = run("load", str(file), "--dataset-id", "d-one", "--json")
+    assert (ran[0], answer(ran)["status"]) == (1, "failed")
+    assert "cannot be written: Not a directory." in answer(ran)["error"]
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe."""
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    return pipe
+
+
+def load_stdin(*options: str, stdin: IO[bytes] | None = None, data: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    """`qt-pipeline load /dev/stdin --json` in a process of its own, from a file or with `data` through a pipe."""
+    command = [sys.executable, "-m", "qt_pipeline", "load", "/dev/stdin", "--dataset-id", "d-one", "--json", *options]
+    with subprocess.Popen(command, stdin=stdin or subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        output, _ = process.communicate(data, timeout=120)
+    return process.returncode, json.loads(output)
+
+
+def test_a_named_pipe_is_loaded_under_its_own_name(run: Ran, file: Path, pipe: Path, tmp_path: Path) -> None:
+    run("load", str(file), "--dataset-id", "d-one")
+    data = FILE.replace(b"2.25", b"4.75")
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    told = answer(run("load", str(pipe), "--dataset-id", "d-one", "--json"))
+    writer.join(20)
+    assert (told["status"], told["rows"], told["sha256"]) == ("published", 2, sha256(data).hexdigest())
+    assert rows_of(tmp_path)[1] == ("0013", 4.75, None, 3)
+    as_json = answer(run("line", "d-one", str(told["load_id"]), "2", "--json"))
+    assert as_json["source"] == pipe.as_uri()
+
+
+def test_a_dry_run_of_a_pipe_is_refused_before_it_is_opened(run: Ran, pipe: Path, tmp_path: Path) -> None:
+    # Nobody writes into it: whoever opened it would wait for ever.
+    for options in ((), ("--json",)):
+        code, told, complaint = run("load", str(pipe), "--dataset-id", "d-one", "--dry-run", *options)
+        assert code == 1
+        assert "is not a regular file and can be read only once, which is not enough for a dry run." in told + complaint
+        assert "Save what comes from the pipe as a file" in told + complaint
+    assert not (tmp_path / "state").exists()
+
+
+def test_standard_input_is_loaded_from_a_pipe_and_tried_from_a_file(run: Ran, file: Path, tmp_path: Path) -> None:
+    with file.open("rb") as stream:
+        code, tried = load_stdin("--dry-run", stdin=stream)
+    assert (code, tried["status"], tried["rows"]) == (0, "would load", 2)
+    code, refused = load_stdin("--dry-run", data=FILE)
+    assert (code, refused["status"]) == (1, "failed")
+    assert "/dev/stdin is not a regular file" in refused["error"]
+    code, loaded = load_stdin(data=FILE)
+    assert (code, loaded["status"]) == (0, "published")
+    assert answer(run("line", "d-one", str(loaded["load_id"]), "2", "--json"))["source"] == "file:///dev/stdin"
+    assert len(rows_of(tmp_path)) == 2
 
 
 def test_ddl_prints_what_an_administrator_runs(run: Ran, file: Path) -> None:
