@@ -18,6 +18,7 @@ from qt_pipeline.defs.assets import DATASET, EVENTS, SOURCE, TABLE
 from qt_pipeline.defs.checks import DESCRIPTIONS
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.demo import prepare_dagster_home
+from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.liveness import Process, RunLocks
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline_tests.defs.house import DATASET_ID, House
@@ -236,3 +237,10 @@ def test_the_code_location_has_the_same_name_however_dagster_is_started(how: str
             time.sleep(0.2)
     assert found == {"qt_pipeline": "RepositoryLocation"}, (tmp_path / "home.log").read_text()
     assert {path.name for path in set(ROOT.iterdir()) - before} <= _OF_TOOLS
+
+
+@pytest.mark.parametrize("name", ["100%", "a?b", "a#b"])
+def test_a_folder_in_which_dagster_would_not_keep_its_databases_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="QT_STATE_DIR"):
+        prepare_dagster_home(tmp_path / name / "dagster")
+    assert not list(tmp_path.iterdir())
