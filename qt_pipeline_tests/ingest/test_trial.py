@@ -141,7 +141,8 @@ def test_a_trial_says_of_the_key_what_the_load_says(
 ) -> None:
     if not first:
         loading.load(data.partition(b"\n")[0] + b"\n", empty="replace")
-    refusal = tried(loading, data, mode="upsert", key=["Ref", "Line"]).refusal
+    columns = {"Line": "decimal(15,2)"}
+    refusal = tried(loading, data, mode="upsert", key=["Ref", "Line"], columns=columns).refusal
     if told is None:
         assert refusal is None
         assert loading.load(data).totals.rows == 3
