@@ -31,11 +31,12 @@ def creating_sqlite(engine: Engine, *, wait_seconds: float) -> Generator[Connect
     """The first transaction on a file, which may find neither folder nor file nor tables, and writes."""
     file = Path(str(engine.url.database))
     make_folder(file.parent)
-    # Its journal and its shared memory get the mode of the file.
-    make_file(file)
     # SQLite waits for every lock but the one it needs to switch a new file to WAL.
-    with FileLock(f"{file}.lock", timeout=wait_seconds, mode=FILE_MODE), writing(engine) as connection:
-        yield connection
+    with FileLock(f"{file}.lock", timeout=wait_seconds, mode=FILE_MODE):
+        # Its journal and its shared memory get the mode of the file.
+        make_file(file)
+        with writing(engine) as connection:
+            yield connection
 
 
 @contextmanager
