@@ -237,7 +237,14 @@ class GenericTarget:
         """See Target. Never asked for."""
         raise NotImplementedError
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+    def change_types(
+        self,
+        connection: Connection,
+        table: Table,
+        changes: Sequence[TypeChange],
+        *,
+        keeps_rows: bool,  # noqa: ARG002  # see Target
+    ) -> None:
         """See Target. Each dialect has its own words for it."""
         wanted = ", ".join(
             f"{change.column!r} to {table.c[change.column].type.compile(dialect=connection.dialect)}"

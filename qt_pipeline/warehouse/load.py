@@ -345,7 +345,7 @@ class Load:
                 new = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
             if changes:
-                self.target.change_types(connection, table, changes)
+                self.target.change_types(connection, table, changes, keeps_rows=self.spec.keeps_rows)
         if self.spec.keeps_rows and any(column.name == LOAD_COLUMN for column in added):
             self._name_load_of_rows(connection, table)
 

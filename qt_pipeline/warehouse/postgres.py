@@ -262,7 +262,9 @@ class PostgresTarget:
         old, new = preparer.format_table(stage), preparer.quote(table.name)
         connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+    def change_types(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
+    ) -> None:
         """See Target."""
         preparer = connection.dialect.identifier_preparer
         parts: list[str] = []
@@ -270,7 +272,9 @@ class PostgresTarget:
             # SQLAlchemy's list of reserved words lacks some: `collation`, `lateral`.
             name = preparer.quote_identifier(change.column)
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
-            parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {name}::{type_}")
+            # Not all types can be cast to all others; without rows, nothing needs to be.
+            value = name if keeps_rows else "NULL"
+            parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} {', '.join(parts)}")
 
     @property

@@ -266,7 +266,14 @@ class SqliteTarget:
         """See Target. Never asked for."""
         raise NotImplementedError
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+    def change_types(
+        self,
+        connection: Connection,
+        table: Table,
+        changes: Sequence[TypeChange],
+        *,
+        keeps_rows: bool,  # noqa: ARG002  # see Target
+    ) -> None:
         """See Target. SQLite cannot change a column: the table is copied."""
         change_columns(connection, table.name, {change.column: self._new_type(change) for change in changes})
 

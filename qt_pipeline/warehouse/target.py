@@ -201,8 +201,13 @@ class Target(Protocol):
         """Make a staging table the table. Only where `stage_becomes_table`."""
         ...
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
-        """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay."""
+    def change_types(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
+    ) -> None:
+        """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay.
+
+        Without `keeps_rows` the table has none, and every type can become every other.
+        """
         ...
 
     @property

@@ -265,14 +265,21 @@ class MssqlTarget:
         old = connection.dialect.identifier_preparer.format_table(stage)
         connection.execute(_RENAME, {"old": old, "new": str(table.name)})
 
-    def change_types(self, connection: Connection, table: Table, changes: Sequence[TypeChange]) -> None:
+    def change_types(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
+    ) -> None:
         """See Target."""
         preparer = connection.dialect.identifier_preparer
         name = preparer.format_table(table)
         for change in changes:
+            alter = f"ALTER TABLE {name} ALTER COLUMN {preparer.quote_identifier(change.column)}"
+            kinds = {change.before.kind, change.after.kind}
+            if not keeps_rows and len(kinds) > 1 and kinds.isdisjoint((Kind.TEXT, Kind.OPEN)):
+                # Not all types become all others, not even without a row; text becomes any, and any becomes text.
+                connection.exec_driver_sql(f"{alter} NVARCHAR({_OPEN_LENGTH}) NULL")
             # Its collation is among the words: without it, the column would get the database's own.
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {name} ALTER COLUMN {preparer.quote(change.column)} {type_} NULL")
+            connection.exec_driver_sql(f"{alter} {type_} NULL")
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
         """See Target."""
