@@ -55,6 +55,8 @@ def hostile_file(texts: list[str], *, suffix: str = "", value: str | None = None
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(["Ref", *(name + suffix for name in texts)])
     writer.writerow(["1", *(texts if value is None else [value] * len(texts))])
+    # With as many tabs in each line, the file would be taken for one that is separated by them.
+    writer.writerow(["2", *["plain"] * len(texts)])
     return text.getvalue().encode()
 
 
