@@ -190,8 +190,8 @@ def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
 def _ambiguous(columns: Sequence[Column], seen: Sequence[Seen], rules: Rules) -> tuple[str, ...]:
     """A warning for each new column whose values are text only because trailing zeros tell them apart."""
     return tuple(
-        f"Column {column.name!r} is text: its values have different numbers of decimals and some end in 0, like "
-        f"sections 3.1 and 3.10. If they are numbers, declare the column in the catalog as "
+        f"Column {column.name!r} is text: only zeros at the end tell some of its values apart, like the sections 3.1 "
+        f"and 3.10. If they are numbers, declare the column in the catalog as "
         f"'decimal({max(SHORT_DIGITS, s.whole_digits + s.scale)},{s.scale})'."
         for column, s in zip(columns, seen, strict=True)
         if s.may_be_sections and s.kind is Kind.DECIMAL

@@ -5,14 +5,14 @@ Not here: the lattice that joins batches (see types), the contract that fixes ty
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from qt_pipeline.tabular.arrow import convert
-from qt_pipeline.tabular.types import ANY_FRACTION, COMPACT_DATE, ISO_DATE, Kind, Seen
+from qt_pipeline.tabular.types import ANY_FRACTION, COMPACT_DATE, ISO_DATE, MAX_SECTIONS, Kind, Seen
 
 _DIGIT, _MINUS, _DOT, _COLON, _SPACE, _T, _LETTER, _OTHER = (1 << bit for bit in range(8))
 
@@ -42,15 +42,26 @@ _CONTINUATION: Final = 0x80
 _FOUR_BYTES: Final = 0xF0
 
 
-def look(column: pa.StringArray, *, compact_dates: bool) -> Seen:
+def look(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool = True) -> Seen:
     """What the values of `column` (strings, blank as null) have in common.
 
-    `compact_dates` says that eight digits may be a day, as the header tells.
+    `compact_dates` says that eight digits may be a day, as the header tells. With `keep_texts`, the different decimals
+    are among the answer, unless they are very many.
     """
     values = column.drop_null() if column.null_count else column
     if not len(values):
         return Seen()
-    return replace(_kind_of(values, compact_dates=compact_dates), length=_longest(values))
+    seen = replace(_kind_of(values, compact_dates=compact_dates), length=_longest(values))
+    if seen.kind is not Kind.DECIMAL:
+        return seen
+    return replace(seen, decimal_texts=_decimal_texts(values) if keep_texts else None)
+
+
+def _decimal_texts(values: pa.StringArray) -> frozenset[str] | None:
+    different = pc.unique(values)
+    if len(different) > MAX_SECTIONS:
+        return None
+    return frozenset(text for text in cast("list[str]", different.to_pylist()) if "." in text)
 
 
 def measure(column: pa.StringArray) -> Seen:
@@ -94,15 +105,7 @@ def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: boo
     # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
     whole -= zero
     if points.size:
-        ends = starts[owners] + lengths[owners] - 1
-        padded = places[(places > 1) & (data[ends] == ord("0"))]
-        return Seen(
-            Kind.DECIMAL,
-            whole_digits=int(whole.max()),
-            scale=int(places.max()),
-            least_scale=int(places.min()),
-            padded_scale=int(padded.max(initial=0)),
-        )
+        return Seen(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
     return _look_at_integers(values, whole, negative, compact_dates=compact_dates)
 
 

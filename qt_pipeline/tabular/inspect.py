@@ -75,6 +75,7 @@ class _Look:
         self._declared = expected if expected is not None and not expected.is_plain else None
         # Text cannot become anything else, so references and what is known to be text are only measured.
         self._is_text = is_identifier(header) if expected is None else expected.kind is Kind.TEXT
+        self._is_new = expected is None
         self._compact_dates = is_date(header) or (expected is not None and expected.format == COMPACT_DATE)
 
     def plain(self, values: pa.StringArray) -> pa.StringArray:
@@ -83,7 +84,8 @@ class _Look:
     def at(self, values: pa.StringArray, so_far: Seen) -> Seen:
         if self._is_text or so_far.kind is Kind.TEXT:
             return measure(values)
-        return look(values, compact_dates=self._compact_dates)
+        keep_texts = self._is_new and so_far.decimal_texts is not None
+        return look(values, compact_dates=self._compact_dates, keep_texts=keep_texts)
 
 
 def inspect(open_stream: OpenStream, header: Header, expected: Expected) -> Inspection:

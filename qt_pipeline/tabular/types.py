@@ -21,7 +21,8 @@ ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"
 ANY_FRACTION = "[.%f]"
 """The end of a timestamp's format where some values have a fraction of a second and others have none."""
 _PLAIN_TIMESTAMP = re.compile(rf"({ISO_DATE}[ T]%H:%M:%S)(\.%[1-6]f|\[\.%f\])?")
-_NO_SCALE = 1 << 10
+MAX_SECTIONS = 1000
+"""A column with more different decimals than this holds quantities, not the sections of a document."""
 
 
 class Kind(StrEnum):
@@ -105,9 +106,8 @@ class Seen:
 
     `whole_digits` counts digits before the decimal point (a lone zero is none), `scale` those after it. `plain` is
     false when whole numbers were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal
-    as a number. `length` is that of the longest value, in UTF-16 code units. `least_scale` is that of the value with
-    the fewest decimals, of those with a decimal point, `padded_scale` that of the longest that ends in 0, of two
-    decimals and more.
+    as a number. `length` is that of the longest value, in UTF-16 code units. `decimal_texts` are the different values
+    with a decimal point; None where nobody asked for them, or where they are too many for the sections of a document.
     """
 
     kind: Kind | None = None
@@ -116,13 +116,17 @@ class Seen:
     format: str = ""
     plain: bool = True
     length: int = 0
-    least_scale: int = field(default=_NO_SCALE, compare=False)
-    padded_scale: int = field(default=0, compare=False)
+    decimal_texts: frozenset[str] | None = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def may_be_sections(self) -> bool:
-        """Whether numbers such as 3.1 and 3.10 were seen: different as sections of a document, equal as numbers."""
-        return self.least_scale < self.padded_scale
+        """Whether numbers such as 3.1 and 3.10 were seen: different as sections of a document, equal as numbers.
+
+        5.0 and 5.00 are one number only.
+        """
+        bare = [text.rstrip("0") for text in self.decimal_texts or ()]
+        fractions = [text for text in bare if not text.endswith(".")]
+        return len(set(fractions)) < len(fractions)
 
     def join(self, other: "Seen") -> "Seen":
         """What both parts have in common; the order of the parts and where they were cut do not matter."""
@@ -152,9 +156,16 @@ class Seen:
             format=self.format,
             plain=kind is Kind.DECIMAL or (self.plain and other.plain),
             length=max(self.length, other.length),
-            least_scale=min(self.least_scale, other.least_scale),
-            padded_scale=max(self.padded_scale, other.padded_scale),
+            decimal_texts=_few(self.decimal_texts, other.decimal_texts),
         )
+
+
+def _few(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Both; None beyond `MAX_SECTIONS`, so that memory stays bounded."""
+    if one is None or other is None:
+        return None
+    both = one | other
+    return both if len(both) <= MAX_SECTIONS else None
 
 
 def _shared_format(one: str, two: str) -> str | None:

@@ -132,12 +132,6 @@ def test_a_value_that_is_not_in_the_declared_form_is_found_and_told_as_it_stands
         ]
 
 
-def test_values_that_fit_are_no_misfits_where_it_is_the_older_rows_that_a_declared_type_cannot_hold() -> None:
-    rules = rules_of(DriftPolicy.EVOLVE, keeps_rows=True, Paid="integer")
-    assert misfits_in(b"Paid\n5\n", contract_of(Paid="text"), rules=rules) == []
-    assert [misfit.line for misfit in misfits_in(b"Paid\n5\nx\n", contract_of(Paid="text"), rules=rules)] == [3]
-
-
 LONG = b"x" * (2 * BLOCK_SIZES[0] + 100)
 """Where blocks are cut is not told: a value of this length does not fit into two."""
 

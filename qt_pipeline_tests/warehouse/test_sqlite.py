@@ -268,9 +268,9 @@ def test_an_upsert_looks_each_row_up_and_does_not_go_through_all_that_are_staged
     plans: list[str] = []
 
     class Watched:
-        def totals(self: Any, connection: Any, table: Any, summed: Any) -> Any:
+        def totals(self: Any, connection: Any, *args: Any) -> Any:
             connection.connection.dbapi_connection.set_trace_callback(plans.append)
-            return super().totals(connection, table, summed)
+            return super().totals(connection, *args)
 
     by_key = {"mode": WriteMode.UPSERT, "key": ("Amount", "Name")}
     warehouse = sqlite.open(Watched)
