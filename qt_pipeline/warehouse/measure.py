@@ -6,12 +6,13 @@ Not here: which measures an engine has and how it words them (see the targets), 
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, Table, func, literal_column, select
 
 from qt_pipeline.tabular import LOAD_COLUMN, Array, Column, Kind, Rows, convert, whole_numbers
 
@@ -109,12 +110,18 @@ def measuring(
     connection: Connection, columns: Sequence[Column], measures: Measures
 ) -> dict[tuple[str, Measure], ColumnElement[Any]]:
     """The aggregates for all measures of these columns."""
-    quote = connection.dialect.identifier_preparer.quote_identifier
+    quote = partial(_quoted, connection.dialect)
     return {
         (column.name, measure): literal_column(sql.replace("{}", quote(column.name)))
         for column in columns
         for measure, sql in measures_of(column, measures).items()
     }
+
+
+def _quoted(dialect: Dialect, name: str) -> str:
+    """A name for a literal column, in which SQLAlchemy itself doubles what a driver would take for a parameter."""
+    quoted = dialect.identifier_preparer.quote_identifier(name)
+    return quoted.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else quoted
 
 
 def missing_rows(
