@@ -308,8 +308,7 @@ class PostgresTarget:
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
         """See Target. The parts of a partitioned table may have triggers of their own."""
-        name = connection.dialect.identifier_preparer.format_table(table)
-        return bool(connection.scalar(_CHANGES_ROWS, {"name": name}))
+        return bool(connection.scalar(_CHANGES_ROWS, {"name": _identifier(table).as_string(None)}))
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """See Target."""

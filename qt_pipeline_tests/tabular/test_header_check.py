@@ -97,7 +97,7 @@ def workbook() -> bytes:
         (workbook(), "an Excel workbook"),
         (b"PK\x03\x04rest", "a zip archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook or"),
-        (gzip.compress(b"a,b\n"), "gzip"),
+        (gzip.compress(b"a,b\n", mtime=0), "gzip"),
         ("a,b\n".encode("utf-16"), "UTF-16"),
         ("a,b\n".encode("utf-16-le"), "UTF-16"),
         (b"a,b\n1,2\n", None),
