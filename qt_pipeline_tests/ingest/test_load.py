@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.ingest import NoRowsError, RequiredValueError, TooFewRowsError, local_file
-from qt_pipeline.tabular import DriftError
+from qt_pipeline.tabular import DeclarationError, DriftError
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import LoadStatus, Warehouse
@@ -359,7 +359,7 @@ def test_where_rows_stay_a_value_of_another_kind_is_refused_that_would_rewrite_t
 def test_where_rows_stay_a_type_that_cannot_hold_them_is_refused_when_it_is_declared(loading: Loading) -> None:
     loading.load(b"Name,Paid\nAnn,007\n", mode="append")
     loading.entry["columns"] = {"Paid": "integer"}
-    refused(loading, b"Name,Paid\nBob,8\n", DriftError, r"'Paid \(integer\)'")
+    refused(loading, b"Name,Paid\nBob,8\n", DeclarationError, r"'Paid' is text\(50\), declared as integer")
     loading.load(b"Name,Paid\nBob,8\n", columns={"Paid": "text(200)"})
     assert loading.rows('"Name", "Paid"') == [("Ann", "007"), ("Bob", "8")]
 
