@@ -191,6 +191,8 @@ class PostgresTarget:
         """
         key = advisory_key(self.schema or "", table)
         with self._explained(), self._engine.connect() as connection:
+            # Closed for good at the end: the next load may be a day away.
+            connection.detach()
             transaction = connection.begin()
             connection.execute(_STAYS_OPEN).all()
             try:

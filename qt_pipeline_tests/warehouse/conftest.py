@@ -13,6 +13,11 @@ from qt_pipeline_tests.warehouse.engines import MSSQL_URL, Engine, Postgres, Sql
 
 __all__ = ["no_result_stays_open"]
 
+_CLOSE_IDLE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE backend_type = 'client backend' AND state = 'idle' AND pid <> pg_backend_pid()"
+)
+
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -34,6 +39,9 @@ def postgres(postgres_server: str) -> Iterator[Postgres]:
     engine = Postgres(postgres_server)
     yield engine
     engine.drop()
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        # A pool lives as long as its warehouse, and the server has a hundred connections for all tests.
+        connection.execute(_CLOSE_IDLE)
 
 
 @pytest.fixture
