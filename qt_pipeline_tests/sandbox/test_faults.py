@@ -180,7 +180,8 @@ def test_a_long_body_goes_on_beyond_its_length(dataset: Dataset) -> None:
     token = dataset.client.http.headers["Authorization"]
 
     with socket.create_connection(("127.0.0.1", api.port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{api.port}\r\nAuthorization: {token}\r\n\r\n".encode())
+        host = f"127.0.0.1:{api.port}"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n".encode())
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
 
     assert f"content-length: {len(SMALL_CSV) // 2}".encode() in head
