@@ -67,7 +67,8 @@ def running_pgbouncer(server: str, pool_mode: str) -> Generator[str]:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = {pool_mode}\ndefault_pool_size = {size}\nadmin_users = nobody\n"
         )
-        os.chown(folder, owner, -1)
+        for path in (folder, settings):
+            os.chown(path, owner, -1)
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -116,12 +116,12 @@ class TestOfSqlite:
         large = NewEvent("e-2", "DatasetUpdated", "d-one", None, b"x" * 60_000)
         with reading(inbox._engine) as connection:
             pages = connection.scalar(text("PRAGMA page_count"))
-            connection.execute(text(f"PRAGMA max_page_count = {pages + 10}"))
+            connection.scalar(text(f"PRAGMA max_page_count = {pages + 10}"))
         with pytest.raises(InboxUnavailableError, match=r"full.*disk has space"):
             inbox.append([EVENT, large])
         assert inbox.events() == []
         with reading(inbox._engine) as connection:
-            connection.execute(text("PRAGMA max_page_count = 100000"))
+            connection.scalar(text("PRAGMA max_page_count = 100000"))
         assert len(inbox.append([EVENT, large])) == 2
 
     def test_a_caller_that_finds_the_connection_taken_is_told_so(self, impatient_inbox: Inbox) -> None:

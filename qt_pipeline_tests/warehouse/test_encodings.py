@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, event, make_url
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.warehouse import TargetRefusedError, open_warehouse
@@ -126,9 +126,12 @@ def test_an_encoding_that_something_on_the_way_has_set_is_refused_before_a_row_i
     with new_database(postgres_server, "UTF8") as url:
         warehouse = open_warehouse(url)
         load(warehouse, b"town,claims\nYork,1\n")
+
         # As a pooler that keeps one server connection for many would leave it.
-        with warehouse._target.writing() as connection:
+        @event.listens_for(warehouse._target._engine, "begin")
+        def set_another(connection: Connection) -> None:
             connection.exec_driver_sql("SET client_encoding = 'LATIN1'")
+
         with pytest.raises(ConfigurationError, match="as LATIN1, though UTF-8 was asked for"):
             load(warehouse, CAFE)
         assert towns(url) == ["York"]

@@ -9,6 +9,7 @@ from sqlalchemy import MetaData, Table, create_engine, make_url
 
 from qt_pipeline.database import mssql as mssql_connect
 from qt_pipeline.errors import ConfigurationError
+from qt_pipeline.tabular import MAX_FORMAT
 from qt_pipeline.warehouse import TableBusyError, TargetRefusedError, TargetUnavailableError
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse import mssql_recorder
@@ -18,7 +19,7 @@ ANSWERS = [
     ("sp_getapplock", [(0,)]),
     ("is_read_committed_snapshot_on", [(True,)]),
     ("schema_id(", [(1,)]),
-    ("col_length(", [(8,)]),
+    ("col_length(", [(2 * MAX_FORMAT,)]),
 ]
 ASLEEP = "Database 'db' on server 'host' is not currently available. Please retry the connection later."
 
