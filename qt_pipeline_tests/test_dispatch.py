@@ -356,31 +356,35 @@ MOMENTS = st.one_of(st.none(), st.integers(-100, 100).map(lambda seconds: NOW + 
 
 
 @st.composite
+def _progress(draw: st.DrawFn) -> OpenEvents:
+    """What the events of one group have in common; their numbers come later."""
+    replayed_at = draw(st.sampled_from([0, 0, 2]))
+    tries = draw(st.integers(0, 3))
+    return waiting(
+        0,
+        draw(st.sampled_from([*DATASETS, None])),
+        name=draw(st.sampled_from(["DatasetUpdated", "DatasetUpdated", "PipelineCompleted"])),
+        state=draw(st.sampled_from([EventState.PENDING, EventState.PENDING, EventState.PARKED])),
+        looks=draw(st.integers(0, tries)),
+        attempts=replayed_at + tries,
+        replayed_at=replayed_at,
+        delivery=draw(KEYS) if tries else None,
+        not_before=draw(MOMENTS) if tries else None,
+    )
+
+
+@st.composite
 def any_events(draw: st.DrawFn) -> list[OpenEvents]:
-    seqs = sorted(draw(st.sets(st.integers(1, 30), max_size=10)))
-    # Groups may interlace, but no event is in two of them.
-    taken = set(seqs)
-    events: list[OpenEvents] = []
-    for seq in seqs:
-        last = draw(st.sampled_from([seq, *(number for number in range(seq + 1, seq + 4) if number not in taken)]))
-        taken.add(last)
-        replayed_at = draw(st.sampled_from([0, 0, 2]))
-        tries = draw(st.integers(0, 3))
-        events.append(
-            waiting(
-                seq,
-                draw(st.sampled_from([*DATASETS, None])),
-                name=draw(st.sampled_from(["DatasetUpdated", "DatasetUpdated", "PipelineCompleted"])),
-                last=last,
-                state=draw(st.sampled_from([EventState.PENDING, EventState.PENDING, EventState.PARKED])),
-                looks=draw(st.integers(0, tries)),
-                attempts=replayed_at + tries,
-                replayed_at=replayed_at,
-                delivery=draw(KEYS) if tries else None,
-                not_before=draw(MOMENTS) if tries else None,
-            )
-        )
-    return events
+    """Groups as the inbox makes them: one for all events that agree in everything but number and `not_before`.
+
+    So each number is in one group, no two groups agree in all that, and the spans of groups may interlace or enclose
+    each other.
+    """
+    groups = draw(st.lists(_progress(), max_size=6, unique_by=lambda group: replace(group, not_before=None)))
+    group_of = draw(st.dictionaries(st.integers(1, 30), st.sampled_from(groups), max_size=12)) if groups else {}
+    numbers = {group: [seq for seq, its in group_of.items() if its is group] for group in groups}
+    events = [replace(group, first_seq=min(seqs), last_seq=max(seqs)) for group, seqs in numbers.items() if seqs]
+    return sorted(events, key=lambda group: group.first_seq)
 
 
 ANY_RUNS = st.lists(
