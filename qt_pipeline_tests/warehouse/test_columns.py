@@ -6,10 +6,17 @@ import pytest
 
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ColumnTypeError, LoadRecord, LoadStatus, TableNotOursError, Warehouse
-from qt_pipeline_tests.warehouse.engines import Engine, Sqlite
+from qt_pipeline_tests.warehouse.engines import Engine
 from qt_pipeline_tests.warehouse.loading import load, load_or_leave
 
 APPEND = WriteMode.APPEND
+
+
+COMPUTED = {
+    "sqlite": "INTEGER AS (1 + 1)",
+    "postgresql": "INTEGER GENERATED ALWAYS AS (1 + 1) STORED",
+    "sqlserver": "AS (1 + 1)",
+}
 
 
 def add(engine: Engine, column: str, type_: str) -> None:
@@ -86,12 +93,21 @@ def test_a_column_of_ours_that_was_altered_by_hand_is_refused(engine: Engine, wa
         load_or_leave(warehouse, b"Ref,Paid\na,1.50\n")
 
 
-def test_a_computed_column_is_refused_by_name(sqlite: Sqlite) -> None:
-    warehouse = sqlite.open()
+def test_a_computed_column_is_refused_by_name(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, b"Ref\na\n")
-    add(sqlite, "note", "AS (1 + 1)")
+    add(engine, "note", COMPUTED[engine.name])
     with pytest.raises(ColumnTypeError, match="'note' is computed"):
         load(warehouse, b"Ref,note\na,2\n")
+
+
+def test_a_table_with_a_computed_column_is_adopted_and_keeps_it(engine: Engine, warehouse: Warehouse) -> None:
+    engine.execute(f'CREATE TABLE {engine.table()} ("Ref" {engine.text_type})')
+    add(engine, "note", COMPUTED[engine.name])
+    with pytest.raises(ColumnTypeError, match="'note' is computed"):
+        load(warehouse, b"Ref,note\na,2\n", adopt=True)
+    load(warehouse, b"Ref\na\n", adopt=True)
+    load(warehouse, b"Ref\nb\n")
+    assert (engine.column("Ref"), engine.column("note")) == (["b"], [2])
 
 
 def test_a_column_in_another_case_is_the_same_where_the_database_says_so(engine: Engine, warehouse: Warehouse) -> None:

@@ -19,6 +19,7 @@ from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.tabular import Rows, Rules, inspect, read_header, settle
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
+    ColumnTypeError,
     DuplicateKeyError,
     LoadStatus,
     TableBusyError,
@@ -152,6 +153,25 @@ def test_a_column_that_is_added_waits_for_a_reader_only_shortly(
     assert sorted(map(str, sqlserver.column("New"))) == ["None", "None", "x"]
     with warehouse._target.reading() as connection:
         assert connection.exec_driver_sql("SELECT @@LOCK_TIMEOUT").scalar() == 120_000
+
+
+_PERIOD = (
+    "Extra DATETIME2(2) GENERATED ALWAYS AS ROW START NOT NULL DEFAULT SYSUTCDATETIME(), "
+    "Until DATETIME2(2) GENERATED ALWAYS AS ROW END NOT NULL DEFAULT '9999-12-31 23:59:59.99', "
+    "PERIOD FOR SYSTEM_TIME (Extra, Until)"
+)
+
+
+@pytest.mark.parametrize(
+    "column", ["Extra AS (1 + 1)", "Extra AS (1 + 1) PERSISTED NOT NULL", "Extra ROWVERSION", _PERIOD]
+)
+def test_columns_that_the_server_fills_are_left_to_it(sqlserver: SqlServer, warehouse: Warehouse, column: str) -> None:
+    sqlserver.execute(f'CREATE TABLE {sqlserver.table()} ("Name" NVARCHAR(50), "Paid" DECIMAL(15, 2), {column})')
+    with pytest.raises(ColumnTypeError, match="'Extra' is computed by the database"):
+        load(warehouse, b"Name,Paid,Extra\nAnn,1.50,x\n", adopt=True)
+    load(warehouse, OLD, adopt=True)
+    load(warehouse, NEW)
+    assert (sqlserver.column("Name"), len(sqlserver.column("Extra"))) == (["Cleo"], 1)
 
 
 @pytest.mark.parametrize("collation", ["Latin1_General_BIN2", "Latin1_General_CI_AI"])

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.dialects.mssql import mssqlpython
 from sqlalchemy.types import String
 
-from qt_pipeline.tabular import ColumnType, Kind
+from qt_pipeline.tabular import Column, ColumnType, Contract, Kind
 from qt_pipeline.warehouse import TableNotOursError
-from qt_pipeline.warehouse.adopt import adopted
+from qt_pipeline.warehouse.adopt import adopted, column_type_error, unfit_columns
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline.warehouse.target import SqlTypes
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
@@ -45,8 +45,10 @@ LOSSY: list[tuple[tuple[Any, ...], str]] = [
 ]
 
 
-def reflected(monkeypatch: pytest.MonkeyPatch, in_sql: tuple[Any, ...]) -> tuple[MssqlTarget, SqlTypes]:
-    driver = Driver([("sys.columns", [("One", *in_sql)]), *ANSWERS], ["_qt_loads", "_qt_columns"])
+def reflected(
+    monkeypatch: pytest.MonkeyPatch, in_sql: tuple[Any, ...], *, is_generated: int = 0
+) -> tuple[MssqlTarget, SqlTypes]:
+    driver = Driver([("sys.columns", [("One", *in_sql, is_generated)]), *ANSWERS], ["_qt_loads", "_qt_columns"])
     target = target_over(monkeypatch, driver)
     with target.reading() as connection:
         columns = target.columns_of(connection, "paid", "qt")
@@ -80,6 +82,25 @@ def test_a_type_that_could_change_values_is_refused_by_its_name(
     target, columns = reflected(monkeypatch, in_sql)
     with pytest.raises(TableNotOursError, match=rf"'One' \({words}"):
         adopted(columns, target, table="paid", dataset_id="d-one", dialect=DIALECT)
+
+
+@pytest.mark.parametrize(
+    ("in_sql", "is_generated"),
+    [
+        pytest.param(("decimal", 9, 10, 2, None), 1, id="computed, of a type that could hold values"),
+        pytest.param(("datetime2", 8, 19, 0, None), 1, id="of a period, of a type that could not"),
+        pytest.param(("timestamp", 8, 0, 0, None), 0, id="ROWVERSION"),
+    ],
+)
+def test_a_column_that_the_server_fills_is_left_alone_and_refuses_a_file_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, in_sql: tuple[Any, ...], is_generated: int
+) -> None:
+    target, columns = reflected(monkeypatch, in_sql, is_generated=is_generated)
+    assert adopted(columns, target, table="paid", dataset_id="d-one", dialect=DIALECT).columns == ()
+    contract = Contract((Column("One", "One", ColumnType(Kind.DECIMAL, 4, 2)),))
+    [unfit] = unfit_columns(columns, {}, contract, target)
+    error = column_type_error([unfit], target, table="paid", dataset_id="d-one", dialect=DIALECT)
+    assert "'One' is computed by the database" in str(error)
 
 
 def test_a_table_that_is_not_there_has_no_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,10 @@ ANSWERS: Sequence[tuple[str, Answer]] = (
     ("SELECT COUNT_BIG(*) AS count_1 \nFROM qt.[paid]", [(4,)]),
 )
 LOADED: Sequence[tuple[str, Answer]] = (
-    ("sys.columns", [(name, *in_sql) for name, (in_sql, _) in COLUMNS.items()] + [(n, *t) for n, t in OWN.items()]),
+    (
+        "sys.columns",
+        [(name, *in_sql, 0) for name, (in_sql, _) in COLUMNS.items()] + [(n, *t, 0) for n, t in OWN.items()],
+    ),
     ("SELECT TOP 1 ", record),
     ("SELECT max(", [(7,)]),
     ("_qt_columns.position, ", contract),

@@ -1,6 +1,7 @@
 """The columns of a table as SQL Server's catalog has them: precision, scale and collation, which SQLAlchemy leaves out.
 
-Here: that query and the types that its rows stand for. Not here: which of them may hold a file's values (see adopt).
+Here: that query, the types that its rows stand for, and which columns the server fills itself.
+Not here: which types may hold a file's values (see adopt).
 """
 
 from collections.abc import Mapping
@@ -10,17 +11,21 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, TIME, base
 from sqlalchemy.types import CHAR, DECIMAL, NCHAR, NVARCHAR, VARCHAR, Float, NullType, Numeric, TypeEngine
 
-from qt_pipeline.warehouse.target import SqlTypes
+from qt_pipeline.warehouse.target import Computed, SqlTypes
 
 # The type beneath one that somebody has given another name; types of .NET have none beneath.
 _COLUMNS = text(
-    "SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name "
+    "SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name, "
+    # Periods and the versions of ledger tables are generated too.
+    "CASE WHEN c.is_computed = 1 OR c.generated_always_type <> 0 THEN 1 ELSE 0 END "
     "FROM sys.columns AS c "
     "LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id "
     "LEFT JOIN sys.types AS own ON own.user_type_id = c.user_type_id "
     "WHERE c.object_id = OBJECT_ID(:place) ORDER BY c.column_id"
 )
 _MAX = -1
+# The older name of ROWVERSION, which is the one in the catalog.
+_ROW_VERSION = "timestamp"
 _TYPES: Final[Mapping[str, type[TypeEngine[Any]]]] = cast("Any", base).ischema_names
 
 
@@ -30,7 +35,10 @@ def columns_of(connection: Connection, name: str, schema: str | None) -> SqlType
     # Without a schema the server would also look in dbo, where it does not make tables.
     place = f"{preparer.quote_identifier(schema or _default_schema(connection))}.{preparer.quote_identifier(name)}"
     rows = connection.execute(_COLUMNS, {"place": place}).all()
-    return {str(row[0]): _type(*row[1:]) for row in rows} or None
+    return {
+        str(column): Computed() if is_generated or type_ == _ROW_VERSION else _type(type_, *sizes)
+        for column, type_, *sizes, is_generated in rows
+    } or None
 
 
 def _default_schema(connection: Connection) -> str:

@@ -11,9 +11,10 @@ SELECT max(qt._qt_loads.load_id) AS max_1 FROM qt._qt_loads WHERE qt._qt_loads.t
     qt._qt_loads.table_name = ?;
 -- with 'qt', 'paid'
 COMMIT;
-SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name FROM sys.columns AS
-    c LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id LEFT JOIN sys.types AS own ON
-    own.user_type_id = c.user_type_id WHERE c.object_id = OBJECT_ID(?) ORDER BY c.column_id;
+SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name, CASE WHEN
+    c.is_computed = 1 OR c.generated_always_type <> 0 THEN 1 ELSE 0 END FROM sys.columns AS c LEFT JOIN sys.types AS
+    base ON base.user_type_id = c.system_type_id LEFT JOIN sys.types AS own ON own.user_type_id = c.user_type_id WHERE
+    c.object_id = OBJECT_ID(?) ORDER BY c.column_id;
 -- with '[qt].[paid]'
 SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.table_schema = ? AND qt._qt_loads.table_name = ? AND
     qt._qt_loads.status IN (?) ORDER BY qt._qt_loads.load_id DESC;
