@@ -6,13 +6,13 @@ import dagster as dg
 from sqlalchemy import make_url
 
 from qt_pipeline.catalog import Catalog, catalog_for
-from qt_pipeline.defs.alerts import quantemplate_alerts
+from qt_pipeline.defs.alerts import alerts_sensor
 from qt_pipeline.defs.assets import EVENTS, SOURCE, dataset, table
-from qt_pipeline.defs.freshness import quantemplate_freshness
+from qt_pipeline.defs.freshness import freshness_sensor
 from qt_pipeline.defs.overview import described
 from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
 from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource, watch_resource
-from qt_pipeline.defs.sensors import quantemplate_events
+from qt_pipeline.defs.sensors import events_sensor
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.private import keep_private
 from qt_pipeline.settings import Settings, load_settings
@@ -22,23 +22,27 @@ def build_defs(
     *,
     refresh_cron: str | None = None,
     poll_minutes: float | None = None,
+    sensor_interval_minutes: float | None = None,
     catalog: Catalog | None = None,
     backend: str = "sql",
     **resources: object,
 ) -> dg.Definitions:
     """The definitions; `resources` replaces any by name, which is the seam that tests use.
 
+    `sensor_interval_minutes` stands in for the seconds between two ticks of each sensor, but for that which polls.
     `catalog` and `backend`, the kind of the target, only say what people read of the assets.
     """
     assets = dg.map_asset_specs(
         lambda spec: spec if catalog is None else described(spec, catalog, backend), [SOURCE, EVENTS, dataset, table]
     )
+    interval = None if sensor_interval_minutes is None else round(sensor_interval_minutes * 60)
     return dg.Definitions(
         assets=assets,
         sensors=[
-            quantemplate_events,
-            quantemplate_freshness,
-            quantemplate_alerts,
+            *(
+                make() if interval is None else make(interval)
+                for make in (events_sensor, freshness_sensor, alerts_sensor)
+            ),
             *([polling_sensor(poll_minutes)] if poll_minutes else []),
         ],
         schedules=[refresh_schedule(refresh_cron)] if refresh_cron else [],
@@ -63,6 +67,7 @@ def defs() -> dg.Definitions:
     return build_defs(
         refresh_cron=settings.refresh_cron,
         poll_minutes=settings.poll_minutes,
+        sensor_interval_minutes=settings.sensor_interval_minutes,
         catalog=_catalog(settings),
         backend=make_url(settings.warehouse_url).get_backend_name(),
     )

@@ -173,6 +173,14 @@ class Settings(BaseSettings):
         le=1440,
         description="How often every dataset is looked at, where no event can come. Default: not at all.",
     )
+    sensor_interval_minutes: float | None = Field(
+        None,
+        ge=1,
+        le=1440,
+        description="Minutes between two ticks of each sensor, with no database connection open in between, so that a "
+        "serverless database can pause. An event reaches its table up to that much later, as do retries, alerts and "
+        "checks of freshness. Default: a few seconds, and connections stay open.",
+    )
     max_datasets: int = Field(
         2000, ge=1, le=100_000, description="Datasets there may be before events for unlisted new ones are parked."
     )
@@ -351,6 +359,11 @@ class Settings(BaseSettings):
         if value is not None and not is_server(value):
             raise ValueError("is not the address of a server")
         return value
+
+    @property
+    def keep_connections(self) -> bool:
+        """Whether long-running processes keep connections to databases open while nothing uses them."""
+        return self.sensor_interval_minutes is None
 
     @cached_property
     def missing_credentials(self) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ GROUPS = (
         "Watching",
         "Looks at datasets beyond those that events ask for; [what a lost event costs]"
         "(reliability.md#what-a-lost-event-costs).",
-        ("look_again_minutes", "refresh_cron", "poll_minutes", "max_datasets"),
+        ("look_again_minutes", "refresh_cron", "poll_minutes", "sensor_interval_minutes", "max_datasets"),
     ),
     Group(
         "Alerts, logs and traces",

@@ -97,14 +97,16 @@ def from_text(text: str | None) -> list[Incident]:
     return _incidents.validate_json(text) if text else []
 
 
-def open_store(url: str) -> "AlertStore":
+def open_store(url: str, *, keep_connections: bool = True) -> "AlertStore":
     """Open the store in the inbox's database at `url`; tables are made when missing.
+
+    Without `keep_connections` each connection to a server is closed after its use.
 
     Raises:
         ConfigurationError: no inbox can live at this URL.
         InboxUnavailableError: the database cannot be opened or written.
     """
-    engine = connect_database(url)
+    engine = connect_database(url, keep_connections=keep_connections)
     if not is_prepared(engine, metadata):
         with creating(engine) as connection:
             prepare(connection, metadata)

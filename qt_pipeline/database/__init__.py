@@ -9,6 +9,7 @@ from qt_pipeline.database.fault import Fault
 from qt_pipeline.database.mssql import MSSQL_DRIVER_TODO, mssql_engine, take_mssql_lock
 from qt_pipeline.database.mssql_faults import mssql_fault
 from qt_pipeline.database.names import NameMatching
+from qt_pipeline.database.pool import pool_options
 from qt_pipeline.database.postgres import advisory_key, postgres_engine, postgres_fault, require_utf8
 from qt_pipeline.database.sqlite import creating_sqlite, sqlite_engine, writing
 from qt_pipeline.database.types import Number, UtcDateTime, case_sensitive
@@ -25,6 +26,7 @@ __all__ = [
     "creating_sqlite",
     "mssql_engine",
     "mssql_fault",
+    "pool_options",
     "postgres_engine",
     "postgres_fault",
     "require_utf8",

@@ -17,6 +17,7 @@ from sqlalchemy.sql.functions import count
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from qt_pipeline.database.mssql_faults import mssql_fault
+from qt_pipeline.database.pool import POOL_SECONDS, pool_options
 from qt_pipeline.errors import ConfigurationError
 
 _CONNECT_SECONDS = 30
@@ -55,12 +56,15 @@ def mssql_engine(
     wait_seconds: int,
     connect_seconds: int = _CONNECT_SECONDS,
     statement_seconds: int = 0,
+    keep_connections: bool = True,
+    pool_timeout: float = POOL_SECONDS,
     **options: object,
 ) -> Engine:
     """An engine for the database at `url`, which the setting `setting` names. Nothing is opened yet.
 
     `wait_seconds` bounds the wait for another's lock, `statement_seconds` that for the end of a statement, 0 for no
-    bound. `options` go to SQLAlchemy's `create_engine`.
+    bound. Without `keep_connections` each is closed after its use, so that the database may pause between two uses;
+    else `pool_timeout` bounds the wait for a free one. `options` go to SQLAlchemy's `create_engine`.
 
     Raises:
         ConfigurationError: the driver that the URL names cannot be used.
@@ -73,10 +77,9 @@ def mssql_engine(
             url,
             # Parameters stay out of error messages: they hold events and rows.
             hide_parameters=True,
-            # A server that was restarted, or a firewall, ends idle connections without a word.
-            pool_pre_ping=True,
             connect_args={"timeout": connect_seconds},
             **many,
+            **pool_options(keep_connections=keep_connections, pool_timeout=pool_timeout),
             **options,
         )
     except ImportError as error:
@@ -86,7 +89,11 @@ def mssql_engine(
             f"{setting} needs neither.",
         ) from None
     event.listen(engine, "before_cursor_execute", _write_nulls, retval=True)
-    event.listen(engine, "do_connect", _Dial(url.host or "", setting, wait_seconds, statement_seconds))
+    if engine.driver == "pyodbc":
+        # Else a driver manager that is set up for it keeps open what the engine has closed.
+        cast("Any", engine.dialect.loaded_dbapi).pooling = False
+    dial = _Dial(url.host or "", setting, wait_seconds, statement_seconds, may_pause=not keep_connections)
+    event.listen(engine, "do_connect", dial)
     return engine
 
 
@@ -128,12 +135,13 @@ def _count_big(element: count, compiler: SQLCompiler, **options: object) -> str:
 class _Dial:
     """Opens connections. A serverless database that sleeps refuses the first one, for up to a minute."""
 
-    def __init__(self, host: str, setting: str, wait_seconds: int, statement_seconds: int) -> None:
+    def __init__(self, host: str, setting: str, wait_seconds: int, statement_seconds: int, *, may_pause: bool) -> None:
         self._host = host
         self._setting = setting
         self._statement_seconds = statement_seconds
         self._settings = f"SET XACT_ABORT ON; SET LOCK_TIMEOUT {wait_seconds * 1000}"
         self._awake = False
+        self._may_pause = may_pause
 
     def __call__(
         self, dialect: Dialect, _record: object, arguments: Sequence[Any], options: dict[str, Any]
@@ -156,7 +164,8 @@ class _Dial:
                 f"The driver cannot connect: {mssql_fault(error, of_connection=True).words}.",
                 todo=f"Check what stands after '?' in {self._setting}.",
             ) from None
-        self._awake = True
+        # One that may pause again is waited for each time.
+        self._awake = not self._may_pause
         if self._statement_seconds:
             # Both drivers name it so, and the type of neither is known here.
             cast("Any", connection).timeout = self._statement_seconds

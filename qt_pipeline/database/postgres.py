@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from qt_pipeline.database.address import address_of
 from qt_pipeline.database.fault import Fault
+from qt_pipeline.database.pool import POOL_SECONDS, pool_options
 from qt_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,14 +91,16 @@ def postgres_engine(
     setting: str,
     wait_seconds: float,
     connect_seconds: int = _CONNECT_SECONDS,
+    keep_connections: bool = True,
+    pool_timeout: float = POOL_SECONDS,
     settings: Mapping[str, str] | None = None,
-    **options: object,
 ) -> Engine:
     """An engine for the database at `url`, which the setting `setting` names, by psycopg. Nothing is opened yet.
 
-    `wait_seconds` bounds the wait for another's lock. `settings` are PostgreSQL's own, for each transaction. `options`
-    go to SQLAlchemy's `create_engine`. Text goes in and out as UTF-8, whatever URL, environment and login prefer; a
-    database that has no encoding is refused at its first connection with ConfigurationError.
+    `wait_seconds` bounds the wait for another's lock. `settings` are PostgreSQL's own, for each transaction. Without
+    `keep_connections` each is closed after its use; else `pool_timeout` bounds the wait for a free one. Text goes in
+    and out as UTF-8, whatever URL, environment and login prefer; a database that has no encoding is refused at its
+    first connection with ConfigurationError.
     """
     of_transaction = {"lock_timeout": f"{round(wait_seconds * 1000)}ms", "timezone": "UTC", **(settings or {})}
     set_local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in of_transaction.items())
@@ -105,8 +108,6 @@ def postgres_engine(
         url.set(drivername="postgresql+psycopg"),
         # Parameters stay out of error messages: they hold events and rows.
         hide_parameters=True,
-        # A server that was restarted, or a firewall, ends idle connections without a word.
-        pool_pre_ping=True,
         # Whatever the server's default is: a stricter transaction that is left open would hold back every vacuum.
         isolation_level="READ COMMITTED",
         connect_args={
@@ -118,7 +119,7 @@ def postgres_engine(
             "prepare_threshold": None,
             **_KEEPALIVE,
         },
-        **options,
+        **pool_options(keep_connections=keep_connections, pool_timeout=pool_timeout),
     )
 
     @event.listens_for(engine, "connect")

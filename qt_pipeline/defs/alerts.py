@@ -43,7 +43,7 @@ from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import LoadRecord
 
-ALERT_SECONDS = 20
+_SECONDS = 20
 _NOBODY = "QT_ALERT_URLS is not set; nobody is told of failures."
 _PARKED = "Events of it are parked."
 # The newest loads of all datasets take a long ledger its time, and staleness is counted in hours.
@@ -52,28 +52,33 @@ _LEDGER_PAUSE = timedelta(minutes=5)
 BackgroundOf = Callable[[Sequence[Owed]], Background]
 
 
-@dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
-    name="quantemplate_alerts",
-    minimum_interval_seconds=ALERT_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the addresses of QT_ALERT_URLS of failures, parked events, stale datasets and changed columns, "
-    "once each, and once when it is over.",
-)
-def quantemplate_alerts(
-    context: dg.SensorEvaluationContext, watch: dg.ResourceParam[Watch]
-) -> dg.SensorResult | dg.SkipReason:
-    """One tick. What cannot be read or sent now is left for the next one."""
-    if not watch.post.addresses:
-        return dg.SkipReason(_NOBODY)
-    now = utc_now()
-    try:
-        state, outcomes = _look(context, watch, now)
-        # What the cursor kept while the inbox was away is in the inbox now.
-        cursor = as_text(State()) if context.cursor else None
-    except PipelineError as error:
-        state, outcomes = _look_without_inbox(context, watch, error, now)
-        cursor = as_text(state)
-    return dg.SensorResult(skip_reason=_skip_reason(state, outcomes), cursor=cursor)
+def alerts_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
+    """Sends alerts, every so many seconds."""
+
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+        name="quantemplate_alerts",
+        minimum_interval_seconds=interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells the addresses of QT_ALERT_URLS of failures, parked events, stale datasets and changed "
+        "columns, once each, and once when it is over.",
+    )
+    def quantemplate_alerts(
+        context: dg.SensorEvaluationContext, watch: dg.ResourceParam[Watch]
+    ) -> dg.SensorResult | dg.SkipReason:
+        """One tick. What cannot be read or sent now is left for the next one."""
+        if not watch.post.addresses:
+            return dg.SkipReason(_NOBODY)
+        now = utc_now()
+        try:
+            state, outcomes = _look(context, watch, now)
+            # What the cursor kept while the inbox was away is in the inbox now.
+            cursor = as_text(State()) if context.cursor else None
+        except PipelineError as error:
+            state, outcomes = _look_without_inbox(context, watch, error, now)
+            cursor = as_text(state)
+        return dg.SensorResult(skip_reason=_skip_reason(state, outcomes), cursor=cursor)
+
+    return quantemplate_alerts
 
 
 def _look(context: dg.SensorEvaluationContext, watch: Watch, now: datetime) -> tuple[State, list[Outcome]]:

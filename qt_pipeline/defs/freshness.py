@@ -18,26 +18,31 @@ from qt_pipeline.values import utc_now
 _SECONDS = 60
 
 
-@dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
-    name="quantemplate_freshness",
-    minimum_interval_seconds=_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Fails the check `fresh` of a dataset that was not downloaded for longer than its catalog allows.",
-)
-def quantemplate_freshness(
-    context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
-) -> dg.SensorResult | dg.SkipReason:
-    """One look. A dataset that becomes stale is told once; its next load tells that it is fresh again."""
-    try:
-        found = stale_now(dispatcher)
-    except PipelineError as error:
-        return dg.SkipReason(f"Nobody knows how fresh the tables are. {printable(str(error))}")
-    told: list[str] = json.loads(context.cursor) if context.cursor else []
-    return dg.SensorResult(
-        asset_events=[_failed(one) for one in found if one.dataset.id not in told],
-        skip_reason=f"{len(found)} datasets are stale." if found else "No dataset is stale.",
-        cursor=json.dumps([one.dataset.id for one in found]),
+def freshness_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
+    """Fails the check of stale datasets, every so many seconds."""
+
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+        name="quantemplate_freshness",
+        minimum_interval_seconds=interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Fails the check `fresh` of a dataset that was not downloaded for longer than its catalog allows.",
     )
+    def quantemplate_freshness(
+        context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
+    ) -> dg.SensorResult | dg.SkipReason:
+        """One look. A dataset that becomes stale is told once; its next load tells that it is fresh again."""
+        try:
+            found = stale_now(dispatcher)
+        except PipelineError as error:
+            return dg.SkipReason(f"Nobody knows how fresh the tables are. {printable(str(error))}")
+        told: list[str] = json.loads(context.cursor) if context.cursor else []
+        return dg.SensorResult(
+            asset_events=[_failed(one) for one in found if one.dataset.id not in told],
+            skip_reason=f"{len(found)} datasets are stale." if found else "No dataset is stale.",
+            cursor=json.dumps([one.dataset.id for one in found]),
+        )
+
+    return quantemplate_freshness
 
 
 def stale_now(dispatcher: Dispatcher) -> list[Stale]:

@@ -86,6 +86,7 @@ class Dispatcher:
     wait_seconds: float
 
 
+_REQUESTS = 50
 # Most of the daemon's 5 seconds between two ticks, so that an event seldom waits for the next. The rest is for the tick
 # itself: one that is still going when the next is due makes the daemon leave that one out.
 _WAIT_SECONDS = 4.0
@@ -151,9 +152,9 @@ def _ingest(settings: Settings) -> Ingest:
     return Ingest(
         client=_client(settings),
         missing_credentials=settings.missing_credentials,
-        inbox=_inbox(settings.inbox_url),
+        inbox=_inbox(settings.inbox_url, keep_connections=settings.keep_connections),
         landing=Landing(settings.landing_url),
-        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
+        open_warehouse=_warehouse_of(settings),
         catalog=catalog_for(settings),
         max_rows=settings.max_rows,
     )
@@ -164,20 +165,22 @@ def dispatcher_resource() -> Dispatcher:
     """What the sensor works with."""
     settings = load_settings()
     return Dispatcher(
-        inbox=_inbox(settings.inbox_url),
+        inbox=_inbox(settings.inbox_url, keep_connections=settings.keep_connections),
         queue=_queue(settings.relay_queue_url) if settings.relay_queue_url else None,
-        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
+        open_warehouse=_warehouse_of(settings),
         catalog=catalog_for(settings),
         locks=_locks(settings),
         policy=Policy(
             attempts=settings.delivery_attempts,
             delay=timedelta(seconds=settings.delivery_delay_seconds),
             looks=tuple(timedelta(minutes=minutes) for minutes in settings.look_again_minutes),
+            # A tick that comes seldom asks for all at once.
+            requests=_REQUESTS if settings.keep_connections else settings.max_datasets,
         ),
         max_datasets=settings.max_datasets,
         retention=timedelta(days=settings.inbox_retention_days) if settings.inbox_retention_days else None,
         missing_credentials=settings.missing_credentials,
-        wait_seconds=_WAIT_SECONDS,
+        wait_seconds=_WAIT_SECONDS if settings.keep_connections else 0,
     )
 
 
@@ -187,11 +190,21 @@ def watch_resource() -> Watch:
     settings = load_settings()
     return Watch(
         post=_post(settings.alert_urls, settings.alerts_per_hour),
-        open_inbox=partial(_inbox, settings.inbox_url),
-        open_store=partial(_alert_store, settings.inbox_url),
-        open_warehouse=partial(_warehouse, settings.warehouse_url, settings.warehouse_schema, settings.staging_schema),
+        open_inbox=partial(_inbox, settings.inbox_url, keep_connections=settings.keep_connections),
+        open_store=partial(_alert_store, settings.inbox_url, keep_connections=settings.keep_connections),
+        open_warehouse=_warehouse_of(settings),
         read_catalog=partial(catalog_for, settings),
         dagster_url=redacted_url(settings.dagster_url),
+    )
+
+
+def _warehouse_of(settings: Settings) -> OpenWarehouse:
+    return partial(
+        _warehouse,
+        settings.warehouse_url,
+        settings.warehouse_schema,
+        settings.staging_schema,
+        keep_connections=settings.keep_connections,
     )
 
 

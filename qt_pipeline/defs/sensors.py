@@ -24,6 +24,9 @@ from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Reached
 
+# Below the 5 seconds of the daemon's own loop: at 5, every other tick would come a moment too early and be skipped.
+_SECONDS = 1
+
 # Bounds of the work that a tick does before it plans.
 _MESSAGES_AT_ONCE = 2000
 _INTAKE_SECONDS = 10
@@ -37,25 +40,30 @@ _TOO_MANY = (
 )
 
 
-@dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
-    name="quantemplate_events",
-    target=dg.AssetSelection.assets(DATASET, TABLE),
-    # Below the 5 seconds of the daemon's own loop: at 5, every other tick would come a moment too early and be skipped.
-    minimum_interval_seconds=1,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Reads the inbox of events, asks for one run for each dataset that changed, and settles what is done.",
-)
-def quantemplate_events(
-    context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
-) -> dg.SensorResult:
-    """One tick. What it writes into the inbox is committed before Dagster sees a request."""
-    _take_in(context, dispatcher)
-    newest = dispatcher.inbox.newest_seq()
-    result = _look(context, dispatcher)
-    # The daemon looks every 5 seconds; a tick that stays a while spares most events that wait.
-    if not result.run_requests and _waited_for_newer(context, dispatcher, newest):
+def events_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
+    """Turns events into runs, every so many seconds."""
+
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+        name="quantemplate_events",
+        target=dg.AssetSelection.assets(DATASET, TABLE),
+        minimum_interval_seconds=interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reads the inbox of events, asks for one run for each dataset that changed, and settles what is "
+        "done.",
+    )
+    def quantemplate_events(
+        context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
+    ) -> dg.SensorResult:
+        """One tick. What it writes into the inbox is committed before Dagster sees a request."""
+        _take_in(context, dispatcher)
+        newest = dispatcher.inbox.newest_seq()
         result = _look(context, dispatcher)
-    return result
+        # The daemon looks every 5 seconds; a tick that stays a while spares most events that wait.
+        if not result.run_requests and _waited_for_newer(context, dispatcher, newest):
+            result = _look(context, dispatcher)
+        return result
+
+    return quantemplate_events
 
 
 def _take_in(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int:

@@ -32,11 +32,12 @@ class InboxUnavailableError(TransientError):
     concerns = Concern.INBOX
 
 
-def connect_database(url: str) -> Engine:
+def connect_database(url: str, *, keep_connections: bool = True) -> Engine:
     """The engine for the inbox at `url`, a SQLAlchemy URL. Nothing is opened yet.
 
     A commit is on disk when it returns. On SQL Server that takes a database without `DELAYED_DURABILITY = FORCED`,
-    which none is unless somebody made it so.
+    which none is unless somebody made it so. Without `keep_connections` each connection
+    to a server is closed after its use.
 
     Raises:
         ConfigurationError: no inbox can live at this URL.
@@ -57,6 +58,7 @@ def connect_database(url: str) -> Engine:
                 connect_seconds=_CONNECT_SECONDS,
                 # A server, a database or a login may have another default for commits, and for time none.
                 settings={"synchronous_commit": "on", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
+                keep_connections=keep_connections,
                 pool_timeout=_WAIT_SECONDS,
             )
         case _:
@@ -67,6 +69,7 @@ def connect_database(url: str) -> Engine:
                 connect_seconds=_CONNECT_SECONDS,
                 statement_seconds=_STATEMENT_SECONDS,
                 isolation_level=_ISOLATION,
+                keep_connections=keep_connections,
                 pool_timeout=_WAIT_SECONDS,
             )
 

@@ -50,18 +50,19 @@ _PURGED_AT_ONCE = 1000
 _take_turn = select(schema.inbox.c.id).with_for_update().with_hint(schema.inbox, "WITH (UPDLOCK)", "mssql")
 
 
-def open_inbox(url: str) -> "Inbox":
+def open_inbox(url: str, *, keep_connections: bool = True) -> "Inbox":
     """Open the inbox at `url`, a SQLAlchemy URL: a SQLite file, PostgreSQL, SQL Server or Azure SQL.
 
     Folder, file and tables are created when missing, and so is what the tables of an older version lack.
 
-    Several processes may open the same inbox, also at the same moment.
+    Several processes may open the same inbox, also at the same moment. Without `keep_connections` each connection to
+    a server is closed after its use.
 
     Raises:
         ConfigurationError: no inbox can live at this URL.
         InboxUnavailableError: the database cannot be opened or written.
     """
-    engine = connect_database(url)
+    engine = connect_database(url, keep_connections=keep_connections)
     inbox_id = _known_id(engine)
     if inbox_id is None:
         with creating(engine) as connection:

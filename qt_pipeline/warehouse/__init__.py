@@ -60,12 +60,18 @@ __all__ = [
 
 
 def open_warehouse(
-    url: str, schema: str | None = None, staging_schema: str | None = None, *, prepare: bool = True
+    url: str,
+    schema: str | None = None,
+    staging_schema: str | None = None,
+    *,
+    prepare: bool = True,
+    keep_connections: bool = True,
 ) -> Warehouse:
     """Open the target at `url`, a SQLAlchemy URL. With `prepare`, the ledger is made when it is missing.
 
     `schema` is where the ledger is, and tables without a schema of their own; `staging_schema` where staging tables
-    are, when not beside their tables. Both on servers that have schemas.
+    are, when not beside their tables. Both on servers that have schemas. Without `keep_connections` each
+    connection to a server is closed after its use.
 
     Raises:
         ConfigurationError: no target can live at this URL.
@@ -74,6 +80,7 @@ def open_warehouse(
     """
     # Each driver is imported for those alone who need it.
     parsed = make_url(url)
+    places = (parsed, schema, staging_schema)
     match backend := parsed.get_backend_name():
         case "sqlite":
             from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
@@ -87,12 +94,12 @@ def open_warehouse(
         case "postgresql":
             from qt_pipeline.warehouse.postgres import PostgresTarget  # noqa: PLC0415
 
-            return Warehouse(PostgresTarget(parsed, schema, staging_schema, prepare=prepare), backend)
+            return Warehouse(PostgresTarget(*places, prepare=prepare, keep_connections=keep_connections), backend)
         case "mssql":
             from qt_pipeline.warehouse.mssql import MssqlTarget  # noqa: PLC0415
 
-            return Warehouse(MssqlTarget(parsed, schema, staging_schema, prepare=prepare), backend)
+            return Warehouse(MssqlTarget(*places, prepare=prepare, keep_connections=keep_connections), backend)
         case _:
             from qt_pipeline.warehouse.generic import GenericTarget  # noqa: PLC0415
 
-            return Warehouse(GenericTarget(parsed, schema, staging_schema, prepare=prepare), backend)
+            return Warehouse(GenericTarget(*places, prepare=prepare, keep_connections=keep_connections), backend)

@@ -37,7 +37,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import NameMatching, address_of
+from qt_pipeline.database import NameMatching, address_of, pool_options
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.private import FILE_MODE, make_folder
 from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
@@ -103,13 +103,21 @@ class GenericTarget:
     measures: Measures = _MEASURES
     warnings: Sequence[str] = (_SLOW,)
 
-    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
+    def __init__(
+        self,
+        url: URL,
+        schema: str | None,
+        staging_schema: str | None,
+        *,
+        prepare: bool = True,
+        keep_connections: bool = True,
+    ) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
         self._address = address_of(url)
         try:
             # Parameters stay out of error messages: they hold rows.
-            engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            engine = create_engine(url, hide_parameters=True, **pool_options(keep_connections=keep_connections))
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
                 f"No driver for {url.drivername}:// is installed ({error}).",

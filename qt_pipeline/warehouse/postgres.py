@@ -117,11 +117,19 @@ class PostgresTarget:
     stage_becomes_table = True
     warnings: Sequence[str] = ()
 
-    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
+    def __init__(
+        self,
+        url: URL,
+        schema: str | None,
+        staging_schema: str | None,
+        *,
+        prepare: bool = True,
+        keep_connections: bool = True,
+    ) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
         self._address = address_of(url)
-        engine = postgres_engine(url, setting=_SETTING, wait_seconds=_WAIT_SECONDS)
+        engine = postgres_engine(url, setting=_SETTING, wait_seconds=_WAIT_SECONDS, keep_connections=keep_connections)
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
         self._locks = local()
         if not prepare:

@@ -17,7 +17,7 @@ from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher, Patience, Queue
-from qt_pipeline.defs.sensors import quantemplate_events
+from qt_pipeline.defs.sensors import events_sensor
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.inbox import Inbox, NewEvent, StoredEvent
 from qt_pipeline.ingest import Ingest
@@ -138,7 +138,7 @@ class House:
     def tick(self, *, cursor: str | None = None, **options: Any) -> "Tick":
         """One tick of the sensor; `options` as those of `dispatcher`."""
         context = dg.build_sensor_context(instance=self.instance, cursor=cursor)
-        answer = quantemplate_events(context, dispatcher=self.dispatcher(**options))
+        answer = events_sensor()(context, dispatcher=self.dispatcher(**options))
         assert isinstance(answer, dg.SensorResult)
         added = [key for request in answer.dynamic_partitions_requests or () for key in request.partition_keys]
         return Tick(

@@ -15,7 +15,7 @@ from qt_pipeline.alerting import AlertStore, Cause, Courier, Post, State, addres
 from qt_pipeline.catalog import load_catalog
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs import endings
-from qt_pipeline.defs.alerts import quantemplate_alerts
+from qt_pipeline.defs.alerts import alerts_sensor
 from qt_pipeline.defs.assets import DATASET
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Watch
@@ -56,7 +56,7 @@ class Alerts:
     def tick(self) -> str:
         """One tick, and what it says of itself."""
         context = dg.build_sensor_context(instance=self.house.instance, cursor=self.cursor)
-        answer = quantemplate_alerts(context, watch=self._watch())
+        answer = alerts_sensor()(context, watch=self._watch())
         if isinstance(answer, dg.SkipReason):
             return str(answer.skip_message)
         assert isinstance(answer, dg.SensorResult)

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from qt_pipeline.defs.freshness import quantemplate_freshness
+from qt_pipeline.defs.freshness import freshness_sensor
 from qt_pipeline_tests.defs.house import DATASET_ID, House, plain
 from qt_pipeline_tests.hostile import as_read
 
@@ -11,7 +11,7 @@ CSV = "Ref\n1\n"
 
 def look(house: House, cursor: str | None = None) -> dg.SensorResult:
     context = dg.build_sensor_context(instance=house.instance, cursor=cursor)
-    answer = quantemplate_freshness(context, dispatcher=house.dispatcher())
+    answer = freshness_sensor()(context, dispatcher=house.dispatcher())
     assert isinstance(answer, dg.SensorResult)
     return answer
 

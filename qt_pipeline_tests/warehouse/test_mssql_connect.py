@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,10 +38,12 @@ class Sleeping(Driver):
         return super().connect(*arguments, **options)
 
 
-def open_over(monkeypatch: pytest.MonkeyPatch, driver: Driver, url: str) -> MssqlTarget:
+def open_over(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver, url: str, *, keep_connections: bool = True
+) -> MssqlTarget:
     monkeypatch.setattr(mssql_connect, "create_engine", partial(create_engine, module=driver))
     monkeypatch.setattr(mssql_connect, "_WAKE_PAUSE_SECONDS", 0)
-    return MssqlTarget(make_url(url), None, None)
+    return MssqlTarget(make_url(url), None, None, keep_connections=keep_connections)
 
 
 def test_a_database_that_sleeps_is_waited_for_and_that_is_said_once(
@@ -54,6 +57,27 @@ def test_a_database_that_sleeps_is_waited_for_and_that_is_said_once(
     driver.refusals.append(ASLEEP)
     with pytest.raises(TargetUnavailableError), target._engine.connect(), target.reading():
         pass
+
+
+def test_where_no_connection_is_kept_each_use_opens_one_and_waits_for_a_database_that_paused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    driver = Sleeping()
+    target = open_over(monkeypatch, driver, "mssql://u@server.database.windows.net/db", keep_connections=False)
+    for _ in range(2):
+        driver.refusals += [ASLEEP, ASLEEP]
+        assert target.has_ledger()
+        assert driver.refusals == []
+    assert caplog.text.count("waking up") == 2
+
+
+def test_pyodbc_keeps_no_connection_that_the_engine_has_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its own pool is on by default, and works where the driver manager is set up for it.
+    pyodbc = SimpleNamespace(pooling=True, version="5.2.0", paramstyle="qmark", Error=Exception, Cursor=object)
+    monkeypatch.setattr(mssql_connect, "create_engine", partial(create_engine, module=pyodbc))
+    mssql_connect.mssql_engine(make_url("mssql+pyodbc://u@server/db"), setting="QT_INBOX_URL", wait_seconds=1)
+    assert pyodbc.pooling is False
 
 
 def test_a_database_that_cannot_be_opened_is_refused_at_first_and_unavailable_later(

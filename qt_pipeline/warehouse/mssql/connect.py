@@ -16,15 +16,15 @@ _LET_IN: set[URL] = set()
 _NOT_BY_BULK_COPY = ("activedirectorypassword", "activedirectoryintegrated")
 
 
-def engine_at(url: URL, *, wait_seconds: int) -> Engine:
+def engine_at(url: URL, *, wait_seconds: int, keep_connections: bool = True) -> Engine:
     """An engine for the target at `url`. Nothing is opened yet.
 
-    `wait_seconds` bounds the wait for another's lock.
+    `wait_seconds` bounds the wait for another's lock; without `keep_connections` each is closed after its use.
 
     Raises:
         ConfigurationError: the URL names a driver or a way to log in that cannot be used.
     """
-    engine = mssql_engine(url, setting=_SETTING, wait_seconds=wait_seconds)
+    engine = mssql_engine(url, setting=_SETTING, wait_seconds=wait_seconds, keep_connections=keep_connections)
     login = next((str(value) for word, value in url.query.items() if word.lower() == "authentication"), "")
     if engine.driver == "mssqlpython" and login.lower() in _NOT_BY_BULK_COPY:
         raise ConfigurationError(

@@ -126,12 +126,20 @@ class MssqlTarget:
     stage_becomes_table = True
     measures: Measures = _MEASURES
 
-    def __init__(self, url: URL, schema: str | None, staging_schema: str | None, *, prepare: bool = True) -> None:
+    def __init__(
+        self,
+        url: URL,
+        schema: str | None,
+        staging_schema: str | None,
+        *,
+        prepare: bool = True,
+        keep_connections: bool = True,
+    ) -> None:
         self.schema = _checked(schema)
         self.staging_schema = _checked(staging_schema)
         self._url = url
         self._address = address_of(url)
-        engine = engine_at(url, wait_seconds=_WAIT_SECONDS)
+        engine = engine_at(url, wait_seconds=_WAIT_SECONDS, keep_connections=keep_connections)
         self._by_bulk_copy = engine.driver == "mssqlpython"
         self._engine = engine.execution_options(schema_translate_map={None: self.schema})
         if not self._by_bulk_copy:
