@@ -51,8 +51,8 @@ $(AZURITE)/node_modules/.installed: $(AZURITE)/package.json $(AZURITE)/package-l
 test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test but the longest
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run the longest tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m long
+test-long: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run the longest tests, and properties with ten times the examples
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "long or hypothesis" --hypothesis-profile thorough
 
 lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff check .

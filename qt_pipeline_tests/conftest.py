@@ -1,8 +1,20 @@
-"""How tests are shared out to processes: a file goes to one of them, and so do all files that use one running stack."""
+"""What tests of all packages share: how they are distributed to processes, and servers that each process starts once.
 
+A file goes to one process, and so do all files that use one running stack.
+"""
+
+from collections.abc import Iterator
+
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+import qt_pipeline_tests.examples  # noqa: F401  # registers the profiles
+from qt_pipeline.sandbox import SandboxServer
+from qt_pipeline_tests.postgres import careless_postgres
+
+hypothesis.settings.load_profile("quick")
 
 _SHARE_A_STACK = {
     f"qt_pipeline_tests/e2e/test_{name}.py"
@@ -21,3 +33,17 @@ class _Scheduling(LoadFileScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one PostgreSQL for all tests, each of which takes a schema or a database of its own."""
+    with careless_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[SandboxServer]:
+    """One Quantemplate for all tests, each of which serves its datasets anew."""
+    with SandboxServer() as server:
+        yield server

@@ -33,7 +33,26 @@ def running_postgres(folder: Path) -> Generator[str]:
 
 
 @contextmanager
-def new_database(server: str, encoding: str) -> Iterator[str]:
+def careless_postgres(folder: Path) -> Generator[str]:
+    """A server that runs until the block ends and waits for no disk: tests kill processes, not the machine."""
+    with running_postgres(folder) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+
+
+def close_idle_connections(server: str) -> None:
+    """Close connections that nobody uses: a pool lives as long as its owner, and the server has 100 for all tests."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND state = 'idle' AND pid <> pg_backend_pid()"
+        )
+
+
+@contextmanager
+def new_database(server: str, encoding: str = "UTF8") -> Iterator[str]:
     """The URL of a database of this encoding that is there until the block ends."""
     name = f"{encoding.lower()}_{uuid4().hex[:8]}"
     with closing(psycopg.connect(server, autocommit=True)) as connection:

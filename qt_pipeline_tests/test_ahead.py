@@ -5,10 +5,11 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.ahead import ahead
+from qt_pipeline_tests.examples import few_examples
 
 PATIENCE = 30
 """Seconds until a test gives up on a thread; none waits so long when all is well."""
@@ -45,7 +46,7 @@ class Source:
             return self.reached.wait_for(lambda: self.made >= made, seconds)
 
 
-@settings(deadline=None, max_examples=40)
+@few_examples()
 @given(st.lists(st.integers() | st.none(), max_size=30), st.integers(1, 5))
 def test_the_items_come_in_their_order_and_none_is_lost(items: list[int | None], depth: int) -> None:
     assert list(ahead(items, depth)) == items

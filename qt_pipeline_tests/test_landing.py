@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from adlfs import AzureBlobFileSystem
 from azure.storage.blob import BlobServiceClient
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
@@ -37,6 +37,7 @@ from qt_pipeline.landing.landed import DATA
 from qt_pipeline.landing.store import uri_of
 from qt_pipeline.values import utc_now
 from qt_pipeline_tests.azurite import running_azurite
+from qt_pipeline_tests.examples import few_examples
 
 DATASET = "d-one"
 CSV = b"Reference,Amount\n" + b"007,1.25\n" * 1000
@@ -119,7 +120,7 @@ def test_a_landed_file_is_the_csv_as_it_came_and_knows_where_from(landing: Landi
     assert landing.newest(DATASET) == landed
 
 
-@settings(max_examples=40, deadline=None)
+@few_examples()
 @given(st.lists(st.binary(max_size=5000), max_size=20))
 def test_the_pieces_it_came_in_leave_no_trace(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     landing = Landing(str(tmp_path_factory.mktemp("landing")))

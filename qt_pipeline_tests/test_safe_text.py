@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
@@ -18,11 +18,9 @@ from qt_pipeline.cli.output import console
 from qt_pipeline_tests.hostile import HOSTILE, addresses, as_read, controls, hostile_text, live_chat, live_markdown
 
 PACKAGE = Path(safe_text.__file__).parent
-unhurried = settings(deadline=None)
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
-@unhurried
 @given(hostile_text)
 def test_nothing_of_a_text_is_alive_in_markdown(text: str) -> None:
     inert = safe_text.markdown_text(text)
@@ -32,14 +30,12 @@ def test_nothing_of_a_text_is_alive_in_markdown(text: str) -> None:
     assert live_markdown(f"Words. {inert} More words.") == []
 
 
-@unhurried
 @given(hostile_text)
 def test_nothing_of_a_text_is_alive_in_a_chat(text: str) -> None:
     inert = safe_text.chat_text(text)
     assert live_chat(f"Dataset: {inert} (d-1)") == []
 
 
-@unhurried
 @given(hostile_text)
 def test_nothing_of_a_text_steers_a_terminal(text: str) -> None:
     assert controls(safe_text.printable(text)) == []
@@ -47,7 +43,6 @@ def test_nothing_of_a_text_steers_a_terminal(text: str) -> None:
     assert controls(safe_text.printable_lines(text)) == []
 
 
-@unhurried
 @given(hostile_text, hostile_text)
 @example(":bomb:", "x\\")
 def test_rich_shows_a_text_as_it_stands(first: str, second: str) -> None:
@@ -73,14 +68,12 @@ def test_harmless_text_goes_into_a_chat_unchanged(text: str, shown: str) -> None
     assert safe_text.chat_text(text) == shown
 
 
-@unhurried
 @given(st.sampled_from(HOSTILE))
 def test_a_person_reads_what_stands_there(text: str) -> None:
     assert as_read(safe_text.chat_text(text)) == safe_text.printable(text).replace("\u200a", "")
     assert as_read(safe_text.markdown_text(text)) == safe_text.printable(" ".join(text.split())).replace("\u200a", "")
 
 
-@unhurried
 @given(hostile_text)
 def test_no_cell_begins_a_formula(text: str) -> None:
     cell = safe_text.spreadsheet_text(text)
@@ -100,7 +93,6 @@ def test_a_formula_gets_an_apostrophe(formula: str) -> None:
     assert "'" in safe_text.spreadsheet_text(formula)
 
 
-@unhurried
 @given(hostile_text, hostile_text, hostile_text)
 def test_an_alert_of_a_hostile_dataset_is_inert(name: str, what: str, todo: str) -> None:
     failed = FinishedRun("run-1", "d-1", NOW, failed=True)

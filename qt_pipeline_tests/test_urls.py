@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +24,6 @@ from qt_pipeline.warehouse import open_warehouse
 
 # `%` and two hexadecimal digits are the encoded form of another character: nobody can tell them from a raw `%`.
 RAW = st.text(st.sampled_from(string.ascii_letters + string.digits + "@/#?:$&=+;,'\"[]{}()!*~^|<>\\ é€"), min_size=8)
-examples = hypothesis.settings(deadline=None, max_examples=100)
 DATABASES = ("QT_WAREHOUSE_URL", "QT_INBOX_URL")
 SERVERS = ("QT_DAGSTER_URL", "QT_RELAY_URL", "QT_API_URL", "QT_TOKEN_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -75,7 +73,6 @@ def is_shown(password: str, *texts: str) -> bool:
     return any(piece in text for piece in pieces(password) for text in texts)
 
 
-@examples
 @given(variable=st.sampled_from(DATABASES), encoded=st.booleans(), password=RAW)
 def test_the_password_of_a_database_is_used_as_it_is_meant_or_refused(
     variable: str, encoded: bool, password: str
@@ -92,7 +89,6 @@ def test_the_password_of_a_database_is_used_as_it_is_meant_or_refused(
     assert not is_shown(password, address_of(value), Mask(settings)(value))
 
 
-@examples
 @given(variable=st.sampled_from(SERVERS), encoded=st.booleans(), password=RAW)
 def test_the_password_of_a_server_is_used_as_it_is_meant_or_refused(
     variable: str, encoded: bool, password: str
@@ -112,7 +108,6 @@ def test_the_password_of_a_server_is_used_as_it_is_meant_or_refused(
     assert DagsterApi(url).run_url("r") == "https://db.example.com:5432/wh/runs/r"
 
 
-@examples
 @given(password=RAW)
 def test_the_password_of_a_store_is_used_as_it_is_meant_or_refused(password: str) -> None:
     url = f"sftp://loader:{password}@db.example.com/wh"
@@ -121,7 +116,6 @@ def test_the_password_of_a_store_is_used_as_it_is_meant_or_refused(password: str
     assert not is_shown(password, redacted_url(url))
 
 
-@examples
 @given(text=RAW)
 def test_whatever_stands_in_a_url_no_part_of_its_password_is_shown(text: str) -> None:
     for scheme in ("http", "az", "sftp"):

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 import pytest
 
 from qt_pipeline_tests.alerting.services import Service, running_service
-from qt_pipeline_tests.inbox.conftest import file, postgres, postgres_server, sqlite, sqlserver
+from qt_pipeline_tests.inbox.conftest import file, postgres, sqlite, sqlserver
 from qt_pipeline_tests.open_results import no_result_stays_open
 
 # Where inboxes can be: the store is in the database of one.
-__all__ = ["file", "no_result_stays_open", "postgres", "postgres_server", "sqlite", "sqlserver"]
+__all__ = ["file", "no_result_stays_open", "postgres", "sqlite", "sqlserver"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.alerting import KINDS, SHARED, Cause, Change, FinishedRun, Incident, Key, Kind, Seen, observe
@@ -254,7 +254,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200)
 @given(steps)
 def test_whatever_happens_an_address_hears_alert_and_recovery_in_turn(
     steps: list[tuple[list[tuple[str, bool, Concern]], set[str], int, bool]],

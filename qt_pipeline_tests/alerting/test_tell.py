@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.alerting import (
@@ -188,7 +188,6 @@ ticks = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(ticks, st.integers(1, 3))
 def test_never_more_than_the_bound_and_nothing_is_lost_that_was_not_taken(
     ticks: list[tuple[set[str], set[str], Concern, bool, int]], per_hour: int

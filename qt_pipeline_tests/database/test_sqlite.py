@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Unicode, make_url, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from qt_pipeline.database import Number, UtcDateTime, creating_sqlite, sqlite_engine, writing
+from qt_pipeline_tests.examples import few_examples
 
 METADATA = MetaData()
 MOMENTS = Table(
@@ -115,7 +116,7 @@ def test_a_row_is_given_its_number(moments: Engine) -> None:
         assert connection.execute(MOMENTS.insert().values(name="a")).inserted_primary_key == (1,)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@few_examples()
 @given(
     naive=st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2900, 1, 1)),  # noqa: DTZ001  # a zone follows
     minutes=st.integers(min_value=-14 * 60, max_value=14 * 60),

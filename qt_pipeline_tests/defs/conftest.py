@@ -10,13 +10,6 @@ from qt_pipeline.warehouse import open_warehouse
 from qt_pipeline_tests.defs.house import House
 
 
-@pytest.fixture(scope="session")
-def sandbox() -> Iterator[SandboxServer]:
-    """One sandbox for all houses; each serves its dataset anew."""
-    with SandboxServer() as running:
-        yield running
-
-
 @pytest.fixture
 def house(tmp_path: Path, sandbox: SandboxServer) -> Iterator[House]:
     inbox = open_inbox(f"sqlite:///{tmp_path}/inbox.db")

@@ -21,7 +21,6 @@ from qt_pipeline.relay.server import build_server
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import survey_settings
 from qt_pipeline_tests.fake_dagster import FakeDagster
-from qt_pipeline_tests.postgres import running_postgres
 
 TOKEN = "the-secret-token-of-the-webhook"
 DATASET, OTHER = "d-small", "d-other"
@@ -89,12 +88,6 @@ def relay_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sqlalchemy import make_url
 
 from qt_pipeline.doctor import Area, Finding, State
 from qt_pipeline_tests.doctor.conftest import Place, only
+from qt_pipeline_tests.postgres import close_idle_connections
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres
 
 
@@ -16,6 +17,7 @@ def postgres(postgres_server: str) -> Iterator[Postgres]:
     engine = Postgres(postgres_server)
     yield engine
     engine.drop()
+    close_idle_connections(postgres_server)
 
 
 @pytest.fixture

@@ -7,17 +7,10 @@ import pytest
 from qt_pipeline.inbox import open_inbox
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline_tests.faults.place import OLD, Place
-from qt_pipeline_tests.warehouse.conftest import postgres_server as postgres_server  # noqa: PLC0414  # a fixture
+from qt_pipeline_tests.postgres import close_idle_connections
 from qt_pipeline_tests.warehouse.engines import Engine, Postgres, Sqlite
 
 MakePlace = Callable[[Engine], Place]
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Iterator[SandboxServer]:
-    """One sandbox for all places; each serves its dataset anew."""
-    with SandboxServer() as running:
-        yield running
 
 
 @pytest.fixture
@@ -42,6 +35,7 @@ def postgres(postgres_server: str) -> Iterator[Postgres]:
     engine = Postgres(postgres_server)
     yield engine
     engine.drop()
+    close_idle_connections(postgres_server)
 
 
 @pytest.fixture

@@ -2,26 +2,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from qt_pipeline.inbox import Inbox, database, open_inbox
 from qt_pipeline_tests.azurite import running_azurite
 from qt_pipeline_tests.inbox.places import MSSQL_URL, Place, Postgres, Sqlite, SqlServer
 from qt_pipeline_tests.open_results import no_result_stays_open
-from qt_pipeline_tests.postgres import running_postgres
+from qt_pipeline_tests.postgres import close_idle_connections
 
 __all__ = ["no_result_stays_open"]
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            # Tests kill processes, not the machine: no commit needs to wait for the disk.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield url
 
 
 @pytest.fixture
@@ -39,6 +28,7 @@ def postgres(postgres_server: str) -> Iterator[Postgres]:
     place = Postgres(postgres_server)
     yield place
     place.drop()
+    close_idle_connections(postgres_server)
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from azure.storage.queue import AccountSasPermissions, QueueClient, ResourceTypes, generate_account_sas
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox import EventTooLargeError, Inbox, InboxUnavailableError, NewEvent, azure_queue, open_inbox
 from qt_pipeline.inbox.azure_queue import MAX_MESSAGE_BYTES, EventQueue, Moved, open_queue
+from qt_pipeline_tests.examples import few_examples
 
 ACCOUNT = "devstoreaccount1"
 KEY = azure_queue._EMULATOR_KEY
@@ -103,7 +104,7 @@ def test_an_event_arrives_as_it_was_put_and_is_gone_from_the_queue(queue: EventQ
     assert queue.move_into(inbox, limit=10, seconds=10) == Moved(0, 0)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few_examples()
 @given(
     st.builds(
         NewEvent,

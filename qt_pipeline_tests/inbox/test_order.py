@@ -1,17 +1,15 @@
 """Numbers grow in the order of commits, whoever appends, and what was acknowledged is there: with processes killed."""
 
 import logging
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from qt_pipeline.inbox import open_inbox
+from qt_pipeline.inbox import NewEvent, open_inbox
 from qt_pipeline_tests.inbox.places import Place
 
 _log = logging.getLogger(__name__)
@@ -19,35 +17,39 @@ _log = logging.getLogger(__name__)
 KILLS = 6
 LIVES_SECONDS = (0.1, 0.6)
 
-# Says what was committed, and only then goes on. Groups of many sizes, so that some commits take longer than others.
-APPENDER = """
-import random, sys
-from qt_pipeline.inbox import NewEvent, open_inbox
-inbox = open_inbox(sys.argv[1])
-while True:
-    event = NewEvent("e", "DatasetUpdated", "d-one", None, b"x" * random.choice([10, 100_000]))
-    print(*inbox.append([event] * random.randint(1, 20)), flush=True)
-"""
+# A process that has imported all of it, and forks the appenders: each would take a second to do so.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
+
+
+def append_for_ever(url: str, log: Path) -> None:
+    """Say what was committed, and only then go on; groups of many sizes: some commits take longer than others."""
+    inbox = open_inbox(url)
+    with log.open("a") as said:
+        while True:
+            event = NewEvent("e", "DatasetUpdated", "d-one", None, b"x" * random.choice([10, 100_000]))
+            print(*inbox.append([event] * random.randint(1, 20)), file=said, flush=True)
 
 
 class Appender:
     """A process that appends until it is killed, and is started again."""
 
     def __init__(self, url: str, log: Path) -> None:
-        self._command = [sys.executable, "-c", APPENDER, url]
+        self._url = url
         self._log = log
+        self._log.touch()
         self._start()
 
     def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
+        self._process.join()
 
     def kill_in_the_midst(self) -> None:
         """Once it has begun to append, it is killed at a moment that nobody knows, and started again."""
         size, deadline = self._log.stat().st_size, time.monotonic() + 60
         while self._log.stat().st_size == size:
             assert time.monotonic() < deadline
-            assert self._process.poll() is None
+            assert self._process.is_alive()
             time.sleep(0.01)
         time.sleep(random.uniform(*LIVES_SECONDS))
         self.kill()
@@ -59,8 +61,8 @@ class Appender:
         return [int(seq) for line in lines if line.endswith("\n") for seq in line.split()]
 
     def _start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log)
+        self._process = FORKS.Process(target=append_for_ever, args=(self._url, self._log), daemon=True)
+        self._process.start()
 
 
 @contextmanager

@@ -23,9 +23,9 @@ from qt_pipeline_tests.relay.running import TOKEN
 
 _log = logging.getLogger(__name__)
 
-EVENTS = 400
+EVENTS = 200
 SENDERS = 4
-KILLS = 4
+KILLS = 2
 LIVES_SECONDS = (0.05, 0.8)
 PATIENCE_SECONDS = 120
 

@@ -3,11 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.inbox import EventState, EventUpdate, Inbox, NewEvent, OpenEvents, StoredEvent, open_inbox
 from qt_pipeline.values import utc_now
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.inbox.places import Place, Sqlite
 
 EARLIER = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=9)))
@@ -67,7 +68,7 @@ def test_nothing_appended_is_nothing_stored(inbox: Inbox) -> None:
     assert inbox.events() == []
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few_examples()
 @given(st.lists(st.lists(st.binary(max_size=300), max_size=5), max_size=5))
 def test_events_come_back_byte_for_byte_in_the_order_of_their_numbers(
     inbox: Inbox, place: Place, batches: list[list[bytes]]
@@ -235,7 +236,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few_examples()
 @given(st.lists(st.sampled_from(["d-one", "d-two", None]), min_size=1, max_size=8), STEPS)
 def test_groups_stand_for_exactly_the_events_that_are_alike(
     inbox: Inbox, place: Place, dataset_ids: list[str | None], steps: list[Step]

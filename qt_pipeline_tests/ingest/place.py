@@ -2,20 +2,21 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import SecretStr
 
 from qt_pipeline.catalog import load_catalog
-from qt_pipeline.inbox import Inbox, NewEvent
+from qt_pipeline.inbox import Inbox, NewEvent, open_inbox
 from qt_pipeline.ingest import Ingest, LandOutcome, LoadOutcome
 from qt_pipeline.landing import Landing
 from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.sandbox import Fault, SandboxServer
-from qt_pipeline.warehouse import LoadStatus, Reached, Warehouse
+from qt_pipeline.warehouse import LoadStatus, Reached, Warehouse, open_warehouse
 from qt_pipeline_tests.compare import assert_table_equals_csv
 
 DATASET = "d-small"
@@ -32,6 +33,15 @@ class Place:
     inbox: Inbox
     landing: Landing
     warehouse: Warehouse
+
+    @classmethod
+    @contextmanager
+    def opened(cls, server: SandboxServer, folder: Path) -> Iterator[Self]:
+        """A place whose inbox, landing and table are in this folder, until the block ends."""
+        inbox = open_inbox(f"sqlite:///{folder}/inbox.db")
+        warehouse = open_warehouse(f"sqlite:///{folder}/warehouse.db")
+        yield cls(server, folder, inbox, Landing(str(folder / "landing")), warehouse)
+        inbox.close()
 
     @property
     def file(self) -> Path:

@@ -15,7 +15,7 @@ from qt_pipeline.landing import LandedFileChangedError
 from qt_pipeline.warehouse import LoadStatus, StaleLoadError
 from qt_pipeline_tests.archive import DATASET, INBOX, TABLE, Archive
 from qt_pipeline_tests.compare import assert_table_equals_csv
-from qt_pipeline_tests.postgres import running_postgres
+from qt_pipeline_tests.postgres import new_database
 
 FIRST = b'Ref,Paid,Note\n007,1.25,"one\ntwo"\n007,1.25,"one\ntwo"\n008,-3.50,\n'
 SECOND = b"Ref,Paid,Note\n007,1.25,\n"
@@ -25,8 +25,8 @@ Rows = list[tuple[Any, ...]]
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    with new_database(postgres_server) as url:
         yield url
 
 

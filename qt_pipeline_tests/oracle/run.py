@@ -8,8 +8,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -63,16 +62,10 @@ class Report:
         return f"{lives}; {count['loads']:,} loads: {ends}; {cells}; {asked}; {left}; {wrong}."
 
 
-@contextmanager
-def openers() -> Generator[dict[str, Callable[[Path], Target]]]:
-    """How each target is opened: a file, or a schema of its own on a server that runs until the block ends."""
+def openers(server: str) -> dict[str, Callable[[Path], Target]]:
+    """How each target is opened: a file, or a schema of its own on the PostgreSQL at the URL `server`."""
     numbers = iter(range(10**9))
-    with tempfile.TemporaryDirectory() as folder, running_postgres(Path(folder)) as url:
-
-        def postgres(_: Path) -> Target:
-            return Postgres(url, f"life {next(numbers)}")
-
-        yield {"sqlite": Sqlite, "postgres": postgres}
+    return {"sqlite": Sqlite, "postgres": lambda _: Postgres(server, f"life {next(numbers)}")}
 
 
 def run_one(
@@ -140,7 +133,8 @@ def run(*, minutes: float, seed: str, log: Path | None = None) -> Report:
                 file.write(text + "\n")
 
     say(f"Seed {seed}.")
-    with openers() as open_by:
+    with tempfile.TemporaryDirectory() as folder, running_postgres(Path(folder)) as server:
+        open_by = openers(server)
         while time.monotonic() - began < minutes * 60:
             target = "postgres" if number % 3 == 2 else "sqlite"
             found = run_one(seed, number, open_by[target], target, report)

@@ -16,17 +16,18 @@ from qt_pipeline_tests.oracle.model import Cell, same
 from qt_pipeline_tests.oracle.product import Answer, Product
 from qt_pipeline_tests.oracle.shrink import shrink
 from qt_pipeline_tests.oracle.targets import Sqlite, Target
+from qt_pipeline_tests.postgres import new_database
 
 SEED = "make test"
 LIVES = {"sqlite": 100, "postgres": 30}
 
 
 @pytest.fixture(scope="module")
-def openers() -> Iterator[dict[str, Callable[[Path], Target]]]:
+def openers(postgres_server: str) -> Iterator[dict[str, Callable[[Path], Target]]]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    with run.openers() as found:
-        yield found
+    with new_database(postgres_server) as url:
+        yield run.openers(url)
     logging.disable(before)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import AssumptionBrokenError, DriftError, Kind, Passage, parse_type, read_header, written
@@ -97,7 +97,6 @@ def test_a_column_of_timestamps_takes_a_fraction_later() -> None:
 FRACTIONS = st.lists(st.sampled_from(["", ".5", ".50", ".500", ".123456"]), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(FRACTIONS, st.integers(0, 6))
 def test_the_format_of_timestamps_does_not_depend_on_how_they_are_cut(fractions: list[str], cut: int) -> None:
     lines = [f"2024-01-01 10:00:00{fraction}\n" for fraction in fractions]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.errors import PipelineError
@@ -30,6 +30,7 @@ from qt_pipeline.tabular import (
     settle,
 )
 from qt_pipeline.values import DriftPolicy
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes, rules_of, stream_of
 
 CANARY = "kanarie7"
@@ -107,7 +108,7 @@ USES: dict[str, Use] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-@settings(max_examples=30, deadline=None)
+@few_examples()
 @given(files(), BLOCK_SIZES)
 @example(b"Ref,Paid\n" + HUGE + b",1\n", 16)
 @example(b"Ref\xff,Paid\n1,2\n", 16)

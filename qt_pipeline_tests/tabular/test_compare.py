@@ -5,11 +5,12 @@ import io
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import NothingInCommonError, compare, rows_at
 from qt_pipeline.tabular.reader import BadCsvError
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import stream_of
 
 Row = tuple[str, ...]
@@ -40,7 +41,6 @@ def lines_of(data: bytes) -> dict[int, Row]:
 rows = st.lists(st.tuples(VALUES, VALUES), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
 @given(rows, rows)
 def test_what_is_added_and_removed_is_the_difference_of_the_multisets(before: list[Row], after: list[Row]) -> None:
     files = [as_csv(("A", "B"), its) for its in (before, after)]
@@ -53,7 +53,7 @@ def test_what_is_added_and_removed_is_the_difference_of_the_multisets(before: li
     assert found.is_none == (Counter(before) == Counter(after))
 
 
-@settings(max_examples=50, deadline=None)
+@few_examples()
 @given(rows, rows)
 def test_the_order_of_rows_and_columns_does_not_matter(before: list[Row], after: list[Row]) -> None:
     straight = compare(stream_of(as_csv(("A", "B"), before)), stream_of(as_csv(("A", "B"), after)), limit=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular.declared import parse_type, plain, written
@@ -100,14 +100,12 @@ def read(text: str, type_: ColumnType) -> Any:
     return PARSED[type_.kind](found[0].as_py()) if fits or is_whole_decimal or type_.kind is Kind.TEXT else None
 
 
-@settings(deadline=None)
 @given(TYPES)
 def test_a_type_is_written_as_it_is_declared(text: str) -> None:
     type_ = parse_type(text)
     assert parse_type(str(type_)) == type_
 
 
-@settings(deadline=None, max_examples=400)
 @given(st.data(), TYPES)
 def test_what_is_written_in_a_form_is_read_as_the_same_value(data: st.DataObject, text: str) -> None:
     type_ = parse_type(text)
@@ -117,7 +115,6 @@ def test_what_is_written_in_a_form_is_read_as_the_same_value(data: st.DataObject
     assert read(as_written, type_) == value
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from(DECLARED))
 def test_what_is_written_becomes_the_plain_text_of_the_value(data: st.DataObject, text: str) -> None:
     type_ = parse_type(text)
@@ -191,7 +188,6 @@ def spoilt(draw: st.DrawFn, type_: ColumnType) -> str:
     return text[:start] + draw(characters | st.just(text[start:end] * 2)) + text[end:]
 
 
-@settings(deadline=None, max_examples=1000)
 @given(st.data(), st.sampled_from(DECLARED))
 def test_any_text_is_its_value_or_a_misfit(data: st.DataObject, text: str) -> None:
     type_ = parse_type(text)

@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import (
@@ -21,6 +21,7 @@ from qt_pipeline.tabular import (
 )
 from qt_pipeline.tabular.drift import holds
 from qt_pipeline.values import DriftPolicy
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import csv_bytes, founded_by, inspection_of, rules_of, settled, two_files
 
 ADDITIVE, EVOLVE, FREEZE = DriftPolicy.ADDITIVE, DriftPolicy.EVOLVE, DriftPolicy.FREEZE
@@ -556,7 +557,6 @@ def held(contract: Contract, data: bytes, rules: Rules) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=200)
 @given(two_files(), st.sampled_from(DriftPolicy), st.booleans())
 @example((b"Paid\r\n1\r\n", b"Paid\r\n-0\r\n"), EVOLVE, False)
 @example((b"Paid\r\n0.1\r\n", b"Paid\r\n" + b"9" * 37 + b"\r\n"), EVOLVE, True)
@@ -583,7 +583,7 @@ def test_a_contract_holds_the_file_it_was_settled_for_or_refuses_it_by_column(
         assert held(after.contract, first, rules)
 
 
-@settings(deadline=None, max_examples=60)
+@few_examples()
 @given(two_files())
 def test_what_an_additive_load_accepts_becomes_the_same_when_it_evolves(files: tuple[bytes, bytes]) -> None:
     founded = founded_by(files[0])

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular.guard import BadCsvError, CsvGuard
@@ -43,21 +43,18 @@ def verdict(*chunks: bytes, columns: int = 2) -> tuple[str, int, int] | None:
     return None
 
 
-@settings(deadline=None)
 @given(bodies(), st.sampled_from([1, 2]))
 def test_what_the_guard_lets_pass_is_the_grammar_of_csv(body: bytes, columns: int) -> None:
     grammar = ROWS if columns == 1 else ROWS_THAT_ARE_NOT_BLANK
     assert (verdict(body, columns=columns) is None) == (grammar.fullmatch(body) is not None)
 
 
-@settings(deadline=None)
 @given(bodies())
 def test_what_the_guard_lets_pass_a_strict_reader_reads_without_a_blank_row(body: bytes) -> None:
     if verdict(body) is None:
         assert [] not in list(csv.reader(io.StringIO(body.decode(errors="replace"), newline=""), strict=True))
 
 
-@settings(deadline=None)
 @given(bodies(), st.lists(st.integers(0, 60), max_size=6))
 def test_the_verdict_does_not_depend_on_how_the_bytes_arrive(body: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
@@ -66,7 +63,6 @@ def test_the_verdict_does_not_depend_on_how_the_bytes_arrive(body: bytes, cuts: 
     assert verdict(*(body[place : place + 1] for place in range(len(body)))) == verdict(body)
 
 
-@settings(deadline=None)
 @given(bodies())
 def test_the_line_of_a_fault_is_that_of_its_byte(body: bytes) -> None:
     if found := verdict(body):
@@ -74,7 +70,6 @@ def test_the_line_of_a_fault_is_that_of_its_byte(body: bytes) -> None:
         assert line == 1 + len(LINE_END.findall(body[:byte]))
 
 
-@settings(deadline=None)
 @given(st.lists(PIECES, max_size=20).map(b"".join))
 def test_a_line_ends_at_any_of_three_line_ends(data: bytes) -> None:
     assert count_lines(data) == len(LINE_END.findall(data))

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from qt_pipeline import sandbox
@@ -177,7 +177,6 @@ WORDS = st.sampled_from(
 VALUES = st.sampled_from(["", "x", "North", "O'Neil", "12", "-7", "1.50", "2026-01-31", "31/01/2026", "true", "a-b"])
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(WORDS, min_size=2, max_size=8))
 def test_plausible_headers_are_never_refused(data: st.DataObject, names: list[str]) -> None:
     assume(not all(name.isdigit() for name in names))
@@ -194,7 +193,6 @@ SEPARATORS = st.sampled_from(";\t|") | st.characters(
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='",\r\n\0'), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data(), SEPARATORS, st.integers(2, 6))
 def test_a_file_delimited_by_anything_else_is_never_taken_for_one_column(
     data: st.DataObject, separator: str, width: int
@@ -212,7 +210,6 @@ def test_a_file_delimited_by_anything_else_is_never_taken_for_one_column(
     assert found is not None
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.lists(ANYTHING | VALUES, min_size=3, max_size=3), min_size=2, max_size=5), st.integers(1, 4))
 def test_a_title_above_the_header_is_never_the_header(lines: list[list[str]], blanks: int) -> None:
     title = [lines[0][0], "", *[""] * blanks]

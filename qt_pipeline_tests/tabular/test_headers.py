@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import compare, header_key, match_headers, names
@@ -73,7 +73,6 @@ def test_equal_headers_come_before_those_that_look_the_same(
 HEADERS = st.lists(st.sampled_from(["a", " a", "a ", "\ufeffa", "b", "b\u00a0", "B", ""]), max_size=8)
 
 
-@settings(deadline=None)
 @given(HEADERS, HEADERS)
 def test_each_header_has_one_partner_that_looks_the_same_while_there_are_any(one: list[str], two: list[str]) -> None:
     matched = match_headers(one, two)

@@ -5,7 +5,7 @@ from random import Random
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import ColumnType, Kind, Seen, settle
@@ -41,7 +41,6 @@ def is_text(*values: str | None, dates: bool = False) -> bool:
     return type_of(*values, dates=dates).kind is Kind.TEXT
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.lists(st.integers(0, 8), max_size=3), st.randoms(use_true_random=False))
 @example(["20200131", None, "20200230"], True, [1], Random(1))
 @example(["20200131", "0.5"], True, [1], Random(1))
@@ -57,7 +56,6 @@ def test_what_is_seen_does_not_depend_on_where_the_batches_are_cut_nor_on_their_
     assert functools.reduce(Seen.join, parts, Seen()) == seen_in(values, dates=dates)
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.integers(0, 8), st.integers(0, 8))
 def test_a_slice_of_a_batch_is_seen_as_what_it_is(values: list[str | None], dates: bool, start: int, end: int) -> None:
     sliced = pa.array(values, pa.string())[start:end]
@@ -70,7 +68,6 @@ def test_a_column_without_values_is_open(values: Values) -> None:
     assert type_of(*values) == ColumnType(Kind.OPEN)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         TEXTS.filter(bool)

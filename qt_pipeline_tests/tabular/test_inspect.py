@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import (
@@ -19,6 +19,7 @@ from qt_pipeline.tabular import (
 from qt_pipeline.tabular.drift import settle
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import DriftPolicy
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import NASTY, RULES, csv_bytes, inspection_of, rules_of, stream_of
 
 TYPES = [
@@ -85,7 +86,7 @@ def test_a_file_that_fits_has_no_misfits() -> None:
 
 
 @pytest.mark.parametrize("policy", [DriftPolicy.ADDITIVE, DriftPolicy.FREEZE])
-@settings(deadline=None, max_examples=60)
+@few_examples()
 @given(st.lists(st.just("") | NASTY, max_size=20), st.sampled_from(TYPES))
 def test_exactly_the_values_that_the_column_cannot_hold_are_found(
     policy: DriftPolicy, values: list[str], type_: ColumnType

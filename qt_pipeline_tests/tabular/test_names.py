@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN
@@ -39,7 +39,6 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
-@settings(deadline=None)
 @given(st.lists(HOSTILE | st.text(max_size=300), max_size=40), st.sampled_from([16, 63, 128]), st.sampled_from(Naming))
 @example(["x" * 200] * 300, 16, Naming.VERBATIM)
 @example(["x" * 200] * 300, 16, Naming.SNAKE_CASE)
@@ -57,7 +56,6 @@ PLAIN = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_si
 TAKEN = ("_qt_load", "_qt_row", "_qt_loaded_at", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 
-@settings(deadline=None)
 @given(st.lists(PLAIN.filter(lambda header: folded(header) not in TAKEN), unique_by=folded))
 @example(["CMAXX"])
 def test_headers_that_are_good_names_are_kept_verbatim(headers: list[str]) -> None:
@@ -131,7 +129,6 @@ def is_snake(name: str) -> bool:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(HOSTILE | st.text(max_size=100), max_size=20))
 @example(["İ", "\u0301", "℃", "1\ufe0f\u20e3", "ΑΣ", "ǅ", "½"])
 def test_snake_case_is_snake_case(headers: list[str]) -> None:

@@ -2,7 +2,7 @@ import csv
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import BadCsvError, EmptyFileError, RowTooLongError
@@ -168,7 +168,6 @@ def test_the_header_is_read_as_it_stands() -> None:
     assert (header.rows_line, header.rows_byte) == (3, 28)
 
 
-@settings(deadline=None)
 @given(HEADER_NAMES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
 def test_any_header_is_read_as_it_was_written(names: list[str], line_end: str, ends: bool) -> None:
     line = csv_bytes(names, [], line_end=line_end)
@@ -192,7 +191,6 @@ def test_a_file_of_a_header_alone_has_no_rows_and_no_types() -> None:
     assert [seen.kind for seen in inspection.seen] == [None, None]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.data(),
     st.integers(1, 4),

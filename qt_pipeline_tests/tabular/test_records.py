@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import NoRecordError, record_at
@@ -38,7 +38,6 @@ def test_the_mark_at_the_beginning_of_a_file_is_no_part_of_its_header() -> None:
     assert record_at(stream_of(b"\xef\xbb\xbfRef\n1\n"), 2)[0].lines == ("Ref",)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.lists(st.text(alphabet='ab,"\r\n', max_size=6), min_size=2, max_size=2), min_size=1, max_size=12),
     st.sampled_from(["\n", "\r\n", "\r"]),

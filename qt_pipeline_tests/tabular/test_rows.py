@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qt_pipeline.ahead import ahead
@@ -29,6 +29,7 @@ from qt_pipeline.tabular import (
 from qt_pipeline.tabular.drift import holds
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import DriftPolicy
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import (
     RULES,
     as_it_stands,
@@ -97,7 +98,6 @@ def typed_rows(data: bytes, contract: Contract) -> tuple[Values, list[int]]:
 # --- two passes
 
 
-@settings(max_examples=150, deadline=None)
 @given(tables(), st.sampled_from(["\n", "\r\n"]))
 def test_every_value_is_kept_as_it_stands_in_the_file(table: tuple[list[str], list[list[str]]], line_end: str) -> None:
     headers, rows = table
@@ -160,7 +160,6 @@ def blocks(draw: st.DrawFn, data: bytes) -> int:
     return longest + draw(st.integers(0, 120))
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), two_files(), st.sampled_from(DriftPolicy))
 def test_one_pass_gives_the_rows_of_two_whatever_the_batch_borders(
     drawn: st.DataObject, files: tuple[bytes, bytes], policy: DriftPolicy
@@ -272,7 +271,7 @@ def test_an_assumption_that_breaks_leaves_neither_a_thread_nor_an_open_file() ->
     assert (threads(), opened.left_open) == (0, 0)
 
 
-@settings(deadline=None, max_examples=60)
+@few_examples()
 @given(st.lists(st.integers(1 - 10**15, 10**15 - 1).map(lambda units: Decimal(units).scaleb(-4))))
 def test_decimals_of_up_to_15_digits_come_as_floats_that_are_written_as_the_same_number(numbers: list[Decimal]) -> None:
     data = csv_bytes(["Paid"], [[""], ["0.1250"], *([f"{number:f}"] for number in numbers)])

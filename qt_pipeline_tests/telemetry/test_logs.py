@@ -21,13 +21,10 @@ from qt_pipeline.ahead import ahead
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.demo import prepare_dagster_home
-from qt_pipeline.inbox import open_inbox
-from qt_pipeline.landing import Landing
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.telemetry import about_work, json_lines, of_event, run, span
 from qt_pipeline.telemetry.logs import JsonLines
-from qt_pipeline.warehouse import open_warehouse
 from qt_pipeline_tests.ingest.place import CSV, DATASET, Place, both
 from qt_pipeline_tests.relay.running import TOKEN, Relay, port_in
 
@@ -177,28 +174,15 @@ def test_without_a_terminal_text_is_written_where_it_is_asked_for(tmp_path: Path
     assert " INFO qt_pipeline.relay: The relay listens on" in log.read_text()
 
 
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer() as running:
-        yield running
-
-
 def test_the_lines_of_a_run_say_its_event_dataset_load_and_trace(
-    server: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(
-        server,
-        tmp_path,
-        open_inbox(f"sqlite:///{tmp_path}/inbox.db"),
-        Landing(str(tmp_path / "landing")),
-        open_warehouse(f"sqlite:///{tmp_path}/warehouse.db"),
-    )
-    place.serve(CSV)
-    seq = place.event()
-    ingest = place.ingest({"datasets": {DATASET: {"name": "Paid claims"}}})
-    with json_lines("json"), run("run-1", dataset_id=DATASET):
-        both(ingest, "run-1")
-    place.inbox.close()
+    with Place.opened(sandbox, tmp_path) as place:
+        place.serve(CSV)
+        seq = place.event()
+        ingest = place.ingest({"datasets": {DATASET: {"name": "Paid claims"}}})
+        with json_lines("json"), run("run-1", dataset_id=DATASET):
+            both(ingest, "run-1")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["message"].split(":")[0] for line in lines] == ["Dataset Paid claims"] * 2
     about = {
@@ -215,19 +199,19 @@ def test_the_lines_of_a_run_say_its_event_dataset_load_and_trace(
 
 
 def test_in_a_run_of_dagster_our_lines_are_in_its_log_and_once_as_json(
-    server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server.state.put(DATASET, CSV)
+    sandbox.state.put(DATASET, CSV)
     state = tmp_path / "state"
     settings = {
         ENV_FILE_VARIABLE: "",
-        "QT_API_URL": server.api_url,
+        "QT_API_URL": sandbox.api_url,
         "QT_CATALOG": str(tmp_path / "datasets.yaml"),
-        "QT_CLIENT_ID": server.client_id,
-        "QT_CLIENT_SECRET": server.client_secret,
-        "QT_ORGANISATION_ID": server.organisation_id,
+        "QT_CLIENT_ID": sandbox.client_id,
+        "QT_CLIENT_SECRET": sandbox.client_secret,
+        "QT_ORGANISATION_ID": sandbox.organisation_id,
         "QT_STATE_DIR": str(state),
-        "QT_TOKEN_URL": server.token_url,
+        "QT_TOKEN_URL": sandbox.token_url,
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from qt_pipeline.inbox import open_inbox
 from qt_pipeline.ingest import load_file, local_file
-from qt_pipeline.landing import Landing
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.telemetry import Meter, Progress, Stage, Ticker
-from qt_pipeline.warehouse import open_warehouse
 from qt_pipeline_tests.ingest.loading import Loading
 from qt_pipeline_tests.ingest.place import CSV, DATASET, Place
 
@@ -142,19 +139,11 @@ def test_the_hash_of_a_file_is_told_of(tmp_path: Path) -> None:
     assert seen[-1] == Progress(Stage.READ, len(CSV), len(CSV))
 
 
-def test_a_download_tells_of_its_bytes(tmp_path: Path) -> None:
-    with SandboxServer() as server:
-        place = Place(
-            server,
-            tmp_path,
-            open_inbox(f"sqlite:///{tmp_path}/inbox.db"),
-            Landing(str(tmp_path / "landing")),
-            open_warehouse(f"sqlite:///{tmp_path}/warehouse.db"),
-        )
+def test_a_download_tells_of_its_bytes(sandbox: SandboxServer, tmp_path: Path) -> None:
+    with Place.opened(sandbox, tmp_path) as place:
         place.serve(CSV)
         seen: list[Progress] = []
         place.ingest().land(DATASET, run_id="run-1", observe=seen.append)
-        place.inbox.close()
     assert seen[-1] == Progress(Stage.DOWNLOAD, len(CSV))
 
 

@@ -15,13 +15,10 @@ from uuid import uuid4
 import pytest
 
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import open_inbox
-from qt_pipeline.landing import Landing
 from qt_pipeline.sandbox import Fault, SandboxServer
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.telemetry import RUN_SERVICE, Span, of_event, run, traces_to
 from qt_pipeline.telemetry.otlp import OtlpExporter
-from qt_pipeline.warehouse import open_warehouse
 from qt_pipeline_tests.ingest.place import CSV, DATASET, Place, both
 from qt_pipeline_tests.relay.running import TOKEN, RelayProcess, port_in
 from qt_pipeline_tests.telemetry.collector import Collector, Received
@@ -43,18 +40,10 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with SandboxServer() as server:
-        made = Place(
-            server,
-            tmp_path,
-            open_inbox(f"sqlite:///{tmp_path}/inbox.db"),
-            Landing(str(tmp_path / "landing")),
-            open_warehouse(f"sqlite:///{tmp_path}/warehouse.db"),
-        )
-        made.serve(CSV)
-        yield made
-        made.inbox.close()
+def place(sandbox: SandboxServer, tmp_path: Path) -> Iterator[Place]:
+    with Place.opened(sandbox, tmp_path) as place:
+        place.serve(CSV)
+        yield place
 
 
 def start_relay(tmp_path: Path, endpoint: str) -> RelayProcess:

@@ -2,12 +2,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from qt_pipeline.tabular import Rules, inspect, read_header, settle
 from qt_pipeline.warehouse import TableNotOursError, TableSpec, TargetRefusedError, Warehouse, open_warehouse
-from qt_pipeline_tests.postgres import running_postgres
+from qt_pipeline_tests.postgres import new_database
 from qt_pipeline_tests.tabular.files import stream_of
 from qt_pipeline_tests.warehouse.loading import load
 
@@ -15,10 +16,13 @@ DATA = b"Name,Paid,Day,Seen\nAnn,1.50,2026-01-31,2026-01-31 10:00:00\nBob,2.25,,
 LOGIN = 'loader "of" ins'
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("pg")) as url:
+@pytest.fixture
+def server(postgres_server: str) -> Iterator[str]:
+    """A database of its own: rights on the schema `public` are taken away in it."""
+    with new_database(postgres_server) as url:
         yield url.replace("postgresql://", "postgresql+psycopg://")
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {quoted(LOGIN)}".encode())
 
 
 def prepared(url: str, schema: str | None, staging: str | None, spec: TableSpec | None) -> tuple[list[str], list[str]]:
@@ -29,11 +33,15 @@ def prepared(url: str, schema: str | None, staging: str | None, spec: TableSpec 
     return warehouse.preparation(spec, contract if spec else None, login=LOGIN)
 
 
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def restricted(server: str) -> str:
     """The URL of a login that may do what it was granted, and nothing else."""
     with create_engine(server).begin() as connection:
         tables, rights = prepared(server, "ins", "staging", TableSpec("paid"))
-        connection.execute(text(f'CREATE ROLE "{LOGIN.replace(chr(34), chr(34) * 2)}" LOGIN'))
+        connection.execute(text(f"CREATE ROLE {quoted(LOGIN)} LOGIN"))
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
         for statement in (*tables, *rights):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
@@ -123,14 +131,13 @@ def test_a_login_of_sql_server_finds_the_tables_that_have_no_schema() -> None:
 
 
 def test_a_login_without_ddl_rights_loads_where_no_schema_is_named(server: str) -> None:
-    login = "loader without a schema"
     with create_engine(server).begin() as connection:
-        connection.execute(text(f'CREATE ROLE "{login}" LOGIN'))
+        connection.execute(text(f"CREATE ROLE {quoted(LOGIN)} LOGIN"))
         connection.execute(text("REVOKE ALL ON SCHEMA public FROM PUBLIC"))
         tables, rights = prepared(server, None, None, TableSpec("paid"))
-        for statement in (*tables, *(right.replace(LOGIN.replace('"', '""'), login) for right in rights)):
+        for statement in (*tables, *rights):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-    warehouse = open_warehouse(make_url(server).set(username=login).render_as_string())
+    warehouse = open_warehouse(make_url(server).set(username=LOGIN).render_as_string())
     assert load(warehouse, DATA).totals.rows == 2
     with pytest.raises(TargetRefusedError, match="must be owner"):
         load(warehouse, b"Name,Paid,Day,Seen,New\nZoe,3.00,,,x\n")

@@ -24,7 +24,7 @@ from qt_pipeline.warehouse import (
     open_warehouse,
 )
 from qt_pipeline.warehouse.generic import GenericTarget
-from qt_pipeline_tests.postgres import running_postgres
+from qt_pipeline_tests.postgres import new_database
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
 
@@ -40,8 +40,8 @@ duckdb = pytest.param(
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+def postgres(postgres_server: str) -> Iterator[URL]:
+    with new_database(postgres_server) as url:
         yield make_url(url).set(drivername="postgresql+psycopg")
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.sandbox import SANDBOX_DATASETS, SandboxDataset
 from qt_pipeline.sandbox.datasets import first_version
 from qt_pipeline.tabular import parse_type, written
 from qt_pipeline.warehouse import Warehouse
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes, tables
 from qt_pipeline_tests.warehouse.cells import assert_holds
 from qt_pipeline_tests.warehouse.engines import Engine
@@ -37,7 +38,6 @@ EVERY_SHAPE = {
 }
 EVERY_ROW = [list(row) for row in zip(*(values for _, values in EVERY_SHAPE.values()), strict=True)]
 
-FILES = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = Path(__file__).parents[1] / "data"
 _turns = itertools.count()
 
@@ -52,7 +52,7 @@ def load_apart(engine: Engine, warehouse: Warehouse, data: bytes, **changes: Any
     assert set(engine.column("_qt_load", name)) <= {published.load_id}
 
 
-@FILES
+@few_examples()
 @given(tables(), st.sampled_from(["\r\n", "\n"]))
 @example((list(EVERY_SHAPE), EVERY_ROW), "\r\n")
 def test_every_cell_comes_back_as_it_stands_in_the_file(
@@ -97,7 +97,7 @@ def declared_tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return types, [list(row) for row in draw(st.lists(st.tuples(*map(value, types)), max_size=15))]
 
 
-@settings(FILES, max_examples=30)
+@few_examples()
 @given(declared_tables())
 def test_values_in_a_declared_form_come_back_in_that_form(
     engine: Engine, warehouse: Warehouse, table: tuple[list[str], list[list[str]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError
@@ -203,7 +203,6 @@ def tables(draw: st.DrawFn) -> tuple[str, str, dict[str, str], list[str]]:
     return statement.format("paid"), expected.format('"paid"'), changed, names
 
 
-@settings(deadline=None)
 @given(
     made=tables(),
     rows=st.lists(st.lists(st.sampled_from([None, 1, 2.5, "007", "x"]), min_size=5, max_size=5), max_size=4),

@@ -7,12 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Table
 
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import LoadStatus, Totals, Verification, VerificationError, Warehouse
+from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine, Postgres, Sqlite
 from qt_pipeline_tests.warehouse.loading import load
@@ -132,7 +133,7 @@ SHAPES = st.sampled_from([(18, 0), (15, 0), (15, 2), (15, 14), (15, 15), (16, 2)
 _turns = itertools.count()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few_examples()
 @given(SHAPES.flatmap(lambda s: st.tuples(st.just(s[1]), st.lists(st.integers(1 - 10 ** s[0], 10 ** s[0] - 1)))))
 def test_the_sums_that_database_and_file_agree_on_are_exact(warehouse: Warehouse, case: tuple[int, list[int]]) -> None:
     scale, units = case
@@ -265,7 +266,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few_examples()
 @given(texts=st.lists(st.one_of(_TEXT, st.sampled_from(["a" * 1300, "日" * 401, "\U0001f600" * 400])), max_size=8))
 def test_any_unicode_text_measures_the_same_in_the_file_and_in_the_table(engine: Engine, texts: list[str]) -> None:
     rows = [["x y", "1"], *([text, str(position)] for position, text in enumerate(texts))]
