@@ -45,8 +45,9 @@ def careless_postgres(folder: Path) -> Generator[str]:
 def close_idle_connections(server: str) -> None:
     """Close connections that nobody uses: a pool lives as long as its owner, and the server has 100 for all tests."""
     with psycopg.connect(server, autocommit=True) as connection:
+        # It waits until they are gone: a pooler would hand on one that is about to go.
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE backend_type = 'client backend' AND state = 'idle' AND pid <> pg_backend_pid()"
         )
 
