@@ -18,7 +18,7 @@ from qt_pipeline.quantemplate import DATASET_UPDATED
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings, load_settings
 from qt_pipeline_tests.defs.house import DATASET_ID, House
 from qt_pipeline_tests.inbox import places
-from qt_pipeline_tests.postgres import new_database, running_postgres
+from qt_pipeline_tests.postgres import new_database
 from qt_pipeline_tests.warehouse import engines
 
 _CLOSED_SECONDS = 20
@@ -59,12 +59,6 @@ class OnSqlServer(Server):
             "SELECT COUNT(*), 0 FROM sys.dm_exec_sessions WHERE host_name = HOST_NAME() "
             f"AND host_process_id = {os.getpid()} AND session_id <> @@SPID"
         )
-
-
-@pytest.fixture(scope="module")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
 
 
 @pytest.fixture(params=["postgresql", "sqlserver"])
