@@ -11,7 +11,7 @@ from qt_pipeline.defs.assets import EVENTS, SOURCE, dataset, table
 from qt_pipeline.defs.freshness import freshness_sensor
 from qt_pipeline.defs.overview import described
 from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
-from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, patience_resource, watch_resource
+from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, load_retry_policy_resource, watch_resource
 from qt_pipeline.defs.sensors import events_sensor
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.private import keep_private
@@ -48,7 +48,7 @@ def build_defs(
         schedules=[refresh_schedule(refresh_cron)] if refresh_cron else [],
         resources={
             "ingest": ingest_resource,
-            "patience": patience_resource,
+            "patience": load_retry_policy_resource,
             "dispatcher": dispatcher_resource,
             "watch": watch_resource,
             **resources,

@@ -16,9 +16,9 @@ from enum import StrEnum
 from qt_pipeline.inbox import EventState, EventUpdate, OpenEvents
 from qt_pipeline.liveness import Process
 from qt_pipeline.quantemplate import DATASET_UPDATED
-from qt_pipeline.warehouse import Reached
+from qt_pipeline.warehouse import LoadProgress
 
-_LONGEST_DELAY = timedelta(hours=1)
+_MAX_DELAY = timedelta(hours=1)
 _SHOWN = "The table shows data downloaded after this event."
 _SAME_FILE = "The file was the same at every look after this event, {looks} times; the table shows it."
 
@@ -54,7 +54,7 @@ class Policy:
     attempts: int = 5
     delay: timedelta = timedelta(seconds=30)
     requests: int = 50
-    looks: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
+    rechecks: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Plan:
 def plan(
     events: Iterable[OpenEvents],
     runs: Iterable[KnownRun],
-    reached: Mapping[str, Reached] | None,
+    reached: Mapping[str, LoadProgress] | None,
     *,
     now: datetime,
     policy: Policy,
@@ -106,7 +106,7 @@ def plan(
     deliveries: list[Delivery] = []
     # The dataset whose event has waited longest comes first, so that none is starved by the limit of a tick.
     for dataset_id, groups in groups_of.items():
-        through = None if reached is None else reached.get(dataset_id, Reached())
+        through = None if reached is None else reached.get(dataset_id, LoadProgress())
         its_plan = _plan_dataset(groups, runs_of.get(dataset_id, []), through, now=now, policy=policy)
         if its_plan.deliveries and len(deliveries) == policy.requests:
             continue
@@ -118,7 +118,7 @@ def plan(
 def _plan_dataset(
     groups: Sequence[OpenEvents],
     runs: Sequence[KnownRun],
-    reached: Reached | None,
+    reached: LoadProgress | None,
     *,
     now: datetime,
     policy: Policy,
@@ -130,7 +130,7 @@ def _plan_dataset(
     updates: list[EventUpdate] = []
     waiting: list[OpenEvents] = []
     for group in groups:
-        through = 0 if reached is None else _shown_through(group, reached, newest_run)
+        through = 0 if reached is None else _loaded_through(group, reached, newest_run)
         if through >= group.first_seq:
             updates.append(_settled(group.up_to(through), EventState.DONE, _SHOWN))
         if through < group.last_seq and group.state is EventState.PENDING:
@@ -139,13 +139,13 @@ def _plan_dataset(
         return Plan(tuple(updates))
     unsubmitted = [group for group in waiting if group.delivery is not None and group.delivery not in newest_run]
     if unsubmitted:
-        return Plan(tuple(updates), (_again(unsubmitted),))
+        return Plan(tuple(updates), (_resubmit(unsubmitted),))
 
     due: list[OpenEvents] = []
     held = False
     for group in waiting:
         run = newest_run.get(group.delivery) if group.delivery is not None else None
-        verdict = _judge(group, run, reached, now=now, policy=policy)
+        verdict = _next_action(group, run, reached, now=now, policy=policy)
         updates += verdict.updates
         if verdict.is_due:
             due.append(group)
@@ -154,7 +154,7 @@ def _plan_dataset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Decision:
     """What comes next for events whose delivery has ended. `holds`: newer events of their dataset wait with them."""
 
     updates: tuple[EventUpdate, ...] = ()
@@ -162,11 +162,11 @@ class _Verdict:
     holds: bool = False
 
 
-def _judge(
-    group: OpenEvents, run: KnownRun | None, reached: Reached | None, *, now: datetime, policy: Policy
-) -> _Verdict:
+def _next_action(
+    group: OpenEvents, run: KnownRun | None, reached: LoadProgress | None, *, now: datetime, policy: Policy
+) -> _Decision:
     if run is None:
-        return _Verdict(is_due=True)
+        return _Decision(is_due=True)
     match run.state:
         case RunState.CANCELED:
             return _parked(group, f"Run {run.run_id} was canceled. Replay the event to load the dataset.")
@@ -176,47 +176,47 @@ def _judge(
             )
         case RunState.SUCCEEDED if reached is None:
             # Whether it was published cannot be told now.
-            return _Verdict(holds=True)
-        case RunState.SUCCEEDED if reached is not None and reached.looked >= group.last_seq:
-            return _look_again(group, now=now, policy=policy)
+            return _Decision(holds=True)
+        case RunState.SUCCEEDED if reached is not None and reached.checked_through >= group.last_seq:
+            return _recheck(group, now=now, policy=policy)
         case _:
-            return _try_again(group, run, now=now, policy=policy)
+            return _retry(group, run, now=now, policy=policy)
 
 
-def _look_again(group: OpenEvents, *, now: datetime, policy: Policy) -> _Verdict:
+def _recheck(group: OpenEvents, *, now: datetime, policy: Policy) -> _Decision:
     """After a load that found the file unchanged."""
     if group.not_before is not None:
-        return _Verdict(is_due=now >= group.not_before)
-    if group.looks < len(policy.looks):
-        later = now + policy.looks[group.looks]
-        return _Verdict((_postponed(group, later, looks=group.looks + 1),))
-    return _Verdict((_settled(group, EventState.DONE, _SAME_FILE.format(looks=group.looks + 1)),))
+        return _Decision(is_due=now >= group.not_before)
+    if group.unchanged_checks < len(policy.rechecks):
+        later = now + policy.rechecks[group.unchanged_checks]
+        return _Decision((_postponed(group, later, looks=group.unchanged_checks + 1),))
+    return _Decision((_settled(group, EventState.DONE, _SAME_FILE.format(looks=group.unchanged_checks + 1)),))
 
 
-def _try_again(group: OpenEvents, run: KnownRun, *, now: datetime, policy: Policy) -> _Verdict:
+def _retry(group: OpenEvents, run: KnownRun, *, now: datetime, policy: Policy) -> _Decision:
     """After a failure that may pass."""
     # Deliveries that were only to look once more are none of those that failed.
-    tries = max(1, group.attempts - group.attempts_before_replay - group.looks)
+    tries = max(1, group.attempts - group.attempts_before_replay - group.unchanged_checks)
     if tries >= policy.attempts:
         words = f"Tried {tries} times; run {run.run_id} failed last. Mend the cause, then replay the event."
         return _parked(group, words)
-    not_before = group.not_before or now + min(policy.delay * 2 ** (tries - 1), _LONGEST_DELAY)
+    not_before = group.not_before or now + min(policy.delay * 2 ** (tries - 1), _MAX_DELAY)
     if now >= not_before:
-        return _Verdict(is_due=True)
-    postponed = () if group.not_before else (_postponed(group, not_before, looks=group.looks),)
-    return _Verdict(postponed, holds=True)
+        return _Decision(is_due=True)
+    postponed = () if group.not_before else (_postponed(group, not_before, looks=group.unchanged_checks),)
+    return _Decision(postponed, holds=True)
 
 
-def _shown_through(group: OpenEvents, reached: Reached, newest_run: Mapping[str, KnownRun]) -> int:
+def _loaded_through(group: OpenEvents, reached: LoadProgress, newest_run: Mapping[str, KnownRun]) -> int:
     """Up to which number the table shows data whose download began after the events of this group arrived."""
     if not group.attempts_before_replay:
-        return reached.published
+        return reached.published_through
     # A replay asks for one more load, whatever was loaded before: only its own delivery settles it.
     run = newest_run.get(group.delivery) if group.delivery is not None else None
-    return reached.looked if run is not None and run.state is RunState.SUCCEEDED else 0
+    return reached.checked_through if run is not None and run.state is RunState.SUCCEEDED else 0
 
 
-def _again(groups: Sequence[OpenEvents]) -> Delivery:
+def _resubmit(groups: Sequence[OpenEvents]) -> Delivery:
     """The newest delivery whose run is unknown."""
     newest = max(groups, key=lambda group: group.last_seq)
     its_events = [group for group in groups if group.delivery == newest.delivery]
@@ -229,26 +229,36 @@ def _deliver(groups: Sequence[OpenEvents], updates: Sequence[EventUpdate]) -> Pl
     newest = max(groups, key=lambda group: group.last_seq)
     attempt = newest.attempts + 1
     key = f"{newest.dataset_id}:{newest.last_seq}:{attempt}"
-    counted = (EventUpdate(group, attempts=group.attempts + 1, delivery=key, looks=group.looks) for group in groups)
+    counted = (
+        EventUpdate(group, attempts=group.attempts + 1, delivery=key, unchanged_checks=group.unchanged_checks)
+        for group in groups
+    )
     first = min(group.first_seq for group in groups)
     return Plan((*updates, *counted), (Delivery(key, newest.dataset_id or "", attempt, first, newest.last_seq),))
 
 
 def _postponed(group: OpenEvents, not_before: datetime, *, looks: int) -> EventUpdate:
-    return EventUpdate(group, attempts=group.attempts, delivery=group.delivery, looks=looks, not_before=not_before)
+    return EventUpdate(
+        group, attempts=group.attempts, delivery=group.delivery, unchanged_checks=looks, not_before=not_before
+    )
 
 
-def _parked(group: OpenEvents, outcome: str) -> _Verdict:
-    return _Verdict((_settled(group, EventState.PARKED, outcome),))
+def _parked(group: OpenEvents, outcome: str) -> _Decision:
+    return _Decision((_settled(group, EventState.PARKED, outcome),))
 
 
 def _settled(group: OpenEvents, state: EventState, outcome: str) -> EventUpdate:
     return EventUpdate(
-        group, state=state, outcome=outcome, attempts=group.attempts, delivery=group.delivery, looks=group.looks
+        group,
+        state=state,
+        outcome=outcome,
+        attempts=group.attempts,
+        delivery=group.delivery,
+        unchanged_checks=group.unchanged_checks,
     )
 
 
-def unasked(known: Iterable[str], runs: Iterable[KnownRun], restored: Collection[str] = ()) -> list[str]:
+def due_for_refresh(known: Iterable[str], runs: Iterable[KnownRun], restored: Collection[str] = ()) -> list[str]:
     """Which datasets to ask for when all are to be looked at: a run in flight will look at its own anyway.
 
     Those that a person has `restored` are left alone: a look would bring back what was to go. An event, or a run that
@@ -258,7 +268,7 @@ def unasked(known: Iterable[str], runs: Iterable[KnownRun], restored: Collection
     return [dataset_id for dataset_id in known if dataset_id not in left_out]
 
 
-def surplus(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:
+def over_limit(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:
     """Which of the datasets that events name would be too many, because `most` are the most there may be.
 
     Events are unsigned: without a bound, anybody who can post them could add partitions without end.
@@ -267,9 +277,9 @@ def surplus(wanted: Iterable[str], known: Collection[str], most: int) -> set[str
     return set(new[max(0, most - len(known)) :])
 
 
-def is_lost(process: Process, unseen_for: timedelta, *, grace: timedelta = timedelta(seconds=60)) -> bool:
+def is_orphaned(process: Process, unseen_for: timedelta, *, grace: timedelta = timedelta(seconds=60)) -> bool:
     """Whether a run that counts as started has no process any more, so that nothing will ever end it.
 
     `unseen_for` is how long ago the run was started. A worker takes some seconds until it holds its lock.
     """
-    return process is Process.GONE or (process is Process.UNSEEN and unseen_for > grace)
+    return process is Process.DEAD or (process is Process.UNKNOWN and unseen_for > grace)

@@ -12,7 +12,7 @@ from typing import ClassVar
 _MAX_CHARACTERS = 10_000
 
 
-class Concern(StrEnum):
+class FailureScope(StrEnum):
     """What an error is about: one dataset, or something that all datasets share and that fails for all at once."""
 
     DATASET = "dataset"
@@ -26,22 +26,22 @@ class Concern(StrEnum):
 class PipelineError(Exception):
     """Something a person must be able to understand without reading code.
 
-    `what` says what happened and `todo` the next step; both are whole sentences and hold no secret. What is longer than
+    `what` says what happened and `hint` the next step; both are whole sentences and hold no secret. What is longer than
     10,000 characters is cut, since it goes to logs, tags, the ledger and alerts.
     `dataset_id` names the dataset it happened to, where there is one; `concerns` says whose fault it is.
     """
 
-    concerns: ClassVar[Concern] = Concern.DATASET
+    scope: ClassVar[FailureScope] = FailureScope.DATASET
 
-    def __init__(self, what: str, *, todo: str = "", dataset_id: str | None = None) -> None:
-        self.what = _cut(what)
-        self.todo = _cut(todo)
+    def __init__(self, message: str, *, hint: str = "", dataset_id: str | None = None) -> None:
+        self.message = _cut(message)
+        self.hint = _cut(hint)
         self.dataset_id = dataset_id
-        super().__init__(self.what)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         subject = f"Dataset {self.dataset_id}: " if self.dataset_id else ""
-        return f"{subject}{self.what} {self.todo}".rstrip()
+        return f"{subject}{self.message} {self.hint}".rstrip()
 
 
 def _cut(text: str) -> str:
@@ -60,7 +60,7 @@ class PermanentError(PipelineError):
 class ConfigurationError(PermanentError):
     """A setting or the catalog is missing or wrong."""
 
-    concerns = Concern.CONFIGURATION
+    concerns = FailureScope.CONFIGURATION
 
 
 @contextmanager

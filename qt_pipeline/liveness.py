@@ -20,8 +20,8 @@ class Process(Enum):
     """What is known of a run's process. `UNSEEN`: it has not come as far as to take the lock, or ran elsewhere."""
 
     ALIVE = auto()
-    GONE = auto()
-    UNSEEN = auto()
+    DEAD = auto()
+    UNKNOWN = auto()
 
 
 class RunLocks:
@@ -33,7 +33,7 @@ class RunLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def hold(self, run_id: str) -> None:
+    def acquire(self, run_id: str) -> None:
         """Hold the lock of `run_id` until this process ends. Calling it again changes nothing."""
         if run_id in self._held:
             return
@@ -47,14 +47,14 @@ class RunLocks:
         unseen.replace(self._path(run_id))
         self._held[run_id] = lock
 
-    def look(self, run_id: str) -> Process:
+    def status(self, run_id: str) -> Process:
         """What is known of the process of `run_id`."""
         path = self._path(run_id)
         if run_id in self._held:
             return Process.ALIVE
         if not path.exists():
-            return Process.UNSEEN
-        return Process.GONE if _is_free(path) else Process.ALIVE
+            return Process.UNKNOWN
+        return Process.DEAD if _is_free(path) else Process.ALIVE
 
     def _path(self, run_id: str) -> Path:
         return self._folder / f"{run_id}.lock"

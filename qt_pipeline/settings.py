@@ -51,7 +51,7 @@ _EXPANDED = "holds ${…}, which this file replaces: set such a secret in the en
 _NEAR = 0.8
 
 _NEVER = "never"
-_LONGEST_LOOK_MINUTES = 1440
+_MAX_RECHECK_MINUTES = 1440
 _CRON = re.compile(r"\S+(\s+\S+){4}")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     not_ready_seconds: float = Field(
         300, ge=0, le=3600, description="How long a 204 (not ready), or a web page in place of CSV, is tried again."
     )
-    allow_unproven_end: bool = Field(
+    allow_unverified_length: bool = Field(
         False, description="Accept a download whose end cannot be proven (closed without length or chunking)."
     )
     max_download_bytes: int = Field(
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
         30, ge=0, le=86400, description="Delay before the second run for an event; doubles with each further one."
     )
 
-    look_again_minutes: Annotated[tuple[float, ...], NoDecode] = Field(
+    recheck_delays_minutes: Annotated[tuple[float, ...], NoDecode] = Field(
         (1, 5, 15),
         description="Waits, separated by commas, before another look each, after an event's load found the file "
         "unchanged, each of at most 1440; `never` for none.",
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"address {number} {UNCLEAR_URL}")
         return value
 
-    @field_validator("look_again_minutes", mode="before")
+    @field_validator("recheck_delays_minutes", mode="before")
     @classmethod
     def _split_minutes(cls, value: object) -> object:
         if isinstance(value, str):
@@ -269,11 +269,11 @@ class Settings(BaseSettings):
             raise ValueError("each is a host, such as files.example.com, or *.example.com for every host below it")
         return value
 
-    @field_validator("look_again_minutes")
+    @field_validator("recheck_delays_minutes")
     @classmethod
     def _minutes_ahead(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < minutes <= _LONGEST_LOOK_MINUTES for minutes in value):
-            raise ValueError(f"each wait is above 0 and at most {_LONGEST_LOOK_MINUTES} minutes")
+        if not all(0 < minutes <= _MAX_RECHECK_MINUTES for minutes in value):
+            raise ValueError(f"each wait is above 0 and at most {_MAX_RECHECK_MINUTES} minutes")
         return value
 
     @field_validator("refresh_cron")
@@ -398,7 +398,7 @@ def load_settings(**overrides: object) -> Settings:
     if file is not None and os.environ.get(ENV_FILE_VARIABLE) and not file.is_file():
         raise ConfigurationError(
             f"{ENV_FILE_VARIABLE} names {file}, which is not there.",
-            todo="Correct it or unset it. The demo's own file is there only as long as the demo runs.",
+            hint="Correct it or unset it. The demo's own file is there only as long as the demo runs.",
         )
     values: dict[str, Any] = {"_env_file": file, **overrides}
     try:
@@ -408,11 +408,11 @@ def load_settings(**overrides: object) -> Settings:
         faults, settings = _faults(error), None
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(
-            f"The file {file} cannot be read as text.", todo="Let it be a text in UTF-8 that you may read."
+            f"The file {file} cannot be read as text.", hint="Let it be a text in UTF-8 that you may read."
         ) from None
     if settings is None:
         told = (f"{variable}: {reason}." for variable, reason in faults.items())
-        raise ConfigurationError(" ".join(told), todo="Correct it in the environment or in .env.")
+        raise ConfigurationError(" ".join(told), hint="Correct it in the environment or in .env.")
     return settings
 
 
@@ -423,7 +423,7 @@ def env_file() -> Path | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SettingsReport:
     """What can be said of the settings, usable or not, without showing a value.
 
     `settings` has its default wherever `faults`, reasons by variable, finds a value wrong. `unknown` are variables that
@@ -439,7 +439,7 @@ class Survey:
     in_file: frozenset[str]
 
 
-def survey_settings() -> Survey:
+def report_settings() -> SettingsReport:
     """Read the settings as `load_settings` does, and tell all that is wrong with them in place of raising it."""
     file = env_file()
     faults: dict[str, str] = {}
@@ -465,10 +465,10 @@ def survey_settings() -> Survey:
     nearest = {name: _nearest(name, known) for name in sorted((in_environment | in_file) - known)}
     # Others may have such variables in the environment, but hardly in this file.
     unknown = {name: near for name, near in nearest.items() if near or name in in_file}
-    return Survey(settings, faults, unknown, file, in_environment & known, in_file & known)
+    return SettingsReport(settings, faults, unknown, file, in_environment & known, in_file & known)
 
 
-def fault_in(name: str, value: str) -> str | None:
+def validate_setting(name: str, value: str) -> str | None:
     """What is wrong with this text as the setting `name` (a field of `Settings`); None if it is right."""
     values: dict[str, Any] = {"_env_file": None, name: value}
     try:

@@ -1,6 +1,6 @@
 """Addresses as people write and see them: which ones are clear, and how one is shown without its secrets.
 
-Here: URLs as text, whoever answers there. Not here: SQLAlchemy's URLs (see database.address), which setting is which.
+Here: URLs as text, whoever answers there. Not here: SQLAlchemy's URLs (see database.redact), which setting is which.
 """
 
 import re

@@ -115,7 +115,7 @@ def _timestamp(_: ColumnType) -> Callable[[str, Stored], bool]:
 
 _SAYS: dict[Kind, Callable[[ColumnType], Callable[[str, Stored], bool]]] = {
     Kind.TEXT: lambda _: lambda text, cell: cell == text,
-    Kind.OPEN: lambda _: lambda _text, _cell: False,  # a value decides: only blanks are open
+    Kind.UNKNOWN: lambda _: lambda _text, _cell: False,  # a value decides: only blanks are open
     Kind.INTEGER: lambda _: lambda text, cell: isinstance(cell, int) and cell == int(text),
     Kind.DECIMAL: _decimal,
     Kind.BOOLEAN: _boolean,

@@ -69,7 +69,7 @@ GROUPS = (
             "max_download_seconds",
             "max_download_bytes",
             "max_rows",
-            "allow_unproven_end",
+            "allow_unverified_length",
             "redirect_hosts",
         ),
     ),
@@ -90,7 +90,7 @@ GROUPS = (
         "Watching",
         "Looks at datasets beyond those that events ask for; [what a lost event costs]"
         "(reliability.md#what-a-lost-event-costs).",
-        ("look_again_minutes", "refresh_cron", "poll_minutes", "sensor_interval_minutes", "max_datasets"),
+        ("recheck_delays_minutes", "refresh_cron", "poll_minutes", "sensor_interval_minutes", "max_datasets"),
     ),
     Group(
         "Alerts, logs and traces",

@@ -32,7 +32,7 @@ class FakeDagster:
         self.sensor = "RUNNING"
         self.guarded = True
         self.ended: list[dict[str, Any]] = []
-        self.why = {"what happened": "It was refused.", "what to do": "Ask for it."}
+        self.why = {"error": "It was refused.", "how to fix": "Ask for it."}
         self.asked: list[str] = []
         self.variables: dict[str, Any] = {}
         self._server: ThreadingHTTPServer | None = None

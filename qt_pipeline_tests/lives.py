@@ -14,11 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, plan
 from qt_pipeline.inbox import EventState, NewEvent, OpenEvents, open_inbox
-from qt_pipeline.warehouse import Reached
+from qt_pipeline.warehouse import LoadProgress
 
 DATASETS = ("d-1", "d-2", "d-3")
 # Fewer requests a tick than datasets, so that these have to wait for each other.
-POLICY = Policy(attempts=3, delay=timedelta(seconds=30), requests=2, looks=(timedelta(minutes=1), timedelta(minutes=5)))
+POLICY = Policy(
+    attempts=3, delay=timedelta(seconds=30), requests=2, rechecks=(timedelta(minutes=1), timedelta(minutes=5))
+)
 MEMORY = Path("/dev/shm")
 UNHANDLED = "PipelineCompleted"
 
@@ -166,18 +168,18 @@ class Life(RuleBasedStateMachine):
     def _decide(self, events: Sequence[OpenEvents], *, target_is_known: bool) -> Plan:
         keys = {event.delivery for event in events if event.state is EventState.PENDING} - {None}
         known = [run.known for run in reversed(self.runs) if run.state is RunState.IN_FLIGHT or run.key in keys]
-        reached: dict[str, Reached] = {}
+        reached: dict[str, LoadProgress] = {}
         for load in self.loads:
             if load.of_its_own_run:
-                before = reached.get(load.dataset_id, Reached())
-                published = max(before.published, load.through_seq if load.changed else 0)
-                reached[load.dataset_id] = Reached(published, max(before.looked, load.through_seq))
+                before = reached.get(load.dataset_id, LoadProgress())
+                published = max(before.published_through, load.through_seq if load.changed else 0)
+                reached[load.dataset_id] = LoadProgress(published, max(before.checked_through, load.through_seq))
         return plan(events, known, reached if target_is_known else None, now=self.now, policy=POLICY)
 
     def _check(self, decided: Plan) -> None:
         for update in decided.updates:
             group = update.events
-            assert update.attempts - group.attempts_before_replay - update.looks <= POLICY.attempts
+            assert update.attempts - group.attempts_before_replay - update.unchanged_checks <= POLICY.attempts
             match update.state:
                 case EventState.DONE:
                     for seq in self._seqs(group):
@@ -186,7 +188,7 @@ class Life(RuleBasedStateMachine):
                     assert (group.name, update.outcome) == (UNHANDLED, f"Not supported event: {UNHANDLED}")
                 case EventState.PARKED:
                     ended = [run.state for run in self.runs if run.key == group.delivery]
-                    spent = group.attempts - group.attempts_before_replay - group.looks == POLICY.attempts
+                    spent = group.attempts - group.attempts_before_replay - group.unchanged_checks == POLICY.attempts
                     assert spent or {RunState.CANCELED, RunState.REFUSED} & set(ended)
                 case EventState.PENDING:
                     assert group.name != UNHANDLED
@@ -223,7 +225,7 @@ class Life(RuleBasedStateMachine):
         ]
         if group.attempts_before_replay:
             return bool(after)
-        return any(load.changed for load in after) or len(after) > len(POLICY.looks)
+        return any(load.changed for load in after) or len(after) > len(POLICY.rechecks)
 
     # The model.
 

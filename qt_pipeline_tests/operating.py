@@ -8,7 +8,7 @@ import re
 import typer
 from typer.core import TyperGroup
 
-from qt_pipeline.alerting import KINDS, Explained, Kind
+from qt_pipeline.alerting import KINDS, AlertKind, AlertSpec
 from qt_pipeline.cli import app
 from qt_pipeline.settings import PROJECT_ROOT
 
@@ -38,10 +38,10 @@ def _alerts() -> str:
     return "\n\n".join(_alert(kind, explained) for kind, explained in KINDS.items())
 
 
-def _alert(kind: Kind, explained: Explained) -> str:
+def _alert(kind: AlertKind, explained: AlertSpec) -> str:
     subject = "" if explained.is_shared else "… "
     said = [f"*{subject}{words}*" for words in (explained.headline, explained.recovery) if words]
-    return f"### {kind.value}\n\n{', later '.join(said)}. {explained.meaning}\n\n**Do:** {explained.todo}"
+    return f"### {kind.value}\n\n{', later '.join(said)}. {explained.meaning}\n\n**Do:** {explained.hint}"
 
 
 def _commands() -> str:

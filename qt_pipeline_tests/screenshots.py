@@ -75,7 +75,7 @@ def _take_all(stack: Stack, browser: str, console: Console) -> None:
         _take(page, "plots", console)
 
         page.goto(f"/runs/{_failed_run(stack)}?logs=type:STEP_FAILURE")
-        page.get_by_text("what to do", exact=True).first.wait_for()
+        page.get_by_text("how to fix", exact=True).first.wait_for()
         # What is below is for programmers, and of this machine.
         _take(page, "failed-run", console, above=page.get_by_text("Stack Trace:").first)
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, is_lost, plan, unasked
+from qt_pipeline.dispatch import Delivery, KnownRun, Plan, Policy, RunState, due_for_refresh, is_orphaned, plan
 from qt_pipeline.inbox import EventState, EventUpdate, OpenEvents
 from qt_pipeline.liveness import Process
-from qt_pipeline.warehouse import Reached
+from qt_pipeline.warehouse import LoadProgress
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = Policy(
-    attempts=3, delay=timedelta(seconds=30), requests=50, looks=(timedelta(minutes=1), timedelta(minutes=5))
+    attempts=3, delay=timedelta(seconds=30), requests=50, rechecks=(timedelta(minutes=1), timedelta(minutes=5))
 )
 FIRST = "d-one:1:1"
 
@@ -27,10 +27,10 @@ def waiting(
     attempts: int = 0,
     replayed_at: int = 0,
     delivery: str | None = None,
-    looks: int = 0,
+    unchanged_checks: int = 0,
     not_before: datetime | None = None,
 ) -> OpenEvents:
-    return OpenEvents(state, name, dataset_id, seq, last or seq, attempts, replayed_at, delivery, looks, not_before)
+    return OpenEvents(state, name, dataset_id, seq, last or seq, attempts, replayed_at, delivery, unchanged_checks, not_before)
 
 
 def run(state: RunState, delivery: str | None = FIRST, dataset_id: str = "d-one", run_id: str = "run-1") -> KnownRun:
@@ -48,8 +48,8 @@ def decide(
 ) -> Plan:
     """`looked` are numbers that only a load of an unchanged file has reached."""
     shown = published or {}
-    reached = {dataset: Reached(through, through) for dataset, through in shown.items()}
-    reached |= {dataset: Reached(shown.get(dataset, 0), through) for dataset, through in (looked or {}).items()}
+    reached = {dataset: LoadProgress(through, through) for dataset, through in shown.items()}
+    reached |= {dataset: LoadProgress(shown.get(dataset, 0), through) for dataset, through in (looked or {}).items()}
     return plan(events, runs or [], reached if target_is_known else None, now=now, policy=policy)
 
 
@@ -288,13 +288,13 @@ def test_after_an_unchanged_file_the_dataset_is_looked_at_again_and_again_and_th
         unchanged = {"runs": [run(RunState.SUCCEEDED, event.delivery)], "looked": {"d-one": 1}}
         [postponed] = decide(event, now=moment, **unchanged).updates
         due = moment + timedelta(minutes=minutes)
-        assert (postponed.state, postponed.looks, postponed.not_before) == (EventState.PENDING, look, due)
-        event = replace(event, looks=look, not_before=due)
+        assert (postponed.state, postponed.unchanged_checks, postponed.not_before) == (EventState.PENDING, look, due)
+        event = replace(event, unchanged_checks=look, not_before=due)
         assert decide(event, now=due - timedelta(microseconds=1), **unchanged) == Plan()
         key = f"d-one:1:{look + 1}"
         again = decide(event, now=due, **unchanged)
         assert again == Plan(
-            (EventUpdate(event, attempts=look + 1, delivery=key, looks=look),),
+            (EventUpdate(event, attempts=look + 1, delivery=key, unchanged_checks=look),),
             (Delivery(key, "d-one", look + 1, 1, 1),),
         )
         moment, event = due, replace(event, attempts=look + 1, delivery=key, not_before=None)
@@ -304,14 +304,14 @@ def test_after_an_unchanged_file_the_dataset_is_looked_at_again_and_again_and_th
 
 
 def test_a_change_ends_the_looks() -> None:
-    event = waiting(1, attempts=2, delivery="d-one:1:2", looks=1, not_before=NOW + timedelta(minutes=5))
+    event = waiting(1, attempts=2, delivery="d-one:1:2", unchanged_checks=1, not_before=NOW + timedelta(minutes=5))
     assert states(decide(event, runs=[run(RunState.SUCCEEDED, "d-one:1:2")], published={"d-one": 1})) == {
         1: EventState.DONE
     }
 
 
 def test_a_new_event_does_not_wait_for_the_next_look_at_an_older_one() -> None:
-    looked_at = waiting(1, attempts=1, delivery=FIRST, looks=1, not_before=NOW + timedelta(minutes=1))
+    looked_at = waiting(1, attempts=1, delivery=FIRST, unchanged_checks=1, not_before=NOW + timedelta(minutes=1))
     decided = decide(looked_at, waiting(2), runs=[run(RunState.SUCCEEDED)], looked={"d-one": 1})
     assert decided.deliveries == (Delivery("d-one:2:1", "d-one", 1, 2, 2),)
     assert states(decided) == {2: EventState.PENDING}
@@ -319,9 +319,13 @@ def test_a_new_event_does_not_wait_for_the_next_look_at_an_older_one() -> None:
 
 def test_looks_are_none_of_the_tries_that_failed() -> None:
     key = "d-one:1:4"
-    looked_twice = waiting(1, attempts=4, looks=2, delivery=key)
+    looked_twice = waiting(1, attempts=4, unchanged_checks=2, delivery=key)
     [again] = decide(looked_twice, runs=[run(RunState.FAILED, key)]).updates
-    assert (again.state, again.looks, again.not_before) == (EventState.PENDING, 2, NOW + timedelta(seconds=60))
+    assert (again.state, again.unchanged_checks, again.not_before) == (
+        EventState.PENDING,
+        2,
+        NOW + timedelta(seconds=60),
+    )
     [parked] = decide(replace(looked_twice, attempts=5), runs=[run(RunState.FAILED, key)]).updates
     assert parked.state is EventState.PARKED
 
@@ -365,7 +369,7 @@ def _progress(draw: st.DrawFn) -> OpenEvents:
         draw(st.sampled_from([*DATASETS, None])),
         name=draw(st.sampled_from(["DatasetUpdated", "DatasetUpdated", "PipelineCompleted"])),
         state=draw(st.sampled_from([EventState.PENDING, EventState.PENDING, EventState.PARKED])),
-        looks=draw(st.integers(0, tries)),
+        unchanged_checks=draw(st.integers(0, tries)),
         attempts=replayed_at + tries,
         replayed_at=replayed_at,
         delivery=draw(KEYS) if tries else None,
@@ -397,13 +401,13 @@ ANY_RUNS = st.lists(
     ),
     max_size=8,
 )
-HOW_FAR = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: Reached(min(pair), max(pair)))
+HOW_FAR = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda pair: LoadProgress(min(pair), max(pair)))
 ANY_REACHED = st.one_of(st.none(), st.dictionaries(st.sampled_from(DATASETS), HOW_FAR))
 
 
 @given(any_events(), ANY_RUNS, ANY_REACHED, st.integers(1, 3))
 def test_whatever_the_state_a_plan_keeps_the_rules(
-    events: list[OpenEvents], runs: list[KnownRun], reached: dict[str, Reached] | None, requests: int
+    events: list[OpenEvents], runs: list[KnownRun], reached: dict[str, LoadProgress] | None, requests: int
 ) -> None:
     policy = replace(POLICY, requests=requests)
     decided = plan(events, runs, reached, now=NOW, policy=policy)
@@ -419,7 +423,7 @@ def test_whatever_the_state_a_plan_keeps_the_rules(
     for update in decided.updates:
         [group] = [event for event in events if _is_part(update.events, event)]
         parts.setdefault(group.first_seq, []).append(update.events)
-        how_far = (reached or {}).get(group.dataset_id or "", Reached())
+        how_far = (reached or {}).get(group.dataset_id or "", LoadProgress())
         match update.state:
             case EventState.DONE:
                 assert reached is not None
@@ -442,7 +446,7 @@ def test_whatever_the_state_a_plan_keeps_the_rules(
                 assert (update.attempts == group.attempts) == (update.not_before is not None)
                 assert update.not_before is None or update.not_before > NOW
         assert update.attempts - group.attempts in (0, 1)
-        assert update.looks - group.looks in (0, 1) or update.state is EventState.IGNORED
+        assert update.unchanged_checks - group.unchanged_checks in (0, 1) or update.state is EventState.IGNORED
     for pieces in parts.values():
         # No event is changed twice in one plan.
         assert len(pieces) == 1 or pieces[0].last_seq < pieces[1].first_seq
@@ -473,17 +477,17 @@ def _is_part(part: OpenEvents, whole: OpenEvents) -> bool:
     ("process", "seconds", "lost"),
     [
         (Process.ALIVE, 100_000, False),
-        (Process.GONE, 0, True),
-        (Process.UNSEEN, 60, False),
-        (Process.UNSEEN, 61, True),
+        (Process.DEAD, 0, True),
+        (Process.UNKNOWN, 60, False),
+        (Process.UNKNOWN, 61, True),
     ],
 )
 def test_a_run_is_lost_when_its_process_is_gone_or_never_came(process: Process, seconds: int, lost: bool) -> None:
-    assert is_lost(process, timedelta(seconds=seconds)) is lost
+    assert is_orphaned(process, timedelta(seconds=seconds)) is lost
 
 
 def test_all_are_asked_for_but_those_with_a_run_in_flight_and_those_that_somebody_restored() -> None:
     runs = [run(RunState.IN_FLIGHT, None, "d-busy"), run(RunState.FAILED, None, "d-failed")]
     known = ["d-idle", "d-busy", "d-failed", "d-restored"]
-    assert unasked(known, runs, {"d-restored", "d-unknown"}) == ["d-idle", "d-failed"]
-    assert unasked(known, runs) == ["d-idle", "d-failed", "d-restored"]
+    assert due_for_refresh(known, runs, {"d-restored", "d-unknown"}) == ["d-idle", "d-failed"]
+    assert due_for_refresh(known, runs) == ["d-idle", "d-failed", "d-restored"]

@@ -273,9 +273,9 @@ def test_the_page_of_settings_says_what_a_setting_is() -> None:
     assert rows["QT_REQUEST_ATTEMPTS"] == ["Tries of one request before its run fails.", "5", "at least 1, at most 20"]
     assert rows["QT_READ_TIMEOUT_SECONDS"][1:] == ["60", "above 0, at most 3600"]
     assert rows["QT_LOG_FORMAT"][1:] == ["auto", "auto, json, text"]
-    assert rows["QT_ALLOW_UNPROVEN_END"][1:] == ["false", "true, false"]
+    assert rows["QT_ALLOW_UNVERIFIED_LENGTH"][1:] == ["false", "true, false"]
     assert rows["QT_MAX_ROWS"][1:] == ["1_000_000_000", "at least 1"]
-    assert rows["QT_LOOK_AGAIN_MINUTES"][1] == "1,5,15"
+    assert rows["QT_RECHECK_DELAYS_MINUTES"][1] == "1,5,15"
     assert rows["QT_INBOX_URL"][1] == "SQLite, inbox.db in the state folder"
     assert rows["QT_CLIENT_ID"][1] == "none"
     secrets = {name for name, (meaning, *_) in rows.items() if meaning.endswith(" Secret.")}

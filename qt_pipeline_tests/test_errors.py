@@ -2,19 +2,19 @@ import pytest
 
 from qt_pipeline import landing, quantemplate, warehouse
 from qt_pipeline.catalog.catalog import UnlistedDatasetError
-from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError, about
+from qt_pipeline.errors import ConfigurationError, FailureScope, PermanentError, PipelineError, TransientError, about
 from qt_pipeline.inbox import InboxUnavailableError
 
 
 def test_an_error_says_to_which_dataset_what_happened_and_what_to_do() -> None:
-    error = PipelineError("It broke.", todo="Mend it.", dataset_id="d-one")
+    error = PipelineError("It broke.", hint="Mend it.", dataset_id="d-one")
     assert str(error) == "Dataset d-one: It broke. Mend it."
 
 
 def test_what_is_not_known_leaves_no_gap() -> None:
     assert str(PipelineError("It broke.")) == "It broke."
     assert str(PipelineError("It broke.", dataset_id="d-one")) == "Dataset d-one: It broke."
-    assert str(PipelineError("It broke.", todo="Mend it.")) == "It broke. Mend it."
+    assert str(PipelineError("It broke.", hint="Mend it.")) == "It broke. Mend it."
 
 
 def test_a_wrong_setting_does_not_mend_itself() -> None:
@@ -42,28 +42,28 @@ def test_other_errors_pass_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("error", "concern"),
     [
-        (PipelineError, Concern.DATASET),
-        (warehouse.TargetUnavailableError, Concern.TARGET),
-        (warehouse.TargetRefusedError, Concern.TARGET),
-        (warehouse.TableRefusedError, Concern.DATASET),
-        (warehouse.TableBusyError, Concern.DATASET),
-        (warehouse.VerificationError, Concern.DATASET),
-        (quantemplate.RequestFailedError, Concern.QUANTEMPLATE),
-        (quantemplate.CredentialsError, Concern.QUANTEMPLATE),
-        (quantemplate.TokenAnswerError, Concern.QUANTEMPLATE),
-        (quantemplate.RedirectError, Concern.QUANTEMPLATE),
-        (quantemplate.UnauthorisedError, Concern.QUANTEMPLATE),
-        (quantemplate.RefusedError, Concern.DATASET),
-        (quantemplate.BrokenBodyError, Concern.DATASET),
-        (quantemplate.NotReadyError, Concern.DATASET),
-        (landing.LandingUnavailableError, Concern.LANDING),
-        (landing.NothingLandedError, Concern.DATASET),
-        (InboxUnavailableError, Concern.INBOX),
-        (ConfigurationError, Concern.CONFIGURATION),
-        (UnlistedDatasetError, Concern.DATASET),
+        (PipelineError, FailureScope.DATASET),
+        (warehouse.TargetUnavailableError, FailureScope.TARGET),
+        (warehouse.TargetRefusedError, FailureScope.TARGET),
+        (warehouse.TableRefusedError, FailureScope.DATASET),
+        (warehouse.TableBusyError, FailureScope.DATASET),
+        (warehouse.VerificationError, FailureScope.DATASET),
+        (quantemplate.RequestFailedError, FailureScope.QUANTEMPLATE),
+        (quantemplate.CredentialsError, FailureScope.QUANTEMPLATE),
+        (quantemplate.InvalidTokenResponseError, FailureScope.QUANTEMPLATE),
+        (quantemplate.RedirectError, FailureScope.QUANTEMPLATE),
+        (quantemplate.UnauthorisedError, FailureScope.QUANTEMPLATE),
+        (quantemplate.AccessDeniedError, FailureScope.DATASET),
+        (quantemplate.IncompleteBodyError, FailureScope.DATASET),
+        (quantemplate.NotReadyError, FailureScope.DATASET),
+        (landing.LandingUnavailableError, FailureScope.LANDING),
+        (landing.NothingLandedError, FailureScope.DATASET),
+        (InboxUnavailableError, FailureScope.INBOX),
+        (ConfigurationError, FailureScope.CONFIGURATION),
+        (UnlistedDatasetError, FailureScope.DATASET),
     ],
 )
 def test_an_error_says_whether_it_is_about_one_dataset_or_what_all_share(
-    error: type[PipelineError], concern: Concern
+    error: type[PipelineError], concern: FailureScope
 ) -> None:
-    assert error.concerns is concern
+    assert error.scope is concern

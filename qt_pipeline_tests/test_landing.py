@@ -22,7 +22,7 @@ from upath import UPath
 
 from qt_pipeline.errors import ConfigurationError, TransientError
 from qt_pipeline.landing import (
-    BY_HAND,
+    MANUAL,
     Draft,
     Landed,
     LandedFileChangedError,
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def provenance(run_id: str, *, through_seq: int = 0) -> Provenance:
-    if run_id.startswith(BY_HAND):
+    if run_id.startswith(MANUAL):
         return Provenance(run_id, run_id, "", 0, None, source=Source(uri="file:///a.csv", modified_at=utc_now()))
     return Provenance(run_id, f"trace of {run_id}", "inbox-1", through_seq, "event-1" if through_seq else None)
 
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_is_told_and_may_have_space_later(folder: Path, size
         with pytest.raises(LandingUnavailableError, match="No space left on device") as refusal:
             fill(draft, os.urandom(size))
     assert isinstance(refusal.value, TransientError)
-    assert "space" in refusal.value.todo
+    assert "space" in refusal.value.hint
     assert list(folder.glob("*/*")) == []
 
 
@@ -345,7 +345,7 @@ def test_a_file_that_is_as_it_was_landed_passes_and_any_other_does_not(landing: 
 
 def test_a_landing_that_is_removed_is_gone_with_all_that_is_beside_it(landing: Landing) -> None:
     gone, kept = land(landing, "run-1"), land(landing, "run-2")
-    gone.write_beside("misfits-run-1.csv", "line\n")
+    gone.write_beside("invalid-values-run-1.csv", "line\n")
     landing.remove(gone)
     assert list(landing.complete(DATASET)) == [kept]
     assert not gone.folder.exists()
@@ -369,7 +369,7 @@ def test_a_download_that_is_refused_before_its_first_byte_is_told_as_it_was(land
 
 
 def by_hand() -> str:
-    return f"{BY_HAND}{uuid.uuid4()}"
+    return f"{MANUAL}{uuid.uuid4()}"
 
 
 def test_a_draft_by_hand_and_one_of_a_run_leave_each_other_alone(landing: Landing) -> None:
@@ -414,7 +414,7 @@ def left(folder: Path, run_id: str, *, age: timedelta = timedelta()) -> str:
     return str((folder / "killed").rename(folder / DATASET / name).name)
 
 
-@pytest.mark.parametrize("sweeper", ["run-9", f"{BY_HAND}12345678"], ids=["a run", "one by hand"])
+@pytest.mark.parametrize("sweeper", ["run-9", f"{MANUAL}12345678"], ids=["a run", "one by hand"])
 def test_a_draft_by_hand_that_was_left_goes_after_a_day(folder: Path, sweeper: str) -> None:
     landing = Landing(str(folder))
     kept = Path(land(landing, by_hand()).folder).name
@@ -453,7 +453,7 @@ def test_the_newest_is_always_a_download(landing: Landing) -> None:
     download = land(landing, "run-1")
     land(landing, by_hand())
     assert landing.newest(DATASET) == download
-    assert [one.by_hand for one in landing.complete(DATASET)] == [True, False, True]
+    assert [one.is_manual for one in landing.complete(DATASET)] == [True, False, True]
 
 
 def test_a_manifest_of_before_files_were_landed_by_hand_is_that_of_a_download(folder: Path) -> None:

@@ -46,7 +46,7 @@ def start_run(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
 
 def test_a_run_that_never_held_its_lock_is_unseen(folder: Path) -> None:
-    assert RunLocks(folder).look("run-1") is Process.UNSEEN
+    assert RunLocks(folder).status("run-1") is Process.UNKNOWN
     assert not folder.exists()
 
 
@@ -56,17 +56,17 @@ def test_a_run_is_alive_until_its_process_ends_however_that_is(
 ) -> None:
     locks = RunLocks(folder)
     process = start_run("run-1")
-    assert [locks.look("run-1") for _ in range(3)] == [Process.ALIVE] * 3
+    assert [locks.status("run-1") for _ in range(3)] == [Process.ALIVE] * 3
     process.send_signal(end)
     assert process.wait(20) == -end
-    assert [locks.look("run-1") for _ in range(3)] == [Process.GONE] * 3
+    assert [locks.status("run-1") for _ in range(3)] == [Process.DEAD] * 3
 
 
 def test_a_run_that_ended_well_is_gone_too(folder: Path, start_run: Callable[[str], subprocess.Popen[str]]) -> None:
     process = start_run("run-1")
     process.communicate("end\n", timeout=20)
     assert process.returncode == 0
-    assert RunLocks(folder).look("run-1") is Process.GONE
+    assert RunLocks(folder).status("run-1") is Process.DEAD
 
 
 def test_runs_do_not_share_a_fate(folder: Path, start_run: Callable[[str], subprocess.Popen[str]]) -> None:
@@ -74,21 +74,21 @@ def test_runs_do_not_share_a_fate(folder: Path, start_run: Callable[[str], subpr
     dying.kill()
     dying.wait(20)
     locks = RunLocks(folder)
-    assert [locks.look(run) for run in ("run-1", "run-2", "run-3")] == [Process.GONE, Process.ALIVE, Process.UNSEEN]
+    assert [locks.status(run) for run in ("run-1", "run-2", "run-3")] == [Process.DEAD, Process.ALIVE, Process.UNKNOWN]
 
 
 def test_a_stopped_process_is_alive(folder: Path, start_run: Callable[[str], subprocess.Popen[str]]) -> None:
     process = start_run("run-1")
     process.send_signal(signal.SIGSTOP)
-    assert RunLocks(folder).look("run-1") is Process.ALIVE
+    assert RunLocks(folder).status("run-1") is Process.ALIVE
 
 
 def test_a_process_knows_that_it_lives_and_holds_once(folder: Path) -> None:
     locks = RunLocks(folder)
-    locks.hold("run-of-this-process")
-    locks.hold("run-of-this-process")
-    RunLocks(folder).hold("run-of-this-process")
-    assert RunLocks(folder).look("run-of-this-process") is Process.ALIVE
+    locks.acquire("run-of-this-process")
+    locks.acquire("run-of-this-process")
+    RunLocks(folder).acquire("run-of-this-process")
+    assert RunLocks(folder).status("run-of-this-process") is Process.ALIVE
 
 
 def test_old_locks_are_swept_unless_they_are_held(
@@ -102,8 +102,8 @@ def test_old_locks_are_swept_unless_they_are_held(
     two_days_ago = time.time() - 2 * 86_400
     for run in ("dead", "long"):
         os.utime(folder / f"{run}.lock", (two_days_ago, two_days_ago))
-    locks.hold("run-that-sweeps")
-    assert [locks.look(run) for run in ("dead", "long", "fresh")] == [Process.UNSEEN, Process.ALIVE, Process.GONE]
+    locks.acquire("run-that-sweeps")
+    assert [locks.status(run) for run in ("dead", "long", "fresh")] == [Process.UNKNOWN, Process.ALIVE, Process.DEAD]
 
 
 def test_a_run_that_begins_is_never_taken_for_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +112,14 @@ def test_a_run_that_begins_is_never_taken_for_gone(folder: Path, monkeypatch: py
     give_its_name = Path.replace
 
     def look_around(path: Path, target: Path) -> Path:
-        seen.append(locks.look("run-that-begins"))
+        seen.append(locks.status("run-that-begins"))
         named = give_its_name(path, target)
-        seen.append(locks.look("run-that-begins"))
+        seen.append(locks.status("run-that-begins"))
         return named
 
     monkeypatch.setattr(Path, "replace", look_around)
-    locks.hold("run-that-begins")
-    assert seen == [Process.UNSEEN, Process.ALIVE]
+    locks.acquire("run-that-begins")
+    assert seen == [Process.UNKNOWN, Process.ALIVE]
 
 
 def test_a_look_at_the_same_moment_does_not_stop_a_run_from_beginning(
@@ -130,4 +130,4 @@ def test_a_look_at_the_same_moment_does_not_stop_a_run_from_beginning(
     start_run("run-1")
     looking.kill()
     looking.wait(20)
-    assert RunLocks(folder).look("run-1") is Process.ALIVE
+    assert RunLocks(folder).status("run-1") is Process.ALIVE

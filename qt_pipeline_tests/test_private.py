@@ -44,7 +44,7 @@ def test_inbox_target_landing_and_locks_are_private(tmp_path: Path) -> None:
             sink.write(b"a\n1\n")
         provenance = Provenance(run_id="run-1", trace_id="t", inbox_id="i", through_seq=1, event_id=None)
         draft.commit(provenance).write_beside("note.csv", "a")
-    RunLocks(state / "runs").hold("run-of-a-test")
+    RunLocks(state / "runs").acquire("run-of-a-test")
     with warehouse.probe(None) as probe:
         probe.stage()
         probe.publish()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qt_pipeline import safe_text
-from qt_pipeline.alerting import Background, Cause, FinishedRun, Owed, Seen, observe
+from qt_pipeline.alerting import Cause, FinishedRun, MessageContext, Observations, PendingNotifications, observe
 from qt_pipeline.alerting.messages import compose
 from qt_pipeline.cli.output import console
 from qt_pipeline_tests.hostile import HOSTILE, addresses, as_read, controls, hostile_text, live_chat, live_markdown
@@ -94,11 +94,11 @@ def test_a_formula_gets_an_apostrophe(formula: str) -> None:
 
 
 @given(hostile_text, hostile_text, hostile_text)
-def test_an_alert_of_a_hostile_dataset_is_inert(name: str, what: str, todo: str) -> None:
+def test_an_alert_of_a_hostile_dataset_is_inert(name: str, what: str, hint: str) -> None:
     failed = FinishedRun("run-1", "d-1", NOW, failed=True)
-    incidents = tuple(observe({}, Seen(runs=[failed]), now=NOW).values())
-    background = Background({"d-1": name}, {"run-1": Cause(what, todo)}, {}, dagster_url="ui")
-    message = compose(Owed(incidents, ()), background)
+    incidents = tuple(observe({}, Observations(runs=[failed]), now=NOW).values())
+    background = MessageContext({"d-1": name}, {"run-1": Cause(what, hint)}, {}, dagster_url="ui")
+    message = compose(PendingNotifications(incidents, ()), background)
     assert live_chat(message.title) == live_chat(message.body) == []
     assert controls((message.title + message.body).replace("\u200a", "")) == []
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.settings import PROJECT_ROOT, Settings, fault_in, load_settings, survey_settings
+from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings, report_settings, validate_setting
 
 TOKEN = "canary-0123456789-abc"
 OTHER_TOKEN = "canary_9876543210.xyz~"
@@ -172,10 +172,10 @@ def test_all_faults_are_told_at_once_and_no_value(monkeypatch: pytest.MonkeyPatc
         monkeypatch,
         QT_READ_TIMEOUT_SECONDS="canary-1",
         QT_REQUEST_ATTEMPTS="0",
-        QT_ALLOW_UNPROVEN_END="canary-2",
+        QT_ALLOW_UNVERIFIED_LENGTH="canary-2",
         QT_API_URL="http://canary.example.com",
     )
-    for name in ("QT_READ_TIMEOUT_SECONDS", "QT_REQUEST_ATTEMPTS", "QT_ALLOW_UNPROVEN_END", "QT_API_URL"):
+    for name in ("QT_READ_TIMEOUT_SECONDS", "QT_REQUEST_ATTEMPTS", "QT_ALLOW_UNVERIFIED_LENGTH", "QT_API_URL"):
         assert name in message
     assert "canary" not in message
     assert ".env" in message
@@ -223,7 +223,7 @@ def test_a_survey_tells_each_fault_and_has_the_default_in_its_place(monkeypatch:
     monkeypatch.setenv("QT_READ_TIMEOUT_SECONDS", "canary")
     monkeypatch.setenv("QT_WAREHOUSE_URL", "canary")
     monkeypatch.setenv("QT_CLIENT_ID", "an-id")
-    survey = survey_settings()
+    survey = report_settings()
     assert set(survey.faults) == {"QT_READ_TIMEOUT_SECONDS", "QT_WAREHOUSE_URL"}
     assert "canary" not in str(survey.faults)
     assert survey.settings.client_id == "an-id"
@@ -240,7 +240,7 @@ def test_a_survey_knows_a_slip_in_a_name_and_leaves_the_variables_of_others_alon
     # Of Qt, the toolkit.
     for name in ("QT_QPA_PLATFORM", "QT_IM_MODULE", "QT_SCALE_FACTOR", "QT_ACCESSIBILITY", "QT_STYLE_OVERRIDE"):
         monkeypatch.setenv(name, "x")
-    assert survey_settings().unknown == {
+    assert report_settings().unknown == {
         "QT_CLIENT_SECRTE": "QT_CLIENT_SECRET",
         "QT_ORGANIZATION_ID": "QT_ORGANISATION_ID",
         "QT_UMBRELLA": "",
@@ -259,5 +259,5 @@ def test_a_survey_knows_a_slip_in_a_name_and_leaves_the_variables_of_others_alon
 )
 def test_one_value_is_judged_alone(monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str | None) -> None:
     monkeypatch.setenv("QT_MAX_ROWS", "nonsense")
-    found = fault_in(name, value)
+    found = validate_setting(name, value)
     assert found is None if fault is None else fault in str(found)

@@ -14,11 +14,11 @@ from sqlalchemy import make_url
 
 import qt_pipeline.settings
 from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError
-from qt_pipeline.database import address_of
-from qt_pipeline.doctor.mask import Mask
+from qt_pipeline.database import redacted_database_url
+from qt_pipeline.doctor.redact import Redactor
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.inbox import open_inbox
-from qt_pipeline.settings import Settings, load_settings, survey_settings
+from qt_pipeline.settings import Settings, load_settings, report_settings
 from qt_pipeline.urls import UNCLEAR_URL, redacted_url, split_credentials, sqlite_url
 from qt_pipeline.warehouse import open_warehouse
 
@@ -38,7 +38,7 @@ def pieces(password: str) -> Iterator[str]:
 def innocent() -> str:
     """What is shown with every other password, too."""
     with environment():
-        usual = f"{load_settings()} {load_settings()!r} {survey_settings()}"
+        usual = f"{load_settings()} {load_settings()!r} {report_settings()}"
     sentences = Path(str(qt_pipeline.settings.__file__)).read_text()
     return f"{usual} {sentences} {UNCLEAR_URL} ConfigurationError postgresql://loader:***@db.example.com:5432/wh https://db.example.com:5432/wh"
 
@@ -62,7 +62,7 @@ def settings_or_refusal(variable: str, url: str, password: str) -> Settings | No
             settings = load_settings()
         except ConfigurationError as error:
             refusal = f"{error} {error!r} {error.__cause__}"
-        survey = survey_settings()
+        survey = report_settings()
     assert list(survey.faults) == ([] if settings else [variable])
     assert not refusal or variable in refusal
     assert not is_shown(password, refusal, repr(survey), f"{settings} {settings!r}")
@@ -86,7 +86,7 @@ def test_the_password_of_a_database_is_used_as_it_is_meant_or_refused(
     value = settings.warehouse_url if variable == "QT_WAREHOUSE_URL" else settings.inbox_url
     parsed = make_url(value)
     assert (parsed.username, parsed.password, parsed.host, parsed.port) == ("loader", password, "db.example.com", 5432)
-    assert not is_shown(password, address_of(value), Mask(settings)(value))
+    assert not is_shown(password, redacted_database_url(value), Redactor(settings)(value))
 
 
 @given(variable=st.sampled_from(SERVERS), encoded=st.booleans(), password=RAW)
@@ -121,7 +121,7 @@ def test_whatever_stands_in_a_url_no_part_of_its_password_is_shown(text: str) ->
     for scheme in ("http", "az", "sftp"):
         assert not is_shown(text, redacted_url(f"{scheme}://loader:{text}@db.example.com:5432/wh"))
     try:
-        shown = address_of(f"postgresql://loader:{text}@db.example.com:5432/wh")
+        shown = redacted_database_url(f"postgresql://loader:{text}@db.example.com:5432/wh")
     except ValueError:
         return
     assert not is_shown(text, shown)
@@ -216,7 +216,7 @@ def test_a_secret_that_the_file_would_change_is_refused(tmp_path: Path, variable
     with environment(QT_ENV_FILE=str(tmp_path / ".env"), HOME="/home/canary"):
         with pytest.raises(ConfigurationError) as caught:
             load_settings()
-        assert variable in survey_settings().faults
+        assert variable in report_settings().faults
     assert f"{variable}: holds ${{…}}" in str(caught.value)
     assert "canary" not in str(caught.value)
 
@@ -239,7 +239,7 @@ def test_the_url_of_a_file_means_that_file(tmp_path: Path, name: str) -> None:
     inbox.close()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (folder / "inbox.db").is_file()
-    assert address_of(sqlite_url(folder / "inbox.db")) == str(folder / "inbox.db")
+    assert redacted_database_url(sqlite_url(folder / "inbox.db")) == str(folder / "inbox.db")
     with environment(QT_STATE_DIR=str(folder)):
         settings = load_settings()
     assert make_url(settings.warehouse_url).database == str(folder / "warehouse.db")

@@ -6,51 +6,51 @@ Not here: Dagster, where runs and parked events are looked up (see defs).
 
 from qt_pipeline.alerting.incidents import (
     Cause,
-    Change,
+    ColumnChange,
     FinishedRun,
     Incident,
     Key,
-    Owed,
-    Seen,
+    Observations,
+    PendingNotifications,
     merged,
     observe,
 )
-from qt_pipeline.alerting.kinds import KINDS, SHARED, Explained, Kind
-from qt_pipeline.alerting.messages import TEST, Background, Message, Tone, datasets_named, runs_named
-from qt_pipeline.alerting.send import Address, Courier, Outcome, addresses_of
-from qt_pipeline.alerting.store import AlertStore, Memory, State, as_text, from_text, open_store
-from qt_pipeline.alerting.tell import Post, tell
+from qt_pipeline.alerting.kinds import KINDS, SHARED, AlertKind, AlertSpec
+from qt_pipeline.alerting.messages import TEST, Message, MessageContext, Severity, datasets_named, runs_named
+from qt_pipeline.alerting.notify import AlertRouting, notify
+from qt_pipeline.alerting.send import Address, Sender, SendResult, addresses_of
+from qt_pipeline.alerting.store import AlertState, AlertStore, Checkpoint, as_text, from_text, open_store
 
 __all__ = [
     "KINDS",
     "SHARED",
     "TEST",
     "Address",
+    "AlertKind",
+    "AlertRouting",
+    "AlertSpec",
+    "AlertState",
     "AlertStore",
-    "Background",
     "Cause",
-    "Change",
-    "Courier",
-    "Explained",
+    "Checkpoint",
+    "ColumnChange",
     "FinishedRun",
     "Incident",
     "Key",
-    "Kind",
-    "Memory",
     "Message",
-    "Outcome",
-    "Owed",
-    "Post",
-    "Seen",
-    "State",
-    "Tone",
+    "MessageContext",
+    "Observations",
+    "PendingNotifications",
+    "SendResult",
+    "Sender",
+    "Severity",
     "addresses_of",
     "as_text",
     "datasets_named",
     "from_text",
     "merged",
+    "notify",
     "observe",
     "open_store",
     "runs_named",
-    "tell",
 ]

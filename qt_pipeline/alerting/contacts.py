@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 _HOUR = timedelta(hours=1)
 _FIRST_WAIT = timedelta(seconds=30)
-_LONGEST_WAIT = timedelta(minutes=10)
-_MOST_DOUBLINGS = 10
+_MAX_WAIT = timedelta(minutes=10)
+_MAX_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Contact:
         """With the message that is about to be sent: it counts, whatever becomes of it should this process die."""
         return replace(self, sent=(*self._recent(now), now))
 
-    def took_it(self) -> "Contact":
+    def delivered(self) -> "Contact":
         """After a message that was taken."""
         return replace(self, failures=0, not_before=None)
 
-    def refused_it(self, now: datetime) -> "Contact":
+    def failed(self, now: datetime) -> "Contact":
         """After a message that was not: it does not count, and the next try waits longer with each failure."""
-        wait = min(_FIRST_WAIT * 2 ** min(self.failures, _MOST_DOUBLINGS), _LONGEST_WAIT)
+        wait = min(_FIRST_WAIT * 2 ** min(self.failures, _MAX_DOUBLINGS), _MAX_WAIT)
         return Contact(self.sent[:-1], self.failures + 1, now + wait)
 
     def _recent(self, now: datetime) -> tuple[datetime, ...]:

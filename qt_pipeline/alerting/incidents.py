@@ -13,16 +13,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from qt_pipeline.alerting.kinds import KINDS, SHARED, Kind
-from qt_pipeline.errors import Concern
+from qt_pipeline.alerting.kinds import KINDS, SHARED, AlertKind
+from qt_pipeline.errors import FailureScope
 
-CALM = timedelta(hours=1)
+RECOVERY_WINDOW = timedelta(hours=1)
 """How long nothing may have failed of an incident, while others loaded, until it ends without some of its datasets."""
-SURE = timedelta(seconds=45)
+DEBOUNCE = timedelta(seconds=45)
 """How long what no run has told must last until it is told: a file that is being edited, events about to be settled."""
 _NOTICE_AGE = timedelta(days=1)
 
-Key = tuple[Kind, str]
+Key = tuple[AlertKind, str]
 """What tells incidents apart: the kind and the dataset, for a notice with its load, or nothing where all share it."""
 
 
@@ -34,30 +34,30 @@ class FinishedRun:
     dataset_id: str
     ended_at: datetime
     failed: bool
-    concerns: Concern = Concern.DATASET
+    scope: FailureScope = FailureScope.DATASET
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What happened and what to do, in sentences without a secret or a value of a row."""
 
-    what: str
-    todo: str = ""
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ColumnChange:
     """A published load whose file had other columns than the one before, in words."""
 
     dataset_id: str
     load_id: int
     run_id: str
     finished_at: datetime
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class AffectedDataset:
     """What an incident does, or did, to a dataset.
 
     Attributes:
@@ -68,7 +68,7 @@ class Hit:
 
     failing: bool
     run_id: str | None = None
-    over: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +87,19 @@ class Incident:
         left: how many datasets still did not load when it ended.
     """
 
-    kind: Kind
+    kind: AlertKind
     subject: str
     opened_at: datetime
-    hits: Mapping[str, Hit] = field(default_factory=dict[str, Hit])
+    affected: Mapping[str, AffectedDataset] = field(default_factory=dict[str, AffectedDataset])
     runs: int = 0
     run_id: str | None = None
     cause: Cause | None = None
-    met: bool = False
-    calm_since: datetime | None = None
+    self_detected: bool = False
+    recovering_since: datetime | None = None
     closed_at: datetime | None = None
-    told: frozenset[str] = frozenset()
-    gone: bool = False
-    left: int = 0
+    notified: frozenset[str] = frozenset()
+    forgotten: bool = False
+    still_failing: int = 0
 
     @property
     def key(self) -> Key:
@@ -122,16 +122,18 @@ class Incident:
         return self.subject.partition("/")[0]
 
     @property
-    def hurt(self) -> dict[str, Hit]:
+    def failing(self) -> dict[str, AffectedDataset]:
         """The datasets that do not load because of it, for now, in the order in which it hit them."""
-        return {dataset_id: hit for dataset_id, hit in self.hits.items() if not hit.over} if self.is_open else {}
+        return (
+            {dataset_id: hit for dataset_id, hit in self.affected.items() if not hit.recovered} if self.is_open else {}
+        )
 
 
-Board = Mapping[Key, Incident]
+Incidents = Mapping[Key, Incident]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observations:
     """What one look has found.
 
     Attributes:
@@ -147,12 +149,12 @@ class Seen:
     parked: AbstractSet[str] = frozenset()
     known: AbstractSet[str] | None = None
     stale: Mapping[str, Cause] | None = None
-    changes: Sequence[Change] = ()
-    met: Mapping[Kind, Cause] = field(default_factory=dict[Kind, Cause])
+    changes: Sequence[ColumnChange] = ()
+    detected: Mapping[AlertKind, Cause] = field(default_factory=dict[AlertKind, Cause])
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingNotifications:
     """What an address is still to be told: of incidents, and that others are over."""
 
     alerts: tuple[Incident, ...]
@@ -162,7 +164,7 @@ class Owed:
         return bool(self.alerts or self.recoveries)
 
 
-def observe(board: Board, seen: Seen, *, now: datetime) -> dict[Key, Incident]:
+def observe(board: Incidents, seen: Observations, *, now: datetime) -> dict[Key, Incident]:
     """The incidents after a look: opened, grown, ended.
 
     Looking at the same runs twice would count them twice; everything else may be seen again and again.
@@ -170,153 +172,165 @@ def observe(board: Board, seen: Seen, *, now: datetime) -> dict[Key, Incident]:
     incidents = dict(board)
     for run in sorted(seen.runs, key=lambda run: run.ended_at):
         if run.failed:
-            _fail(incidents, run)
+            _add_failed_run(incidents, run)
         else:
-            _succeed(incidents, run)
-    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.hurt}
+            _add_success(incidents, run)
+    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
     for dataset_id in sorted(seen.parked - hurt):
-        _put(incidents, _opened(incidents, Kind.NOT_LOADED, dataset_id, now), hits={dataset_id: Hit(failing=False)})
-    _meet(incidents, seen.met, now)
+        _put(
+            incidents,
+            _opened(incidents, AlertKind.NOT_LOADED, dataset_id, now),
+            hits={dataset_id: AffectedDataset(failing=False)},
+        )
+    _record_detected(incidents, seen.detected, now)
     for key in [incident.key for incident in _open(incidents)]:
         _end(incidents, incidents[key], seen, now)  # As the end of one before it may have left it.
-    _look_for_stale(incidents, seen, now)
+    _record_stale(incidents, seen, now)
     for change in seen.changes:
         subject = f"{change.dataset_id}/{change.load_id}"
-        cause = Cause(change.words, KINDS[Kind.DRIFT].todo)
-        notice = Incident(Kind.DRIFT, subject, change.finished_at, run_id=change.run_id, cause=cause)
+        cause = Cause(change.message, KINDS[AlertKind.DRIFT].hint)
+        notice = Incident(AlertKind.DRIFT, subject, change.finished_at, run_id=change.run_id, cause=cause)
         incidents.setdefault(notice.key, notice)
     return incidents
 
 
-def owed(board: Board, address: str, *, now: datetime, sure: timedelta = SURE) -> Owed:
+def pending_notifications(
+    board: Incidents, address: str, *, now: datetime, sure: timedelta = DEBOUNCE
+) -> PendingNotifications:
     """What is to be told to an address, the oldest first."""
     oldest_first = sorted(board.values(), key=lambda incident: (incident.opened_at, incident.key))
-    return Owed(
+    return PendingNotifications(
         alerts=tuple(
             incident
             for incident in oldest_first
             if incident.is_open
-            and address not in incident.told
+            and address not in incident.notified
             and (incident.run_id is not None or now - incident.opened_at >= sure)
         ),
-        recoveries=tuple(incident for incident in oldest_first if not incident.is_open and address in incident.told),
+        recoveries=tuple(
+            incident for incident in oldest_first if not incident.is_open and address in incident.notified
+        ),
     )
 
 
-def told(board: Board, address: str, what: Owed) -> dict[Key, Incident]:
+def mark_notified(board: Incidents, address: str, what: PendingNotifications) -> dict[Key, Incident]:
     """The incidents after an address was told."""
-    alerts = {i.key: replace(board[i.key], told=board[i.key].told | {address}) for i in what.alerts}
-    recoveries = {i.key: replace(board[i.key], told=board[i.key].told - {address}) for i in what.recoveries}
+    alerts = {i.key: replace(board[i.key], told=board[i.key].notified | {address}) for i in what.alerts}
+    recoveries = {i.key: replace(board[i.key], told=board[i.key].notified - {address}) for i in what.recoveries}
     return {**board, **alerts, **recoveries}
 
 
-def kept(board: Board, addresses: AbstractSet[str], *, now: datetime) -> dict[Key, Incident]:
+def prune(board: Incidents, addresses: AbstractSet[str], *, now: datetime) -> dict[Key, Incident]:
     """The incidents without those that nobody waits to hear of. An address that is not used any more hears nothing."""
-    known = (i if i.told <= addresses else replace(i, told=i.told & addresses) for i in board.values())
-    return {incident.key: incident for incident in known if not _is_done_with(incident, addresses, now)}
+    known = (i if i.notified <= addresses else replace(i, told=i.notified & addresses) for i in board.values())
+    return {incident.key: incident for incident in known if not _can_be_pruned(incident, addresses, now)}
 
 
-def merged(board: Board, others: Iterable[Incident]) -> dict[Key, Incident]:
+def merged(board: Incidents, others: Iterable[Incident]) -> dict[Key, Incident]:
     """The incidents with others that were kept elsewhere for a while: of the same ones, all that were told know."""
     incidents = dict(board)
     for other in others:
         mine = incidents.get(other.key)
-        incidents[other.key] = other if mine is None else replace(mine, told=mine.told | other.told)
+        incidents[other.key] = other if mine is None else replace(mine, told=mine.notified | other.notified)
     return incidents
 
 
-def _fail(incidents: dict[Key, Incident], run: FinishedRun) -> None:
+def _add_failed_run(incidents: dict[Key, Incident], run: FinishedRun) -> None:
     """A dataset that is known not to load tells nothing new of what all share: it only adds to what is open."""
-    own, shared = _is_open(incidents, Kind.NOT_LOADED, run.dataset_id), SHARED.get(run.concerns)
+    own, shared = _is_open(incidents, AlertKind.NOT_LOADED, run.dataset_id), SHARED.get(run.scope)
     if shared is not None and (not own or _is_open(incidents, shared, "")):
         _add_failure(incidents, _opened(incidents, shared, "", run.ended_at), run)
     if shared is None or own:
-        _add_failure(incidents, _opened(incidents, Kind.NOT_LOADED, run.dataset_id, run.ended_at), run)
+        _add_failure(incidents, _opened(incidents, AlertKind.NOT_LOADED, run.dataset_id, run.ended_at), run)
 
 
 def _add_failure(incidents: dict[Key, Incident], incident: Incident, run: FinishedRun) -> None:
-    hits = {**incident.hits, run.dataset_id: Hit(failing=True, run_id=run.run_id)}
+    hits = {**incident.affected, run.dataset_id: AffectedDataset(failing=True, run_id=run.run_id)}
     _put(incidents, incident, hits=hits, runs=incident.runs + 1, run_id=run.run_id, calm_since=None)
 
 
-def _succeed(incidents: dict[Key, Incident], run: FinishedRun) -> None:
-    own = (Kind.NOT_LOADED, run.dataset_id)
+def _add_success(incidents: dict[Key, Incident], run: FinishedRun) -> None:
+    own = (AlertKind.NOT_LOADED, run.dataset_id)
     for key in (own, *((kind, "") for kind in SHARED.values())):
         incident = incidents.get(key)
         if incident is not None and incident.is_open:
-            hit = incident.hits.get(run.dataset_id)
+            hit = incident.affected.get(run.dataset_id)
             hits = {} if hit is None else {run.dataset_id: replace(hit, failing=False)}
-            calm_since = incident.calm_since or run.ended_at
-            _put(incidents, incident, hits={**incident.hits, **hits}, calm_since=calm_since)
+            calm_since = incident.recovering_since or run.ended_at
+            _put(incidents, incident, hits={**incident.affected, **hits}, calm_since=calm_since)
 
 
-def _meet(incidents: dict[Key, Incident], met: Mapping[Kind, Cause], now: datetime) -> None:
+def _record_detected(incidents: dict[Key, Incident], met: Mapping[AlertKind, Cause], now: datetime) -> None:
     for incident in _open(incidents):
-        if incident.met and KINDS[incident.kind].is_shared and incident.kind not in met:
+        if incident.self_detected and KINDS[incident.kind].is_shared and incident.kind not in met:
             _put(incidents, incident, met=False)
     for kind, cause in met.items():
         _put(incidents, _opened(incidents, kind, "", now), met=True, cause=cause)
 
 
-def _end(incidents: dict[Key, Incident], incident: Incident, seen: Seen, now: datetime) -> None:
+def _end(incidents: dict[Key, Incident], incident: Incident, seen: Observations, now: datetime) -> None:
     """End what is over: all its datasets load, or it is long past and what is left of it is each dataset's own."""
-    if incident.met or incident.is_notice:
+    if incident.self_detected or incident.is_notice:
         return
-    hits = {dataset_id: _after_look(dataset_id, hit, seen) for dataset_id, hit in incident.hits.items()}
-    hurt = {dataset_id: hit for dataset_id, hit in hits.items() if not hit.over}
-    is_past = KINDS[incident.kind].is_shared and incident.calm_since is not None and now >= incident.calm_since + CALM
+    hits = {dataset_id: _affected_after(dataset_id, hit, seen) for dataset_id, hit in incident.affected.items()}
+    hurt = {dataset_id: hit for dataset_id, hit in hits.items() if not hit.recovered}
+    is_past = (
+        KINDS[incident.kind].is_shared
+        and incident.recovering_since is not None
+        and now >= incident.recovering_since + RECOVERY_WINDOW
+    )
     if hurt and not is_past:
         _put(incidents, incident, hits=hits)
         return
     for dataset_id, hit in hurt.items():
-        own = incidents.get((Kind.NOT_LOADED, dataset_id))
+        own = incidents.get((AlertKind.NOT_LOADED, dataset_id))
         if own is None or not own.is_open:
-            own = _opened(incidents, Kind.NOT_LOADED, dataset_id, incident.opened_at)
+            own = _opened(incidents, AlertKind.NOT_LOADED, dataset_id, incident.opened_at)
             _put(incidents, own, hits={dataset_id: hit}, runs=own.runs + 1, run_id=hit.run_id)
         elif hit.failing:  # Its own may only know of parked events, and would end without them.
             _put(incidents, own, hits={dataset_id: hit})
-    gone = bool(hits) and not any(_is_there(dataset_id, seen) for dataset_id in hits)
+    gone = bool(hits) and not any(_dataset_exists(dataset_id, seen) for dataset_id in hits)
     _put(incidents, incident, hits=hits, closed_at=now, gone=gone, left=len(hurt))
 
 
-def _after_look(dataset_id: str, hit: Hit, seen: Seen) -> Hit:
+def _affected_after(dataset_id: str, hit: AffectedDataset, seen: Observations) -> AffectedDataset:
     hurts = hit.failing or dataset_id in seen.parked
-    return replace(hit, over=not (hurts and _is_there(dataset_id, seen)))
+    return replace(hit, over=not (hurts and _dataset_exists(dataset_id, seen)))
 
 
-def _is_there(dataset_id: str, seen: Seen) -> bool:
+def _dataset_exists(dataset_id: str, seen: Observations) -> bool:
     return seen.known is None or dataset_id in seen.known or dataset_id in seen.parked
 
 
-def _look_for_stale(incidents: dict[Key, Incident], seen: Seen, now: datetime) -> None:
+def _record_stale(incidents: dict[Key, Incident], seen: Observations, now: datetime) -> None:
     if seen.stale is None:
         return
     for incident in _open(incidents):
-        if incident.kind is Kind.STALE and incident.subject not in seen.stale:
+        if incident.kind is AlertKind.STALE and incident.subject not in seen.stale:
             gone = seen.known is not None and incident.subject not in seen.known
             _put(incidents, incident, closed_at=now, met=False, gone=gone)
-    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.hurt}
+    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
     for dataset_id, cause in seen.stale.items():
-        if dataset_id not in hurt or _is_open(incidents, Kind.STALE, dataset_id):
-            _put(incidents, _opened(incidents, Kind.STALE, dataset_id, now), met=True, cause=cause)
+        if dataset_id not in hurt or _is_open(incidents, AlertKind.STALE, dataset_id):
+            _put(incidents, _opened(incidents, AlertKind.STALE, dataset_id, now), met=True, cause=cause)
 
 
-def _is_done_with(incident: Incident, addresses: AbstractSet[str], now: datetime) -> bool:
+def _can_be_pruned(incident: Incident, addresses: AbstractSet[str], now: datetime) -> bool:
     if incident.is_notice:
-        return incident.told >= addresses or now - incident.opened_at > _NOTICE_AGE
-    return not incident.is_open and not incident.told
+        return incident.notified >= addresses or now - incident.opened_at > _NOTICE_AGE
+    return not incident.is_open and not incident.notified
 
 
 def _open(incidents: Mapping[Key, Incident]) -> list[Incident]:
     return [incident for incident in incidents.values() if incident.is_open]
 
 
-def _is_open(incidents: Mapping[Key, Incident], kind: Kind, subject: str) -> bool:
+def _is_open(incidents: Mapping[Key, Incident], kind: AlertKind, subject: str) -> bool:
     incident = incidents.get((kind, subject))
     return incident is not None and incident.is_open
 
 
-def _opened(incidents: Mapping[Key, Incident], kind: Kind, subject: str, now: datetime) -> Incident:
+def _opened(incidents: Mapping[Key, Incident], kind: AlertKind, subject: str, now: datetime) -> Incident:
     """The open incident of this kind; one that ended and whose end somebody was not told goes on."""
     incident = incidents.get((kind, subject))
     if incident is None:

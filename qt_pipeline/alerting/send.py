@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
-from qt_pipeline.alerting.messages import Message, Tone
+from qt_pipeline.alerting.messages import Message, Severity
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -48,7 +48,7 @@ class Address(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SendResult:
     """What became of a message to one address; `problem` is empty where it was taken."""
 
     address: Address
@@ -94,12 +94,16 @@ class AppriseAddress:
         if not self.is_known:
             raise UnknownServiceError
         apprise = Apprise(self._service)
-        types = {Tone.FAILURE: NotifyType.FAILURE, Tone.WARNING: NotifyType.WARNING, Tone.SUCCESS: NotifyType.SUCCESS}
+        types = {
+            Severity.FAILURE: NotifyType.FAILURE,
+            Severity.WARNING: NotifyType.WARNING,
+            Severity.SUCCESS: NotifyType.SUCCESS,
+        }
         return bool(
             apprise.notify(
                 body=message.body,
                 title=message.title,
-                notify_type=types.get(message.tone, NotifyType.INFO),
+                notify_type=types.get(message.severity, NotifyType.INFO),
                 body_format=NotifyFormat.TEXT,
             )
         )
@@ -129,7 +133,7 @@ def addresses_of(urls: Sequence[SecretStr]) -> tuple[AppriseAddress, ...]:
     return tuple(AppriseAddress(url, number) for number, url in enumerate(different.values(), 1))
 
 
-class Courier:
+class Sender:
     """Sends messages, each in a thread of its own, and waits for all of them no longer than `seconds`.
 
     What is not over by then counts as not taken. Its address gets nothing more until it is, so that one that hangs for
@@ -140,14 +144,16 @@ class Courier:
         self.seconds = seconds
         self._late: dict[str, _Sending] = {}
 
-    def deliver(self, messages: Mapping[Address, Message]) -> list[Outcome]:
+    def deliver(self, messages: Mapping[Address, Message]) -> list[SendResult]:
         """Send each address its message, all at once; never raises."""
         _keep_quiet()
         under_way = {address: self._send(address, message) for address, message in messages.items()}
         deadline = time.monotonic() + self.seconds
         for sending in under_way.values():
             sending.thread.join(max(0.0, deadline - time.monotonic()))
-        return [Outcome(address, self._problem(sending, messages[address])) for address, sending in under_way.items()]
+        return [
+            SendResult(address, self._problem(sending, messages[address])) for address, sending in under_way.items()
+        ]
 
     def _send(self, address: Address, message: Message) -> "_Sending":
         """The sending of this message; or of an earlier one that is not over, or was this very message."""

@@ -52,7 +52,7 @@ memory = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Checkpoint:
     """What one look for incidents tells the next, beside the incidents.
 
     Attributes:
@@ -72,10 +72,10 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AlertState:
     """All that is kept from one look to the next."""
 
-    memory: Memory = field(default_factory=Memory)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     incidents: Mapping[Key, Incident] = field(default_factory=dict[Key, Incident])
 
 
@@ -84,10 +84,10 @@ _delete = delete(incidents).where(
 )
 _incident = TypeAdapter(Incident)
 _incidents = TypeAdapter(list[Incident])
-_memory = TypeAdapter(Memory)
+_memory = TypeAdapter(Checkpoint)
 
 
-def as_text(state: State) -> str:
+def as_text(state: AlertState) -> str:
     """The incidents of a state as text, for where there is no database."""
     return _incidents.dump_json(list(state.incidents.values())).decode()
 
@@ -122,18 +122,20 @@ class AlertStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self) -> State:
+    def read(self) -> AlertState:
         """What was written last."""
         with reading(self._engine) as connection:
             kept = connection.scalar(select(memory.c.memory))
             found = [_incident.validate_json(text) for text in connection.scalars(select(incidents.c.incident))]
-        return State(_memory.validate_json(kept) if kept else Memory(), {incident.key: incident for incident in found})
+        return AlertState(
+            _memory.validate_json(kept) if kept else Checkpoint(), {incident.key: incident for incident in found}
+        )
 
-    def write(self, before: State, after: State) -> None:
+    def write(self, before: AlertState, after: AlertState) -> None:
         """Write in one transaction what became different since `before`, which is what was read or written last."""
         gone = [key for key, incident in before.incidents.items() if after.incidents.get(key) != incident]
         new = [incident for key, incident in after.incidents.items() if before.incidents.get(key) != incident]
-        if not gone and not new and before.memory == after.memory:
+        if not gone and not new and before.checkpoint == after.checkpoint:
             return
         with writing(self._engine) as connection:
             if gone:
@@ -143,7 +145,7 @@ class AlertStore:
             for incident in new:
                 # One by one: SQL Server's driver would ask for the type of what none of many has.
                 connection.execute(insert(incidents).values(_row(incident)))
-            _remember(connection, after.memory)
+            _write_checkpoint(connection, after.checkpoint)
 
     def close(self) -> None:
         """Give the connection back to the system."""
@@ -160,6 +162,6 @@ def _row(incident: Incident) -> dict[str, object]:
     }
 
 
-def _remember(connection: Connection, kept: Memory) -> None:
+def _write_checkpoint(connection: Connection, kept: Checkpoint) -> None:
     connection.execute(delete(memory))
     connection.execute(insert(memory).values(id=1, memory=_memory.dump_json(kept).decode()))

@@ -5,8 +5,8 @@ Not here: what a declared type means (see tabular), how a table is written (see 
 """
 
 from qt_pipeline.catalog.catalog import Catalog, UnlistedDatasetError
-from qt_pipeline.catalog.load import catalog_for, faults_in, load_catalog
 from qt_pipeline.catalog.model import AfterPublish, Dataset, DeclaredColumn, catalog_schema
+from qt_pipeline.catalog.reader import catalog_for, faults_in, load_catalog
 
 __all__ = [
     "AfterPublish",

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from qt_pipeline.catalog.model import Dataset, Entry, File
 from qt_pipeline.database import NameMatching
-from qt_pipeline.errors import Concern, ConfigurationError
+from qt_pipeline.errors import ConfigurationError, FailureScope
 from qt_pipeline.values import is_dataset_id
 
-Place = tuple[str | int, ...]
+Position = tuple[str | int, ...]
 """Where something stands in the catalog: the keys and positions on the way to it."""
-Fault = tuple[Place, str]
+CatalogFault = tuple[Position, str]
 """A place and what is wrong there."""
 
 
 class UnlistedDatasetError(ConfigurationError):
     """The catalog loads only the datasets that it lists, and does not list this one."""
 
-    concerns = Concern.DATASET
+    concerns = FailureScope.DATASET
 
 
 class Catalog:
@@ -50,17 +50,17 @@ class Catalog:
         """
         if not is_dataset_id(dataset_id):
             raise ConfigurationError(
-                f"{dataset_id!r} cannot be the id of a dataset.", todo="Remove this partition, and add the right id."
+                f"{dataset_id!r} cannot be the id of a dataset.", hint="Remove this partition, and add the right id."
             )
         if not self.accepts(dataset_id):
             raise UnlistedDatasetError(
                 f"It is not in the catalog {self._path}, which refuses datasets that it does not list.",
-                todo="List it under 'datasets', or set 'unlisted: load'.",
+                hint="List it under 'datasets', or set 'unlisted: load'.",
                 dataset_id=dataset_id,
             )
         return self._datasets.get(dataset_id) or self._resolve(dataset_id, Entry())
 
-    def faults(self, names: NameMatching) -> Iterator[Fault]:
+    def faults(self, names: NameMatching) -> Iterator[CatalogFault]:
         """What is wrong although each part alone is right. `names` says which tables are the same."""
         owners: dict[tuple[str | None, str], str] = {}
         for dataset in self.datasets:

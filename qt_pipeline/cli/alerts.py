@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.alerting import TEST, Courier, Outcome, addresses_of
-from qt_pipeline.cli.output import answer_json, console, shown
+from qt_pipeline.alerting import TEST, Sender, SendResult, addresses_of
+from qt_pipeline.cli.output import console, print_json, safe_markup
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.settings import load_settings
 
@@ -35,21 +35,21 @@ def alert(
     if not addresses:
         raise ConfigurationError(
             "QT_ALERT_URLS is not set; nobody is told of failures.",
-            todo="Set it to Apprise URLs, separated by blanks; https://appriseit.com/services lists them.",
+            hint="Set it to Apprise URLs, separated by blanks; https://appriseit.com/services lists them.",
         )
-    outcomes = Courier().deliver(dict.fromkeys(addresses, TEST))
+    outcomes = Sender().deliver(dict.fromkeys(addresses, TEST))
     if as_json:
         for outcome in outcomes:
-            answer_json({"address": outcome.address.label, "sent": outcome.taken, "problem": outcome.problem or None})
+            print_json({"address": outcome.address.label, "sent": outcome.taken, "problem": outcome.problem or None})
     else:
         console().print(_table(outcomes))
     if not all(outcome.taken for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _table(outcomes: list[Outcome]) -> Table:
+def _table(outcomes: list[SendResult]) -> Table:
     table = Table("address", "test message")
     for outcome in outcomes:
-        words = "[green]sent[/]" if outcome.taken else f"[red]not sent:[/] {shown(outcome.problem)}"
-        table.add_row(shown(outcome.address.label), words)
+        words = "[green]sent[/]" if outcome.taken else f"[red]not sent:[/] {safe_markup(outcome.problem)}"
+        table.add_row(safe_markup(outcome.address.label), words)
     return table

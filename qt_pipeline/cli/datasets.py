@@ -12,7 +12,16 @@ from rich.table import Table
 
 from qt_pipeline.catalog import Catalog, Dataset, catalog_for
 from qt_pipeline.cli.failed_runs import FailedRuns
-from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, several, shown
+from qt_pipeline.cli.output import (
+    console,
+    format_age,
+    format_timestamp,
+    iso,
+    pluralize,
+    print_json,
+    print_table,
+    safe_markup,
+)
 from qt_pipeline.dagster_api import Run
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, open_inbox
@@ -22,7 +31,7 @@ from qt_pipeline.values import is_dataset_id, utc_now
 from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_warehouse
 
 _SHORT_HASH = 8
-_MOST_AT_ONCE = 100_000
+_MAX_SHOWN = 100_000
 _REMARKS_WIDTH = 40
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
@@ -68,8 +77,8 @@ class _Known:
             "last load failed" if self.state == "failed" else self.state,
             *(["last run failed"] if self.failed else []),
             *(["stale"] if self.is_stale else []),
-            *([several(self.pending, "event") + " pending"] if self.pending else []),
-            *([several(self.parked, "event") + " parked"] if self.parked else []),
+            *([pluralize(self.pending, "event") + " pending"] if self.pending else []),
+            *([pluralize(self.parked, "event") + " parked"] if self.parked else []),
             *(["refused by the catalog"] if self.rules is None else []),
         ]
 
@@ -91,7 +100,7 @@ def datasets(*, as_json: AsJson = False) -> None:
     found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts(), runs)
     if as_json:
         for known in found:
-            answer_json(_known_as_json(known, runs))
+            print_json(_known_as_json(known, runs))
         return
     if not found:
         console().print("No dataset is known yet: list one in the catalog, or let an event come.")
@@ -103,13 +112,13 @@ def datasets(*, as_json: AsJson = False) -> None:
     for known in found:
         load, look = known.wrote, known.shown
         table.add_row(
-            shown(known.rules.label if known.rules else ""),
-            shown(known.dataset_id),
-            shown(_table_name(known)),
+            safe_markup(known.rules.label if known.rules else ""),
+            safe_markup(known.dataset_id),
+            safe_markup(_table_name(known)),
             "" if load is None or load.table_rows is None else f"{load.table_rows:,}",
             "" if load is None else str(load.load_id),
-            clock(load.finished_at) if load else "",
-            ago(look.finished_at) if look else "",
+            format_timestamp(load.finished_at) if load else "",
+            format_age(look.finished_at) if look else "",
             ", ".join(known.words),
         )
     print_table(table, spare=("loaded (UTC)", "table", "load", "rows", "dataset"))
@@ -120,7 +129,7 @@ def datasets(*, as_json: AsJson = False) -> None:
 def history(
     dataset_id: DatasetId,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="At most so many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="At most so many, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show the loads of a dataset as the ledger tells them, newest first.
@@ -139,18 +148,18 @@ def history(
     loads = warehouse.loads(dataset_id=dataset_id, limit=limit) if warehouse.has_ledger() else []
     if as_json:
         for load in loads:
-            answer_json(_load_as_json(load))
+            print_json(_load_as_json(load))
     elif loads:
-        _tell_loads(loads)
+        _print_loads(loads)
     else:
-        console().print(f"{shown(dataset_id)} was never loaded.")
+        console().print(f"{safe_markup(dataset_id)} was never loaded.")
     runs = FailedRuns(settings.dagster_url)
     for run in runs.since({load.dataset_id: load for load in loads[:1]}, dataset_id=dataset_id).values():
         # Each line of JSON is a load.
-        runs.tell(run, console(err=as_json))
+        runs.print(run, console(err=as_json))
 
 
-def _tell_loads(loads: Sequence[LoadRecord]) -> None:
+def _print_loads(loads: Sequence[LoadRecord]) -> None:
     table = Table("load", "began (UTC)", "status", "rows", "in table", "file", "event", "run", "remarks", "landed file")
     for column in (0, 3, 4, 6):
         table.columns[column].justify = "right"
@@ -160,15 +169,15 @@ def _tell_loads(loads: Sequence[LoadRecord]) -> None:
     for load in loads:
         table.add_row(
             str(load.load_id),
-            clock(load.started_at),
-            "restored" if load.restores_load_id and load.shows else load.status.value,
+            format_timestamp(load.started_at),
+            "restored" if load.restores_load_id and load.is_current else load.status.value,
             _count(load.rows),
             _count(load.table_rows),
             load.sha256[:_SHORT_HASH],
             str(load.through_seq or ""),
-            shown(load.run_id),
-            shown("; ".join(_remarks(load))),
-            shown(load.landing_uri),
+            safe_markup(load.run_id),
+            safe_markup("; ".join(_remarks(load))),
+            safe_markup(load.landing_uri),
         )
     print_table(table, spare=("landed file", "run", "file", "event", "in table"))
 

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy import make_url
 
 from qt_pipeline.catalog import catalog_for
-from qt_pipeline.ingest import local_file, table_of, try_file
+from qt_pipeline.ingest import dry_run, local_file, table_spec_for
 from qt_pipeline.settings import load_settings
 from qt_pipeline.warehouse import open_warehouse
 
@@ -36,10 +36,10 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
     table = contract = None
     if file is not None and dataset_id is not None:
         dataset = catalog_for(settings).dataset(dataset_id)
-        trial = try_file(warehouse, dataset, local_file(file, run_id="ddl"))
-        if trial.contract is None and trial.refusal is not None:
-            raise trial.refusal
-        table, contract = table_of(dataset), trial.contract
+        trial = dry_run(warehouse, dataset, local_file(file, run_id="ddl"))
+        if trial.contract is None and trial.error is not None:
+            raise trial.error
+        table, contract = table_spec_for(dataset), trial.contract
     tables, rights = warehouse.preparation(table, contract, login=login)
     # SQL Server wants each schema to be made in a batch of its own.
     end = ";\nGO" if make_url(settings.warehouse_url).get_backend_name() == "mssql" else ";"

@@ -17,13 +17,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from qt_pipeline.cli.output import answer_json, console, print_table, several, shown
+from qt_pipeline.cli.output import console, pluralize, print_json, print_table, safe_markup
 from qt_pipeline.demo import running_demo
-from qt_pipeline.doctor import CHECK_THREAD, Finding, State, examine
-from qt_pipeline.settings import survey_settings
+from qt_pipeline.doctor import CHECK_THREAD, Finding, FindingState, run_checks
+from qt_pipeline.settings import report_settings
 
-_COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAILURE: "red", State.SKIPPED: "dim"}
-_TO_DO = (State.FAILURE, State.WARNING)
+_COLOURS = {
+    FindingState.OK: "green",
+    FindingState.WARNING: "yellow",
+    FindingState.FAILURE: "red",
+    FindingState.SKIPPED: "dim",
+}
+_NEEDS_ACTION = (FindingState.FAILURE, FindingState.WARNING)
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False) -> None:
@@ -39,12 +44,12 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with 
         QT_ENV_FILE=.qt/demo/demo.env qt-pipeline doctor
     """
     failures = look(as_json=as_json)
-    _leave_if_late(1 if failures else 0)
+    _exit_if_timed_out(1 if failures else 0)
     if failures:
         raise typer.Exit(1)
 
 
-def _leave_if_late(code: int) -> None:
+def _exit_if_timed_out(code: int) -> None:
     """End the process now, without what Python does at its end, if a check is still going on.
 
     Python ends such a thread when it comes back from a library, and one written in C++, such as the driver of SQL
@@ -59,24 +64,26 @@ def _leave_if_late(code: int) -> None:
 def look(*, as_json: bool = False) -> int:
     """Look, tell, and say how many failures there are."""
     told = console()
-    survey = survey_settings()
+    survey = report_settings()
     with _quiet(), console(err=True).status("Looking at everything …"):
-        findings = examine(survey)
+        findings = run_checks(survey)
     counts = Counter(finding.state for finding in findings)
     if as_json:
-        answer_json(
+        print_json(
             {
-                "failures": counts[State.FAILURE],
-                "warnings": counts[State.WARNING],
+                "failures": counts[FindingState.FAILURE],
+                "warnings": counts[FindingState.WARNING],
                 "findings": [asdict(finding) for finding in findings],
             }
         )
     else:
         print_table(_table(findings))
-        _tell_what_to_do(told, findings)
+        _print_hints(told, findings)
         if survey.settings.missing_credentials and (demo := running_demo()):
-            told.print(f"A demo runs, with settings of its own. To look at that: export QT_ENV_FILE={shown(str(demo))}")
-    return counts[State.FAILURE]
+            told.print(
+                f"A demo runs, with settings of its own. To look at that: export QT_ENV_FILE={safe_markup(str(demo))}"
+            )
+    return counts[FindingState.FAILURE]
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -89,22 +96,21 @@ def _table(findings: Sequence[Finding]) -> Table:
             table.add_section()
         state = f"[{_COLOURS[finding.state]}]{finding.state.value}[/]"
         area = "" if before == finding.area else finding.area.value
-        table.add_row(area, shown(finding.subject), state, shown(finding.found))
+        table.add_row(area, safe_markup(finding.subject), state, safe_markup(finding.message))
         before = finding.area
     return table
 
 
-def _tell_what_to_do(told: Console, findings: Sequence[Finding]) -> None:
-    for state in _TO_DO:
+def _print_hints(told: Console, findings: Sequence[Finding]) -> None:
+    for state in _NEEDS_ACTION:
         for finding in findings:
             if finding.state is state:
                 colour = _COLOURS[state]
-                told.print(
-                    f"[{colour}]{state.value}[/] {finding.area.value}, {shown(finding.subject)}: {shown(finding.found)}"
-                )
-                told.print(f"  → {shown(finding.todo)}")
-    failures, warnings = (sum(finding.state is state for finding in findings) for state in _TO_DO)
-    told.print(f"{several(failures, 'failure')}, {several(warnings, 'warning')}.")
+                subject, message = safe_markup(finding.subject), safe_markup(finding.message)
+                told.print(f"[{colour}]{state.value}[/] {finding.area.value}, {subject}: {message}")
+                told.print(f"  → {safe_markup(finding.hint)}")
+    failures, warnings = (sum(finding.state is state for finding in findings) for state in _NEEDS_ACTION)
+    told.print(f"{pluralize(failures, 'failure')}, {pluralize(warnings, 'warning')}.")
 
 
 @contextmanager

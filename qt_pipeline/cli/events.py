@@ -10,13 +10,23 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.cli.output import ago, answer_json, clock, console, iso, print_table, printable, several, shown
+from qt_pipeline.cli.output import (
+    console,
+    format_age,
+    format_timestamp,
+    iso,
+    pluralize,
+    print_json,
+    print_table,
+    printable,
+    safe_markup,
+)
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
 from qt_pipeline.settings import load_settings
 
-_MOST_AT_ONCE = 100_000
+_MAX_SHOWN = 100_000
 _DELIVERY_TAG = "qt/delivery"
 _ANSWER_SECONDS = 5
 
@@ -30,7 +40,7 @@ def events(
     *,
     state: Annotated[EventState | None, typer.Option(help="Only events in this state.")] = None,
     dataset_id: Dataset = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST_AT_ONCE, help="At most so many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="At most so many, the newest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each event.")] = False,
 ) -> None:
     """Show the events of the inbox, newest first, and what became of each.
@@ -43,12 +53,12 @@ def events(
     """
     inbox = _inbox()
     if number is not None:
-        _tell_one(_event(inbox, number), as_json=as_json)
+        _print_event(_event(inbox, number), as_json=as_json)
         return
     found = inbox.events(state=state, dataset_id=dataset_id, limit=limit)
     if as_json:
         for event in found:
-            answer_json(_plain(event))
+            print_json(_without_markup(event))
         return
     print_table(_table(found), spare=("event", "tries", "received (UTC)"))
     counts = inbox.counts()
@@ -75,7 +85,7 @@ def replay(
     inbox = _inbox()
     chosen = list(numbers or ())
     if parked:
-        found = inbox.events(state=EventState.PARKED, dataset_id=dataset_id, limit=_MOST_AT_ONCE)
+        found = inbox.events(state=EventState.PARKED, dataset_id=dataset_id, limit=_MAX_SHOWN)
         chosen += [event.seq for event in found]
     elif dataset_id:
         chosen += [event.seq for event in inbox.events(dataset_id=dataset_id, limit=1)]
@@ -85,7 +95,7 @@ def replay(
     again = inbox.replay(sorted(set(chosen)))
     if again:
         typer.echo(
-            f"{several(again, 'event')} pending again; the sensor asks for {'its run' if again == 1 else 'their runs'} "
+            f"{pluralize(again, 'event')} pending; the sensor requests {'its run' if again == 1 else 'their runs'} "
             "within seconds."
         )
     if again < len(set(chosen)):
@@ -109,15 +119,15 @@ def _event(inbox: Inbox, number: int) -> StoredEvent:
     if event is None:
         raise PermanentError(
             f"The inbox has no event {number}.",
-            todo="`qt-pipeline events` lists them; those that are settled go after QT_INBOX_RETENTION_DAYS.",
+            hint="`qt-pipeline events` lists them; those that are settled go after QT_INBOX_RETENTION_DAYS.",
         )
     return event
 
 
-def _tell_one(event: StoredEvent, *, as_json: bool) -> None:
+def _print_event(event: StoredEvent, *, as_json: bool) -> None:
     runs = _runs(event)
     if as_json:
-        answer_json({**_plain(event), "runs": runs})
+        print_json({**_without_markup(event), "runs": runs})
         return
     table = Table.grid(padding=(0, 2))
     said = {
@@ -125,21 +135,21 @@ def _tell_one(event: StoredEvent, *, as_json: bool) -> None:
         "event": event.name,
         "id": event.event_id,
         "dataset": event.dataset_id or "none",
-        "received": f"{clock(event.received_at)} UTC, {ago(event.received_at)}",
+        "received": f"{format_timestamp(event.received_at)} UTC, {format_age(event.received_at)}",
         "from": event.source_address or "",
         "created": event.created or "",
         "state": event.state.value,
-        "why": event.outcome or _fate(event),
-        "settled": f"{clock(event.settled_at)} UTC" if event.settled_at else "",
+        "why": event.outcome or _describe_outcome(event),
+        "settled": f"{format_timestamp(event.settled_at)} UTC" if event.settled_at else "",
         "tries": str(event.attempts - event.attempts_before_replay),
-        "looks": str(event.looks) if event.looks else "",
+        "unchanged_checks": str(event.unchanged_checks) if event.unchanged_checks else "",
         "replayed": "yes" if event.attempts_before_replay else "",
         "delivery": event.delivery or "",
         "runs": "\n".join(runs),
     }
     for name, words in said.items():
         if words:
-            table.add_row(name, "\n".join(map(shown, words.splitlines())))
+            table.add_row(name, "\n".join(map(safe_markup, words.splitlines())))
     print_table(table)
     console().print("\nits body, as it was sent:")
     for line in event.body.decode(errors="replace").splitlines():
@@ -164,25 +174,25 @@ def _table(found: Sequence[StoredEvent]) -> Table:
         tries = event.attempts - event.attempts_before_replay
         table.add_row(
             str(event.seq),
-            clock(event.received_at),
-            shown(event.name),
-            shown(event.dataset_id or ""),
+            format_timestamp(event.received_at),
+            safe_markup(event.name),
+            safe_markup(event.dataset_id or ""),
             event.state.value,
             str(tries),
-            _fate(event),
+            _describe_outcome(event),
         )
     return table
 
 
-def _fate(event: StoredEvent) -> str:
+def _describe_outcome(event: StoredEvent) -> str:
     if event.outcome:
-        return shown(event.outcome)
+        return safe_markup(event.outcome)
     if event.not_before is not None:
         return f"waits until {event.not_before:%H:%M:%S}"
     return "a run was asked for, or is under way" if event.delivery else "waits for the sensor"
 
 
-def _plain(event: StoredEvent) -> dict[str, object]:
+def _without_markup(event: StoredEvent) -> dict[str, object]:
     return {
         "number": event.seq,
         "event_id": event.event_id,
@@ -194,7 +204,7 @@ def _plain(event: StoredEvent) -> dict[str, object]:
         "state": event.state.value,
         "outcome": event.outcome,
         "tries": event.attempts - event.attempts_before_replay,
-        "looks": event.looks,
+        "unchanged_checks": event.unchanged_checks,
         "delivery": event.delivery,
         "not_before": iso(event.not_before),
         "settled_at": iso(event.settled_at),

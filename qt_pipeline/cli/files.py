@@ -10,14 +10,14 @@ import typer
 from rich.table import Table
 
 from qt_pipeline.catalog import Dataset, catalog_for
-from qt_pipeline.cli.output import answer_json, console, print_table, printable, several, shown
-from qt_pipeline.ingest import landed_by, loaded_by
+from qt_pipeline.cli.output import console, pluralize, print_json, print_table, printable, safe_markup
+from qt_pipeline.ingest import find_landed_file, find_load
 from qt_pipeline.landing import Landed, Landing
 from qt_pipeline.settings import load_settings
-from qt_pipeline.tabular import Difference, RawRecord, Side, compare, read_header, record_at, rows_at
+from qt_pipeline.tabular import Difference, DiffSide, RawRecord, compare, read_header, record_at, rows_at
 from qt_pipeline.warehouse import open_warehouse
 
-_MOST_SHOWN = 10_000
+_MAX_SHOWN = 10_000
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
@@ -30,7 +30,7 @@ def diff(
     before: LoadId,
     after: LoadId,
     *,
-    limit: Annotated[int, typer.Option(min=0, max=_MOST_SHOWN, help="At most so many rows of each file.")] = 10,
+    limit: Annotated[int, typer.Option(min=0, max=_MAX_SHOWN, help="At most so many rows of each file.")] = 10,
     show_values: Annotated[
         bool, typer.Option("--show-values", help="Show the rows themselves, also where the catalog does not.")
     ] = False,
@@ -52,7 +52,7 @@ def diff(
     shows = show_values or dataset.show_values
     if as_json:
         sides = zip(("removed", "added"), (found.before, found.after), files, strict=True)
-        answer_json(
+        print_json(
             {
                 "dataset_id": dataset.id,
                 "before": before,
@@ -62,7 +62,7 @@ def diff(
             }
         )
         return
-    _tell(found, files, before, after, shows=shows)
+    _print_difference(found, files, before, after, shows=shows)
 
 
 def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = False) -> None:
@@ -79,7 +79,7 @@ def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = Fal
     source = landed.manifest.source
     header, record = record_at(landed.open, row)
     if as_json:
-        answer_json(
+        print_json(
             {
                 "dataset_id": dataset_id,
                 "load_id": load,
@@ -90,9 +90,9 @@ def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = Fal
             }
         )
         return
-    console().print(shown(landed.uri))
+    console().print(safe_markup(landed.uri))
     if source is not None:
-        console().print(f"It was loaded by hand, from {shown(source.uri)}")
+        console().print(f"It was loaded by hand, from {safe_markup(source.uri)}")
     for raw in (header, record) if record.first_line > 1 else (header,):
         for number, text in enumerate(raw.lines, start=raw.first_line):
             typer.echo(f"{number:>9}  {printable(text)}")
@@ -103,42 +103,42 @@ def _files(dataset_id: str, *loads: int) -> tuple[Dataset, list[Landed]]:
     dataset = catalog_for(settings).dataset(dataset_id)
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     warehouse, landing = open_warehouse(*places, prepare=False), Landing(settings.landing_url)
-    return dataset, [landed_by(landing, loaded_by(warehouse, dataset.id, load)) for load in loads]
+    return dataset, [find_landed_file(landing, find_load(warehouse, dataset.id, load)) for load in loads]
 
 
-def _tell(found: Difference, files: list[Landed], before: int, after: int, *, shows: bool) -> None:
+def _print_difference(found: Difference, files: list[Landed], before: int, after: int, *, shows: bool) -> None:
     for side, words in ((found.before, f"Only load {before} has"), (found.after, f"Only load {after} has")):
         if side.columns:
             named = ", ".join(map(repr, side.columns))
-            console().print(f"{words} the {'column' if len(side.columns) == 1 else 'columns'} {shown(named)}.")
+            console().print(f"{words} the {'column' if len(side.columns) == 1 else 'columns'} {safe_markup(named)}.")
     rows = f"{found.before.rows:,} rows before, {found.after.rows:,} after"
     if found.is_none:
         console().print(f"No row differs: {rows}.")
         return
-    console().print(f"{found.before.surplus:,} removed, {found.after.surplus:,} added: {rows}.")
+    console().print(f"{found.before.extra_rows:,} removed, {found.after.extra_rows:,} added: {rows}.")
     for side, landed, word in zip((found.before, found.after), files, ("removed", "added"), strict=True):
         if not side.lines:
             continue
-        console().print(f"\n{word.capitalize()}, of {shown(landed.uri)}:")
+        console().print(f"\n{word.capitalize()}, of {safe_markup(landed.uri)}:")
         if shows:
-            table = Table("line", *map(shown, found.columns))
+            table = Table("line", *map(safe_markup, found.columns))
             for number, values in _rows(side, landed, found):
-                table.add_row(str(number), *(shown(value or "") for value in values))
+                table.add_row(str(number), *(safe_markup(value or "") for value in values))
             print_table(table)
         else:
             console().print(f"  {'lines' if len(side.lines) > 1 else 'line'} {', '.join(map(str, side.lines))}")
-        if side.surplus > len(side.lines):
-            console().print(f"  ... and {several(side.surplus - len(side.lines), 'row')} more.")
+        if side.extra_rows > len(side.lines):
+            console().print(f"  ... and {pluralize(side.extra_rows - len(side.lines), 'row')} more.")
     if not shows:
         console().print("\nThe catalog does not show values of this dataset: --show-values does.")
 
 
-def _side_as_json(side: Side, landed: Landed, found: Difference, *, shows: bool) -> dict[str, object]:
+def _side_as_json(side: DiffSide, landed: Landed, found: Difference, *, shows: bool) -> dict[str, object]:
     rows = {"values": [list(values) for _, values in _rows(side, landed, found)]} if shows else {}
-    return {"rows": side.surplus, "of": side.rows, "columns": list(side.columns), "lines": list(side.lines), **rows}
+    return {"rows": side.extra_rows, "of": side.rows, "columns": list(side.columns), "lines": list(side.lines), **rows}
 
 
-def _rows(side: Side, landed: Landed, found: Difference) -> Iterator[tuple[int, list[str | None]]]:
+def _rows(side: DiffSide, landed: Landed, found: Difference) -> Iterator[tuple[int, list[str | None]]]:
     """The rows that differ, in the order of the common columns."""
     left = list(enumerate(read_header(landed.open).names))
     places: list[int] = []

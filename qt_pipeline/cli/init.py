@@ -18,10 +18,10 @@ from qt_pipeline.alerting import addresses_of
 from qt_pipeline.catalog import faults_in
 from qt_pipeline.cli.doctor import look
 from qt_pipeline.cli.questions import Questions
-from qt_pipeline.database import address_of
+from qt_pipeline.database import redacted_database_url
 from qt_pipeline.env_file import ValueNotKeptError, read_env_file, write_env_file
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.settings import PROJECT_ROOT, Survey, survey_settings, variable_of
+from qt_pipeline.settings import PROJECT_ROOT, SettingsReport, report_settings, variable_of
 
 _HEADING = "# Every setting is described in docs/configuration.md; the environment wins over this file.\n"
 _SCHEMA = PROJECT_ROOT / "docs" / "datasets.schema.json"
@@ -79,11 +79,11 @@ def init(
         qt-pipeline init
         qt-pipeline init --yes --client-id ID --client-secret-stdin --organisation-id c-… < secret.txt
     """
-    survey = survey_settings()
+    survey = report_settings()
     if survey.file is None:
-        raise ConfigurationError("QT_ENV_FILE is empty: there is no file to write.", todo="Unset it, or name a file.")
+        raise ConfigurationError("QT_ENV_FILE is empty: there is no file to write.", hint="Unset it, or name a file.")
     if reason := survey.faults.get(str(survey.file)):
-        raise ConfigurationError(f"The file {survey.file} {reason}.", todo="Mend it, or move it away.")
+        raise ConfigurationError(f"The file {survey.file} {reason}.", hint="Mend it, or move it away.")
     ask = Questions(_may_ask(yes=yes, from_stdin=client_secret_stdin))
     values = _credentials(ask, survey, client_id, organisation_id, from_stdin=client_secret_stdin)
     values |= _target(ask, survey, warehouse_url, warehouse_schema)
@@ -95,11 +95,11 @@ def init(
     if document:
         _write_catalog(catalog, document)
     if tokens := written.get(variable_of("relay_tokens")):
-        _tell_webhook(tokens.split(",")[-1], survey.file, in_full=ask.may_ask and sys.stdout.isatty())
+        _print_webhook(tokens.split(",")[-1], survey.file, in_full=ask.may_ask and sys.stdout.isatty())
     typer.echo(
         "Next: `make dev` starts Dagster, `qt-pipeline relay` takes events, `qt-pipeline doctor` looks at it all."
     )
-    if (ask.whether("Look at it all now?", default=True) if test is None and ask.may_ask else test) and look():
+    if (ask.confirm("Look at it all now?", default=True) if test is None and ask.may_ask else test) and look():
         raise typer.Exit(1)
 
 
@@ -111,13 +111,13 @@ def _may_ask(*, yes: bool, from_stdin: bool) -> bool:
     if not yes and not sys.stdin.isatty():
         raise ConfigurationError(
             "There is no terminal to ask on.",
-            todo="Give the answers as options, with --yes; `qt-pipeline init --help` lists them.",
+            hint="Give the answers as options, with --yes; `qt-pipeline init --help` lists them.",
         )
     return not yes
 
 
 def _credentials(
-    ask: Questions, survey: Survey, client_id: str | None, organisation_id: str | None, *, from_stdin: bool
+    ask: Questions, survey: SettingsReport, client_id: str | None, organisation_id: str | None, *, from_stdin: bool
 ) -> dict[str, str]:
     settings = survey.settings
     found = {"client_id": ask.text("client_id", "Client id of the API user", client_id, settings.client_id)}
@@ -129,7 +129,7 @@ def _credentials(
     return {variable_of(name): value for name, value in found.items()}
 
 
-def _target(ask: Questions, survey: Survey, url: str | None, schema: str | None) -> dict[str, str]:
+def _target(ask: Questions, survey: SettingsReport, url: str | None, schema: str | None) -> dict[str, str]:
     variable, of_schema = variable_of("warehouse_url"), variable_of("warehouse_schema")
     schema_given = {of_schema: schema} if schema is not None else {}
     if url is not None:
@@ -139,7 +139,7 @@ def _target(ask: Questions, survey: Survey, url: str | None, schema: str | None)
         return {variable: url} | schema_given
     if variable in survey.in_environment | survey.in_file and variable not in survey.faults:
         present = survey.settings.warehouse_url
-        if not ask.may_ask or ask.whether(f"Tables go to {address_of(present)}. Leave it so?", default=True):
+        if not ask.may_ask or ask.confirm(f"Tables go to {redacted_database_url(present)}. Leave it so?", default=True):
             # Written down also where it comes from the environment, which a service may not have.
             return ({} if variable in survey.in_file else {variable: present}) | schema_given
     if not ask.may_ask:
@@ -154,11 +154,11 @@ def _target(ask: Questions, survey: Survey, url: str | None, schema: str | None)
     return {variable: found} | ({of_schema: named} if named else {})
 
 
-def _relay_token(ask: Questions, survey: Survey, *, wanted: bool | None) -> dict[str, str]:
+def _relay_token(ask: Questions, survey: SettingsReport, *, wanted: bool | None) -> dict[str, str]:
     has_one = bool(survey.settings.relay_tokens) or "QT_RELAY_TOKENS" in survey.faults
     if wanted is None:
         wanted = not has_one and (
-            not ask.may_ask or ask.whether("Make a secret token for the webhook's address?", default=True)
+            not ask.may_ask or ask.confirm("Make a secret token for the webhook's address?", default=True)
         )
     if not wanted:
         return {}
@@ -167,7 +167,7 @@ def _relay_token(ask: Questions, survey: Survey, *, wanted: bool | None) -> dict
     return {variable_of("relay_tokens"): ",".join([*before, token_urlsafe(32)])}
 
 
-def _tell_webhook(token: str, file: Path, *, in_full: bool) -> None:
+def _print_webhook(token: str, file: Path, *, in_full: bool) -> None:
     """Where Quantemplate is to send events. The token is shown to the person alone for whom it was just made."""
     typer.echo("In Quantemplate, subscribe a webhook to dataset events, with this address and your own host:")
     typer.echo(f"  {_WEBHOOK}/{token if in_full else '<token>'}")
@@ -178,7 +178,7 @@ def _tell_webhook(token: str, file: Path, *, in_full: bool) -> None:
         typer.echo(f"The token, a secret, is the last of QT_RELAY_TOKENS in {file}.")
 
 
-def _alert_urls(ask: Questions, survey: Survey) -> dict[str, str]:
+def _alert_urls(ask: Questions, survey: SettingsReport) -> dict[str, str]:
     variable = variable_of("alert_urls")
     if present := survey.settings.alert_urls:
         # Written down also where they come from the environment, which a service may not have.
@@ -200,7 +200,7 @@ def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[st
     """The datasets for a first catalog; none where there is a catalog already."""
     if catalog.exists():
         if given:
-            raise ConfigurationError(f"The catalog {catalog} is there already.", todo="Add the datasets to it by hand.")
+            raise ConfigurationError(f"The catalog {catalog} is there already.", hint="Add the datasets to it by hand.")
         typer.echo(f"{catalog} is there already and stays as it is.")
         return {}
     found: dict[str, dict[str, str]] = {}
@@ -214,7 +214,7 @@ def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[st
     typer.echo("Which table each dataset goes to. An empty id ends the list; it may be empty.")
     while dataset_id := ask.optional("Id of a dataset (d-…)"):
         # Ids seen so far begin so, and a "no" to another question would be one too.
-        if not dataset_id.startswith(_ID_PREFIX) and not ask.whether(
+        if not dataset_id.startswith(_ID_PREFIX) and not ask.confirm(
             f"{dataset_id!r} does not begin with {_ID_PREFIX}, as ids of datasets do. Take it?", default=False
         ):
             continue
@@ -227,24 +227,24 @@ def _datasets(ask: Questions, catalog: Path, given: list[str] | None) -> dict[st
     return found
 
 
-def _write(ask: Questions, survey: Survey, file: Path, values: dict[str, str]) -> dict[str, str]:
+def _write(ask: Questions, survey: SettingsReport, file: Path, values: dict[str, str]) -> dict[str, str]:
     """Write the file of settings; what was written, without the changes that were not agreed to."""
     present = read_env_file(file)
     changed = sorted(name for name, value in values.items() if present.get(name) not in (None, "", value))
     if changed:
         typer.echo(f"{file} has other values for: {', '.join(changed)}.")
         # What the environment says may be here without anybody having typed it.
-        if ask.may_ask and not ask.whether("Change them?", default=survey.in_environment.isdisjoint(changed)):
+        if ask.may_ask and not ask.confirm("Change them?", default=survey.in_environment.isdisjoint(changed)):
             typer.echo("They stay as they are.")
             values = {name: value for name, value in values.items() if name not in changed}
     try:
         write_env_file(file, values, heading=_HEADING)
     except ValueNotKeptError as error:
-        todo = "Set it in the environment instead; a value with ${ in it is one that such a file would change."
-        raise ConfigurationError(str(error), todo=todo) from None
+        hint = "Set it in the environment instead; a value with ${ in it is one that such a file would change."
+        raise ConfigurationError(str(error), hint=hint) from None
     except OSError as error:
         raise ConfigurationError(
-            f"The file {file} cannot be written: {error.strerror}.", todo="Make its folder one that you may write to."
+            f"The file {file} cannot be written: {error.strerror}.", hint="Make its folder one that you may write to."
         ) from None
     if any(present.get(name) != value for name, value in values.items()):
         typer.echo(f"Written: {file}, which nobody but you may read.")
@@ -270,6 +270,6 @@ def _write_catalog(catalog: Path, datasets: dict[str, dict[str, str]]) -> None:
         part.replace(catalog)
     except OSError as error:
         raise ConfigurationError(
-            f"The catalog {catalog} cannot be written: {error.strerror}.", todo="Correct QT_CATALOG."
+            f"The catalog {catalog} cannot be written: {error.strerror}.", hint="Correct QT_CATALOG."
         ) from None
     typer.echo(f"Written: {catalog}.")

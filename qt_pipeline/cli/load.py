@@ -17,19 +17,19 @@ from rich.table import Table
 from qt_pipeline import telemetry
 from qt_pipeline.catalog import Catalog, Dataset, catalog_for
 from qt_pipeline.cli.output import console as output_console
-from qt_pipeline.cli.output import several, shown
+from qt_pipeline.cli.output import pluralize, safe_markup
 from qt_pipeline.cli.progress import progress_display
-from qt_pipeline.cli.reported import is_reported
+from qt_pipeline.cli.report import report_to_dagster
 from qt_pipeline.dagster_api import DagsterApi
-from qt_pipeline.database import address_of
+from qt_pipeline.database import redacted_database_url
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import CsvFile, FileOutcome, Trial, land_by_hand, load_landed, local_file, try_file
-from qt_pipeline.landing import BY_HAND, Landed, Landing
+from qt_pipeline.ingest import CsvFile, DryRunResult, FileOutcome, dry_run, land_manually, load_landed, local_file
+from qt_pipeline.landing import MANUAL, Landed, Landing
 from qt_pipeline.settings import Settings, load_settings
-from qt_pipeline.tabular import Contract, DriftError, Misfit
+from qt_pipeline.tabular import Contract, DriftError, InvalidValue
 from qt_pipeline.warehouse import LoadStatus, Warehouse, open_warehouse
 
-_SHOWN_MISFITS = 10
+_MAX_INVALID_SHOWN = 10
 _ANSWER_SECONDS = 2
 
 File = Annotated[Path, typer.Argument(help="The CSV file.", show_default=False)]
@@ -68,22 +68,22 @@ def load(  # the options of the command
         if first_line_is_header:
             dataset = dataset.model_copy(update={"first_line_is_header": True})
         if dry_run:
-            trial, source, is_new = _try(settings, catalog, file, dataset, force=force)
+            trial, source, is_new = _dry_run(settings, catalog, file, dataset, force=force)
             if as_json:
-                typer.echo(json.dumps(_trial_as_json(trial, source)))
+                typer.echo(json.dumps(_dry_run_as_json(trial, source)))
             else:
-                _tell_trial(console, trial, address_of(settings.warehouse_url))
-                _tell_if_new(console, dataset_id, is_new=is_new)
-            if trial.refusal is not None:
+                _print_dry_run(console, trial, redacted_database_url(settings.warehouse_url))
+                _print_if_new(console, dataset_id, is_new=is_new)
+            if trial.error is not None:
                 raise typer.Exit(1)
             return
         outcome, landed, is_new = _load(settings, catalog, file, dataset, force=force)
-        in_dagster = _is_reported(settings, outcome, landed)
+        in_dagster = _report_to_dagster(settings, outcome, landed)
         if as_json:
             typer.echo(json.dumps(_outcome_as_json(outcome, landed) | {"in_dagster": in_dagster}))
         else:
-            _tell(console, outcome, landed, address_of(settings.warehouse_url))
-            _tell_if_new(console, dataset_id, is_new=is_new)
+            _print_outcome(console, outcome, landed, redacted_database_url(settings.warehouse_url))
+            _print_if_new(console, dataset_id, is_new=is_new)
             if in_dagster:
                 console.print("Dagster's UI shows it too.")
 
@@ -97,7 +97,7 @@ def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[N
         if as_json:
             typer.echo(json.dumps(_error_as_json(error, dataset_id)))
             raise typer.Exit(1) from None
-        _tell_misfits(console, _misfits_of(error))
+        _print_invalid_values(console, _invalid_values_in(error))
         raise
     except typer.Exit:
         raise
@@ -107,7 +107,7 @@ def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[N
         # Its text may hold values of rows.
         unforeseen = PipelineError(
             f"An error occurred that this program does not handle: {type(error).__name__}.",
-            todo="Run the command without --json to see where, and report it.",
+            hint="Run the command without --json to see where, and report it.",
         )
         typer.echo(json.dumps(_error_as_json(unforeseen, dataset_id)))
         raise typer.Exit(1) from None
@@ -116,11 +116,11 @@ def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[N
 def _load(
     settings: Settings, catalog: Catalog, file: Path, dataset: Dataset, *, force: bool
 ) -> tuple[FileOutcome, Landed, bool]:
-    run_id = f"{BY_HAND}{uuid4()}"
+    run_id = f"{MANUAL}{uuid4()}"
     traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
     with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
         # Before the target is asked, as a run does it: what cannot be kept is not loaded.
-        landed = land_by_hand(Landing(settings.landing_url), dataset.id, file, run_id=run_id, observe=observe)
+        landed = land_manually(Landing(settings.landing_url), dataset.id, file, run_id=run_id, observe=observe)
         warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
         is_new = _is_new(catalog, warehouse, dataset.id)
         outcome = load_landed(
@@ -129,11 +129,11 @@ def _load(
         return outcome, landed, is_new
 
 
-def _is_reported(settings: Settings, outcome: FileOutcome, landed: Landed) -> bool:
+def _report_to_dagster(settings: Settings, outcome: FileOutcome, landed: Landed) -> bool:
     if outcome.status is not LoadStatus.PUBLISHED:
         return False
     source = landed.manifest.source
-    return is_reported(
+    return report_to_dagster(
         DagsterApi(settings.dagster_url, answer_seconds=_ANSWER_SECONDS),
         outcome,
         landed,
@@ -142,15 +142,15 @@ def _is_reported(settings: Settings, outcome: FileOutcome, landed: Landed) -> bo
     )
 
 
-def _try(
+def _dry_run(
     settings: Settings, catalog: Catalog, file: Path, dataset: Dataset, *, force: bool
-) -> tuple[Trial, CsvFile, bool]:
+) -> tuple[DryRunResult, CsvFile, bool]:
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     with progress_display() as observe:
         source = local_file(file, run_id="trial", observe=observe)
         warehouse = open_warehouse(*places, prepare=False)
         is_new = _is_new(catalog, warehouse, dataset.id)
-        trial = try_file(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
+        trial = dry_run(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
         return trial, source, is_new
 
 
@@ -177,7 +177,7 @@ def _outcome_as_json(outcome: FileOutcome, landed: Landed) -> dict[str, Any]:
     }
 
 
-def _trial_as_json(trial: Trial, source: CsvFile) -> dict[str, Any]:
+def _dry_run_as_json(trial: DryRunResult, source: CsvFile) -> dict[str, Any]:
     return {
         "dataset_id": trial.dataset.id,
         "table": trial.dataset.table,
@@ -187,13 +187,13 @@ def _trial_as_json(trial: Trial, source: CsvFile) -> dict[str, Any]:
         "status": _status_of(trial),
         "changes": [str(change) for change in trial.changes],
         "warnings": list(trial.warnings),
-        "error": None if trial.refusal is None else trial.refusal.what,
-        "misfits": _misfits(_misfits_of(trial.refusal)),
+        "error": None if trial.error is None else trial.error.message,
+        "invalid_values": _invalid_values_as_json(_invalid_values_in(trial.error)),
     }
 
 
-def _status_of(trial: Trial) -> str:
-    if trial.refusal is not None:
+def _status_of(trial: DryRunResult) -> str:
+    if trial.error is not None:
         return "would fail"
     return LoadStatus.UNCHANGED.value if trial.unchanged else "would load"
 
@@ -202,65 +202,65 @@ def _error_as_json(error: PipelineError, dataset_id: str) -> dict[str, Any]:
     return {
         "dataset_id": error.dataset_id or dataset_id,
         "status": "failed",
-        "error": error.what,
-        "todo": error.todo,
-        "misfits": _misfits(_misfits_of(error)),
+        "error": error.message,
+        "hint": error.hint,
+        "invalid_values": _invalid_values_as_json(_invalid_values_in(error)),
     }
 
 
-def _misfits_of(error: PipelineError | None) -> tuple[Misfit, ...]:
-    return error.misfits if isinstance(error, DriftError) else ()
+def _invalid_values_in(error: PipelineError | None) -> tuple[InvalidValue, ...]:
+    return error.invalid_values if isinstance(error, DriftError) else ()
 
 
 def _columns(contract: Contract) -> list[dict[str, str]]:
     return [{"source": c.header, "name": c.name, "type": str(c.type)} for c in contract.columns]
 
 
-def _misfits(misfits: Iterable[Misfit]) -> list[dict[str, Any]]:
+def _invalid_values_as_json(misfits: Iterable[InvalidValue]) -> list[dict[str, Any]]:
     return [{"line": m.line, "column": m.column, "expected": m.type, "value": m.value} for m in misfits]
 
 
-def _tell(console: Console, outcome: FileOutcome, landed: Landed, target: str) -> None:
+def _print_outcome(console: Console, outcome: FileOutcome, landed: Landed, target: str) -> None:
     seconds = ", ".join(f"{stage} {took:.1f} s" for stage, took in outcome.seconds.items())
-    rows = several(outcome.totals.rows, "row")
-    where = f"{shown(outcome.table)} in {shown(target)}"
+    rows = pluralize(outcome.totals.rows, "row")
+    where = f"{safe_markup(outcome.table)} in {safe_markup(target)}"
     console.print(f"{where}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
-    console.print(f"The file is kept: {shown(landed.uri)}")
+    console.print(f"The file is kept: {safe_markup(landed.uri)}")
     for remark in [*map(str, outcome.changes), *outcome.warnings]:
-        console.print(f"[yellow]Note:[/] {shown(remark)}")
+        console.print(f"[yellow]Note:[/] {safe_markup(remark)}")
 
 
-def _tell_if_new(console: Console, dataset_id: str, *, is_new: bool) -> None:
+def _print_if_new(console: Console, dataset_id: str, *, is_new: bool) -> None:
     if is_new:
         console.print(
-            f"[yellow]Note:[/] The catalog does not list {shown(dataset_id)}, and no load of it was published before: "
-            "this is a new table. Is the id right?"
+            f"[yellow]Note:[/] The catalog does not list {safe_markup(dataset_id)}, and no load of it was published "
+            "before: this is a new table. Is the id right?"
         )
 
 
-def _tell_trial(console: Console, trial: Trial, target: str) -> None:
-    table_name = f"{shown(trial.dataset.table)} in {shown(target)}"
-    console.print(f"{several(trial.rows, 'row')} for the table {table_name}. Nothing was written.")
+def _print_dry_run(console: Console, trial: DryRunResult, target: str) -> None:
+    table_name = f"{safe_markup(trial.dataset.table)} in {safe_markup(target)}"
+    console.print(f"{pluralize(trial.rows, 'row')} for the table {table_name}. Nothing was written.")
     if trial.contract is not None:
         table = Table("column", "type", "header in the file")
         for column in trial.contract.columns:
-            table.add_row(shown(column.name), str(column.type), shown(column.header))
+            table.add_row(safe_markup(column.name), str(column.type), safe_markup(column.header))
         console.print(table)
         for change in trial.changes:
-            console.print(f"[yellow]Would change:[/] {shown(str(change))}")
+            console.print(f"[yellow]Would change:[/] {safe_markup(str(change))}")
         for warning in trial.warnings:
-            console.print(f"[yellow]Note:[/] {shown(warning)}")
+            console.print(f"[yellow]Note:[/] {safe_markup(warning)}")
     if trial.unchanged:
         console.print("The table shows this file already: a load would leave it unchanged.")
-    if trial.refusal is not None:
-        _tell_misfits(console, _misfits_of(trial.refusal))
-        console.print(f"[red]Would fail:[/] {shown(str(trial.refusal))}")
+    if trial.error is not None:
+        _print_invalid_values(console, _invalid_values_in(trial.error))
+        console.print(f"[red]Would fail:[/] {safe_markup(str(trial.error))}")
 
 
-def _tell_misfits(console: Console, misfits: tuple[Misfit, ...]) -> None:
+def _print_invalid_values(console: Console, misfits: tuple[InvalidValue, ...]) -> None:
     if len(misfits) <= DriftError.named:
         return  # The error names them all.
-    for misfit in misfits[:_SHOWN_MISFITS]:
-        console.print(shown(str(misfit)))
-    if len(misfits) > _SHOWN_MISFITS:
-        console.print(f"... and {len(misfits) - _SHOWN_MISFITS} more values that do not fit.")
+    for misfit in misfits[:_MAX_INVALID_SHOWN]:
+        console.print(safe_markup(str(misfit)))
+    if len(misfits) > _MAX_INVALID_SHOWN:
+        console.print(f"... and {len(misfits) - _MAX_INVALID_SHOWN} more values that do not fit.")

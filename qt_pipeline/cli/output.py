@@ -18,7 +18,7 @@ from qt_pipeline.values import utc_now
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _STEP = 1000
-_WIDEST = 300
+_MAX_WIDTH = 300
 _UNBOUNDED = 100_000
 _READABLE = 12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -36,7 +36,7 @@ def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
     that is too narrow for that goes without the columns `spare`, the first of them first, and says so.
     """
     terminal = Console(emoji=False)
-    width = terminal.width if terminal.is_terminal else _WIDEST
+    width = terminal.width if terminal.is_terminal else _MAX_WIDTH
     left_out: list[str] = []
     for header in spare if terminal.is_terminal else ():
         if _least_width(table) <= width:
@@ -66,7 +66,7 @@ def _least_width(table: Table) -> int:
     )
 
 
-def shown(text: str) -> str:
+def safe_markup(text: str) -> str:
     """Text from outside, for a console or a table of this module."""
     return rich_markup(text)
 
@@ -76,14 +76,14 @@ def print_error(error: object) -> None:
     typer.secho(printable(str(error)), fg=typer.colors.RED, err=True)
 
 
-def answer_json(answer: Mapping[str, object]) -> None:
+def print_json(answer: Mapping[str, object]) -> None:
     """One JSON object on a line of its own."""
     typer.echo(json.dumps(answer))
 
 
 def error_as_json(error: PipelineError) -> dict[str, object]:
     """What scripts are told of an error."""
-    return {"status": "failed", "dataset_id": error.dataset_id, "error": error.what, "todo": error.todo}
+    return {"status": "failed", "dataset_id": error.dataset_id, "error": error.message, "hint": error.hint}
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -91,12 +91,12 @@ def iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def clock(moment: datetime | None) -> str:
+def format_timestamp(moment: datetime | None) -> str:
     """A moment for people, in UTC."""
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def lasting(time: timedelta | float) -> str:
+def format_duration(time: timedelta | float) -> str:
     """How long something took: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     seconds = int(time.total_seconds() if isinstance(time, timedelta) else time)
     for unit, word, below, smaller in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min"), (_MINUTE, "min", 1, "s")):
@@ -106,15 +106,15 @@ def lasting(time: timedelta | float) -> str:
     return f"{seconds} s"
 
 
-def ago(moment: datetime | None) -> str:
+def format_age(moment: datetime | None) -> str:
     """How long ago a moment was; nothing for none."""
     if moment is None:
         return ""
-    number, unit, *_ = lasting(max(timedelta(0), utc_now() - moment)).split()
+    number, unit, *_ = format_duration(max(timedelta(0), utc_now() - moment)).split()
     return f"{number} {unit} ago"
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """A number of bytes: `512 bytes`, `1.2 MB`."""
     amount, unit = float(count), 0
     while amount >= _STEP and unit < len(_UNITS) - 1:
@@ -122,6 +122,6 @@ def size(count: int) -> str:
     return f"{count:,} {'byte' if count == 1 else 'bytes'}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
 
 
-def several(count: int, word: str, plural: str = "") -> str:
+def pluralize(count: int, word: str, plural: str = "") -> str:
     """`1 row`, `2,000 rows`."""
     return f"{count:,} {word if count == 1 else plural or f'{word}s'}"

@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 from rich.progress import Progress as Display
 
-from qt_pipeline.telemetry import Observer, Progress, Stage
+from qt_pipeline.telemetry import LoadStage, Progress, ProgressCallback
 
-_WORDS = {
-    Stage.DOWNLOAD: "downloading",
-    Stage.READ: "reading",
-    Stage.STAGE: "staging",
-    Stage.PUBLISH: "publishing",
+_STAGE_LABELS = {
+    LoadStage.DOWNLOAD: "downloading",
+    LoadStage.READ: "reading",
+    LoadStage.STAGE: "staging",
+    LoadStage.PUBLISH: "publishing",
 }
 
 
 @contextmanager
-def progress_display() -> Generator[Observer | None]:
+def progress_display() -> Generator[ProgressCallback | None]:
     """Show the progress of the block on the standard error; None where that is no terminal, and the log tells of it."""
     console = Console(stderr=True, emoji=False)
     if not console.is_terminal:
@@ -37,22 +37,22 @@ def progress_display() -> Generator[Observer | None]:
         TimeElapsedColumn(),
     )
     with Display(*columns, console=console, transient=True) as display:
-        yield _Shown(display)
+        yield _ProgressDisplay(display)
 
 
-class _Shown:
+class _ProgressDisplay:
     def __init__(self, display: Display) -> None:
         self._display = display
         self._task = display.add_task("", start=False, rows="")
-        self._stage: Stage | None = None
+        self._stage: LoadStage | None = None
         self._began = 0.0
 
     def __call__(self, progress: Progress) -> None:
         if progress.stage is not self._stage:
             self._stage, self._began = progress.stage, time.monotonic()
-            self._display.reset(self._task, description=_WORDS[progress.stage], total=progress.total_bytes)
+            self._display.reset(self._task, description=_STAGE_LABELS[progress.stage], total=progress.total_bytes)
         # What is published is in the database already: there are no bytes to be counted.
-        publishing = progress.stage is Stage.PUBLISH
+        publishing = progress.stage is LoadStage.PUBLISH
         done = progress.total_bytes if publishing and progress.total_bytes else progress.bytes
         self._display.update(self._task, completed=done, rows=self._rows(progress))
 
@@ -60,5 +60,5 @@ class _Shown:
         seconds = time.monotonic() - self._began
         if not progress.rows:
             return ""
-        speed = f" ({progress.rows / seconds:,.0f}/s)" if progress.stage is Stage.STAGE and seconds else ""
+        speed = f" ({progress.rows / seconds:,.0f}/s)" if progress.stage is LoadStage.STAGE and seconds else ""
         return f"{progress.rows:,} rows{speed}"

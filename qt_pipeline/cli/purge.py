@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from qt_pipeline.cli.output import answer_json, console, print_table, several, shown, size
-from qt_pipeline.ingest import Purge, carry_out, find_purgeable
+from qt_pipeline.cli.output import console, format_size, pluralize, print_json, print_table, safe_markup
+from qt_pipeline.ingest import Purge, execute, find_purgeable
 from qt_pipeline.landing import Landing
 from qt_pipeline.settings import load_settings
 from qt_pipeline.values import utc_now
@@ -47,21 +47,21 @@ def purge(
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     warehouse, landing = open_warehouse(*places), Landing(settings.landing_url)
     found = find_purgeable(warehouse, landing, before=utc_now() - timedelta(days=older_than), keep=keep)
-    if not (as_json or _told(found)):
+    if not (as_json or _print_purge(found)):
         return
     if not (yes or dry_run):
         typer.confirm("Delete them?", abort=True)
     for one in found:
         if not dry_run:
-            carry_out(warehouse, landing, one)
+            execute(warehouse, landing, one)
         if as_json:
-            answer_json(_as_json(one, is_deleted=not dry_run))
+            print_json(_as_json(one, is_deleted=not dry_run))
     if not as_json:
-        freed = size(sum(one.stored_bytes for one in found))
+        freed = format_size(sum(one.stored_bytes for one in found))
         console().print(f"Nothing was deleted; it would free {freed}." if dry_run else f"Deleted; {freed} are free.")
 
 
-def _told(found: list[Purge]) -> bool:
+def _print_purge(found: list[Purge]) -> bool:
     if not found:
         console().print("There is nothing to delete.")
         return False
@@ -70,16 +70,16 @@ def _told(found: list[Purge]) -> bool:
         days = sorted(landed.manifest.landed_at for landed in one.landed)
         days = days or sorted(load.started_at for load in one.loads)
         table.add_row(
-            shown(one.dataset_id),
+            safe_markup(one.dataset_id),
             str(len(one.landed)),
-            size(one.stored_bytes),
+            format_size(one.stored_bytes),
             str(len(one.loads)),
             f"{days[0]:%Y-%m-%d}",
             f"{days[-1]:%Y-%m-%d}",
         )
     print_table(table)
     files, lines = sum(len(one.landed) for one in found), sum(len(one.loads) for one in found)
-    console().print(f"{several(files, 'file')} and {several(lines, 'line')} of the ledger.")
+    console().print(f"{pluralize(files, 'file')} and {pluralize(lines, 'line')} of the ledger.")
     return True
 
 

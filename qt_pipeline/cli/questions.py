@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.settings import fault_in, variable_of
+from qt_pipeline.settings import validate_setting, variable_of
 
 
 class Questions:
@@ -32,7 +32,7 @@ class Questions:
         Raises:
             typer.BadParameter: it cannot, and why.
         """
-        if fault := fault_in(name, value):
+        if fault := validate_setting(name, value):
             raise typer.BadParameter(f"{_option(name)}: {fault}.")
 
     def optional(self, label: str, default: str = "") -> str:
@@ -51,7 +51,7 @@ class Questions:
                 return answer
             self.complain(f"There is no {answer!r}")
 
-    def whether(self, question: str, *, default: bool) -> bool:
+    def confirm(self, question: str, *, default: bool) -> bool:
         """Yes or no."""
         return typer.confirm(question, default=default)
 
@@ -76,7 +76,7 @@ class Questions:
             return None
         if not known:
             raise ConfigurationError(
-                f"{variable_of(name)} is not known.", todo=f"Give {_option(name)}, or set it in the environment."
+                f"{variable_of(name)} is not known.", hint=f"Give {_option(name)}, or set it in the environment."
             )
         return known
 
@@ -84,7 +84,7 @@ class Questions:
         while True:
             answer = self.hidden(label) if hide else self.optional(label, default=known or "")
             value = answer or known or ""
-            if fault := (fault_in(name, value) if value else "It is needed"):
+            if fault := (validate_setting(name, value) if value else "It is needed"):
                 self.complain(f"{variable_of(name)}: {fault}")
             else:
                 return value

@@ -11,11 +11,11 @@ from uuid import uuid4
 import typer
 
 from qt_pipeline.catalog import Dataset, catalog_for
-from qt_pipeline.cli.output import answer_json, clock, console, error_as_json, several, shown
-from qt_pipeline.cli.reported import is_reported
+from qt_pipeline.cli.output import console, error_as_json, format_timestamp, pluralize, print_json, safe_markup
+from qt_pipeline.cli.report import report_to_dagster
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import Restored, check_restorable, loaded_by
+from qt_pipeline.ingest import Restored, check_restorable, find_load
 from qt_pipeline.ingest import restore as restore_load
 from qt_pipeline.landing import Landing
 from qt_pipeline.settings import Settings, load_settings
@@ -49,35 +49,35 @@ def restore(
     places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     try:
         warehouse = open_warehouse(*places)
-        record = loaded_by(warehouse, dataset.id, load)
+        record = find_load(warehouse, dataset.id, load)
         landing = Landing(settings.landing_url)
         check_restorable(landing, dataset, record)
         if not yes:
-            when = f"{clock(record.finished_at)} UTC"
-            rows = several(record.rows or 0, "row")
+            when = f"{format_timestamp(record.finished_at)} UTC"
+            rows = pluralize(record.rows or 0, "row")
             typer.confirm(f"Replace the rows of {dataset.table} by the {rows} of load {load} ({when})?", abort=True)
-        _tell_runs_in_flight(settings, dataset)
+        _print_runs_in_flight(settings, dataset)
         run_id = f"restore-{uuid4()}"
         done = restore_load(warehouse, landing, dataset, load, run_id=run_id, max_rows=settings.max_rows)
     except PipelineError as error:
         if not as_json:
             raise
-        answer_json(error_as_json(error))
+        print_json(error_as_json(error))
         raise typer.Exit(1) from None
     is_told = _reported(settings, done, load)
     if as_json:
-        answer_json(_as_json(done, load, is_told=is_told))
+        print_json(_as_json(done, load, is_told=is_told))
     else:
-        _tell(done, load, is_told=is_told)
+        _print_restored(done, load, is_told=is_told)
 
 
-def _tell_runs_in_flight(settings: Settings, dataset: Dataset) -> None:
+def _print_runs_in_flight(settings: Settings, dataset: Dataset) -> None:
     """A run that has downloaded already would replace what is restored. Without Dagster, none is known of."""
     with suppress(PipelineError):
         going = _dagster(settings).runs_of(dataset.id, in_flight=True)
         if going:
             typer.secho(
-                f"Note: {several(len(going), 'run')} of {dataset.id} in flight; it may replace what is restored now.",
+                f"Note: {pluralize(len(going), 'run')} of {dataset.id} in flight; it may replace what is restored now.",
                 fg=typer.colors.YELLOW,
                 err=True,
             )
@@ -88,7 +88,7 @@ def _reported(settings: Settings, done: Restored, load: int) -> bool:
     file = done.outcome
     if file is None:
         return False
-    return is_reported(
+    return report_to_dagster(
         _dagster(settings),
         file,
         done.landed,
@@ -104,30 +104,30 @@ def _dagster(settings: Settings) -> DagsterApi:
 def _as_json(done: Restored, load: int, *, is_told: bool) -> dict[str, object]:
     file = done.outcome
     return {
-        "dataset_id": done.shown.dataset_id,
+        "dataset_id": done.current.dataset_id,
         "status": "unchanged" if file is None else "restored",
         "restored_load_id": load,
-        "load_id": done.shown.load_id if file is None else file.load_id,
+        "load_id": done.current.load_id if file is None else file.load_id,
         "replaced_load_id": None if file is None else file.replaced_load_id,
-        "table": done.shown.table_name if file is None else file.table,
-        "rows": done.shown.rows if file is None else file.totals.rows,
+        "table": done.current.table_name if file is None else file.table,
+        "rows": done.current.rows if file is None else file.totals.rows,
         "changes": [] if file is None else [str(change) for change in file.changes],
         "in_dagster": is_told,
     }
 
 
-def _tell(done: Restored, load: int, *, is_told: bool) -> None:
+def _print_restored(done: Restored, load: int, *, is_told: bool) -> None:
     file = done.outcome
     if file is None:
         console().print(
-            f"{shown(done.shown.table_name)} shows the file of load {load} already, by load {done.shown.load_id}. "
-            "Nothing was done."
+            f"{safe_markup(done.current.table_name)} shows the file of load {load} already, by load "
+            f"{done.current.load_id}. Nothing was done."
         )
         return
-    rows = several(file.totals.rows, "row")
-    console().print(f"{shown(file.table)}: load {load} is restored, {rows}, as load {file.load_id}.")
+    rows = pluralize(file.totals.rows, "row")
+    console().print(f"{safe_markup(file.table)}: load {load} is restored, {rows}, as load {file.load_id}.")
     for remark in [*map(str, file.changes), *file.warnings]:
-        console().print(f"[yellow]Note:[/] {shown(remark)}")
+        console().print(f"[yellow]Note:[/] {safe_markup(remark)}")
     console().print("It stays until an event, or a run by hand, brings newer data.")
     if not is_told:
         console().print("Dagster does not answer or knows no such dataset: its UI will not show this; the ledger does.")

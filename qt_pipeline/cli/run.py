@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from qt_pipeline.catalog import Catalog, catalog_for
-from qt_pipeline.cli.followed import FollowedBackfill, FollowedRuns
-from qt_pipeline.cli.following import Outcome, TimeIsUpError, expect_daemon, follow
-from qt_pipeline.cli.output import answer_json, console, error_as_json, print_error, shown
+from qt_pipeline.cli.output import console, error_as_json, print_error, print_json, safe_markup
+from qt_pipeline.cli.watch import TimedOutError, WatchResult, expect_daemon, watch
+from qt_pipeline.cli.watched_runs import WatchedBackfill, WatchedRuns
 from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError, RunStatus
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.safe_text import printable
@@ -68,17 +68,17 @@ def run(
         expect_daemon(api)
         api.add_partitions(sorted(set(wanted).difference(partitions)))
         tags = {"qt/reason": REASON, **({"qt/force": "true"} if force else {})}
-        started = FollowedBackfill(api) if everything else FollowedRuns(api)
+        started = WatchedBackfill(api) if everything else WatchedRuns(api)
         with ExitStack() as untold:
             # Whatever goes wrong, what was started is told.
-            untold.callback(_tell_started, started, as_json=as_json)
+            untold.callback(_print_started, started, as_json=as_json)
             _start(started, wanted, catalog, tags)
             if not (as_json and wait):
                 untold.close()
-            outcomes = _followed(started, deadline, as_json=as_json) if wait else ()
+            outcomes = _watch_all(started, deadline, as_json=as_json) if wait else ()
             untold.pop_all()
         for outcome in outcomes:
-            _tell(outcome, as_json=as_json)
+            _print_result(outcome, as_json=as_json)
         code = _exit_code(outcomes)
     raise typer.Exit(code)
 
@@ -97,7 +97,7 @@ def cancel(
         api = DagsterApi(load_settings().dagster_url)
         for run_id in run_ids:
             api.terminate(run_id)
-            console().print(f"Run {shown(run_id)} ends: {api.run_url(run_id)}")
+            console().print(f"Run {safe_markup(run_id)} ends: {api.run_url(run_id)}")
 
 
 @contextmanager
@@ -107,13 +107,13 @@ def _answered(*, as_json: bool) -> Generator[None]:
         yield
     except PipelineError as error:
         if as_json:
-            answer_json(error_as_json(error))
+            print_json(error_as_json(error))
         else:
             print_error(error)
         code = FAILED
         if isinstance(error, DagsterUnavailableError):
             code = UNREACHABLE
-        elif isinstance(error, TimeIsUpError):
+        elif isinstance(error, TimedOutError):
             code = TIME_IS_UP
         raise typer.Exit(code) from None
 
@@ -121,7 +121,7 @@ def _answered(*, as_json: bool) -> Generator[None]:
 def _all(catalog: Catalog, partitions: Sequence[str]) -> list[str]:
     known = {*partitions, *(dataset.id for dataset in catalog.datasets)}
     if not known:
-        raise ConfigurationError("No dataset is known.", todo="List one in the catalog, or name it with --new.")
+        raise ConfigurationError("No dataset is known.", hint="List one in the catalog, or name it with --new.")
     return sorted(dataset_id for dataset_id in known if catalog.accepts(dataset_id))
 
 
@@ -135,50 +135,52 @@ def _known(wanted: Sequence[str], catalog: Catalog, partitions: Sequence[str], *
             hint = f"Perhaps {near[0]} is meant. " if near else ""
             raise ConfigurationError(
                 "Neither the catalog nor Dagster knows it.",
-                todo=f"{hint}If it is right, list it in the catalog, or say --new.",
+                hint=f"{hint}If it is right, list it in the catalog, or say --new.",
                 dataset_id=dataset_id,
             )
     return list(dict.fromkeys(wanted))
 
 
 def _start(
-    started: FollowedRuns | FollowedBackfill, wanted: Sequence[str], catalog: Catalog, tags: Mapping[str, str]
+    started: WatchedRuns | WatchedBackfill, wanted: Sequence[str], catalog: Catalog, tags: Mapping[str, str]
 ) -> None:
-    if isinstance(started, FollowedBackfill):
+    if isinstance(started, WatchedBackfill):
         started.start(wanted, tags)
         return
     for dataset_id in wanted:
         started.start(dataset_id, {"qt/dataset": printable(catalog.dataset(dataset_id).label), **tags})
 
 
-def _tell_started(started: FollowedRuns | FollowedBackfill, *, as_json: bool) -> None:
+def _print_started(started: WatchedRuns | WatchedBackfill, *, as_json: bool) -> None:
     for answer in started.started():
         if as_json:
-            answer_json(answer)
+            print_json(answer)
         else:
             words = f"{answer['dataset_id']}: run {answer['run_id']}" if "run_id" in answer else "The backfill of "
             words += "" if "run_id" in answer else f"{answer['datasets']} datasets: {answer['backfill_id']}"
-            console().print(f"{shown(words)}  {answer['url']}")
+            console().print(f"{safe_markup(words)}  {answer['url']}")
 
 
-def _followed(started: FollowedRuns | FollowedBackfill, deadline: float | None, *, as_json: bool) -> Sequence[Outcome]:
+def _watch_all(
+    started: WatchedRuns | WatchedBackfill, deadline: float | None, *, as_json: bool
+) -> Sequence[WatchResult]:
     try:
-        return follow(started, deadline, silent=as_json)
+        return watch(started, deadline, silent=as_json)
     except KeyboardInterrupt:
-        typer.secho(f"\nNo longer followed. {started.goes_on()}", err=True)
+        typer.secho(f"\nNo longer followed. {started.detach_hint()}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _tell(outcome: Outcome, *, as_json: bool) -> None:
+def _print_result(outcome: WatchResult, *, as_json: bool) -> None:
     if as_json:
-        answer_json(outcome.answer)
+        print_json(outcome.answer)
         return
     console().print(outcome.headline)
     for line in outcome.complaints:
         print_error(line)
 
 
-def _exit_code(outcomes: Sequence[Outcome]) -> int:
+def _exit_code(outcomes: Sequence[WatchResult]) -> int:
     statuses = {status for outcome in outcomes for status in outcome.statuses}
     if RunStatus.FAILURE in statuses:
         return FAILED

@@ -82,17 +82,17 @@ def relay(
         )
 
 
-def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.Intake:
+def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.EventSink:
     if settings.relay_queue_url is not None:
         # Azure's library takes its time to import, and most relays never need it.
         from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
 
-        return event_relay.QueueIntake(open_queue(settings.relay_queue_url), metrics)
+        return event_relay.QueueSink(open_queue(settings.relay_queue_url), metrics)
     if settings.keep_connections:
         metrics.watch(open_inbox(settings.inbox_url))
     # Else whoever reads the metrics would keep the database awake.
     inbox = open_inbox(settings.inbox_url, keep_connections=settings.keep_connections)
-    return event_relay.GroupWriter(inbox, metrics)
+    return event_relay.GroupCommitWriter(inbox, metrics)
 
 
 def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds: int = 60) -> None:

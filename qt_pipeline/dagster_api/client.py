@@ -41,8 +41,8 @@ _IN_FLIGHT = [status.value for status in RunStatus if not status.is_over]
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
-_EVENTS_AT_ONCE = 500
-_ENDED_AT_ONCE = 500
+_EVENTS_BATCH_SIZE = 500
+_ENDED_BATCH_SIZE = 500
 # Each loop gives a sign every 30 seconds; Dagster itself would wait for half an hour before it worries.
 _SILENT_SECONDS = 120
 _CLASS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Failure): ")
@@ -118,7 +118,7 @@ class DagsterApi:
         """Whether a sensor of this project is on."""
         sensor = self._ask(queries.SENSOR, sensor={**_REPOSITORY, "sensorName": name})["sensorOrError"]
         if "sensorState" not in sensor:
-            self._refuse(f"show the sensor {name}", sensor)
+            self._refuse_errors(f"show the sensor {name}", sensor)
         return sensor["sensorState"]["status"] == "RUNNING"
 
     def partitions(self) -> list[str]:
@@ -134,7 +134,7 @@ class DagsterApi:
             named = {"definition": _PARTITIONS_DEFINITION, "key": dataset_id}
             answer = self._ask(queries.ADD_PARTITION, repository=_REPOSITORY, **named)["addDynamicPartition"]
             if answer["__typename"] not in ("AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"):
-                self._refuse("add the partition", answer)
+                self._refuse_errors("add the partition", answer)
 
     def launch(self, dataset_id: str, tags: Mapping[str, str]) -> str:
         """Ask for a run that downloads and loads a dataset, which is a partition already; the id of the run."""
@@ -143,7 +143,7 @@ class DagsterApi:
         params = {"selector": selector, "executionMetadata": execution, "mode": "default", "runConfigData": {}}
         launched = self._ask(queries.LAUNCH, params=params)["launchRun"]
         if launched["__typename"] != "LaunchRunSuccess":
-            self._refuse("start the run", launched)
+            self._refuse_errors("start the run", launched)
         return launched["run"]["runId"]
 
     def launch_backfill(self, dataset_ids: Sequence[str], tags: Mapping[str, str]) -> str:
@@ -151,14 +151,14 @@ class DagsterApi:
         params = {"assetSelection": _ASSETS, "partitionNames": list(dataset_ids), "tags": _as_tags(tags)}
         launched = self._ask(queries.BACKFILL, params=params)["launchPartitionBackfill"]
         if launched["__typename"] != "LaunchBackfillSuccess":
-            self._refuse("start the backfill", launched)
+            self._refuse_errors("start the backfill", launched)
         return launched["backfillId"]
 
     def run(self, run_id: str) -> Run:
         """One run."""
         found = self._runs({"runIds": [run_id]}, limit=1)
         if not found:
-            raise DagsterRefusedError(f"Dagster at {self.url} knows no run {run_id}.", todo="Look for it in the UI.")
+            raise DagsterRefusedError(f"Dagster at {self.url} knows no run {run_id}.", hint="Look for it in the UI.")
         return found[0]
 
     def runs(self, *, tags: Mapping[str, str], in_flight: bool = False, limit: int = 100) -> list[Run]:
@@ -177,9 +177,9 @@ class DagsterApi:
         """
         of_dataset = {"tags": _as_tags({_PARTITION_TAG: dataset_id})} if dataset_id else {}
         filters = {name: {"statuses": [status.value], **of_dataset} for name, status in _ENDED.items()}
-        found = self._ask(queries.LAST_ENDED, **filters, limit=1 if dataset_id else _ENDED_AT_ONCE)
+        found = self._ask(queries.LAST_ENDED, **filters, limit=1 if dataset_id else _ENDED_BATCH_SIZE)
         ended = [run for name in _ENDED for run in self._results(found[name])]
-        newest = {run.dataset_id: run for run in sorted(ended, key=lambda run: run.moment)}
+        newest = {run.dataset_id: run for run in sorted(ended, key=lambda run: run.last_change_at)}
         failed = ((its, run) for its, run in newest.items() if run.status is RunStatus.FAILURE)
         return {its: run for its, run in failed if its is not None}
 
@@ -188,12 +188,12 @@ class DagsterApi:
         seen = after or RunEvents()
         more = True
         while more:
-            asked = {"id": run_id, "cursor": seen.cursor, "limit": _EVENTS_AT_ONCE}
+            asked = {"id": run_id, "cursor": seen.cursor, "limit": _EVENTS_BATCH_SIZE}
             found = self._ask(queries.EVENTS, **asked)["runOrError"]
             if "eventConnection" not in found:
-                self._refuse("show the run", found)
+                self._refuse_errors("show the run", found)
             connection = found["eventConnection"]
-            told = reduce(RunEvents.then, map(_told, connection["events"]), RunEvents(connection["cursor"]))
+            told = reduce(RunEvents.then, map(_describe_entries, connection["events"]), RunEvents(connection["cursor"]))
             seen, more = seen.then(told), connection["hasMore"]
         return seen
 
@@ -201,13 +201,13 @@ class DagsterApi:
         """Cancel a run, as the UI does."""
         answer = self._ask(queries.TERMINATE, id=run_id)["terminateRun"]
         if answer["__typename"] != "TerminateRunSuccess":
-            self._refuse("cancel the run", answer)
+            self._refuse_errors("cancel the run", answer)
 
     def backfill(self, backfill_id: str) -> Backfill:
         """How far a backfill is."""
         found = self._ask(queries.BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
         if "status" not in found:
-            self._refuse("show the backfill", found)
+            self._refuse_errors("show the backfill", found)
         error = found["error"]["message"] if found["error"] else None
         return Backfill(backfill_id, found["status"], error, tuple(map(_run, found["runs"])))
 
@@ -222,7 +222,7 @@ class DagsterApi:
 
     def _results(self, found: Mapping[str, Any]) -> list[Run]:
         if "results" not in found:
-            self._refuse("show runs", found)
+            self._refuse_errors("show runs", found)
         return [_run(run) for run in found["results"]]
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
@@ -237,7 +237,9 @@ class DagsterApi:
         except (ValueError, AttributeError):
             errors, data = None, None
         if errors or not isinstance(data, dict):
-            self._refuse("answer", {"message": errors[0].get("message", "") if errors else "what answers is not it"})
+            self._refuse_errors(
+                "answer", {"message": errors[0].get("message", "") if errors else "what answers is not it"}
+            )
         told = answer.headers.get("Date")
         return cast("dict[str, Any]", data), parsedate_to_datetime(told) if told else datetime.now(UTC)
 
@@ -248,22 +250,22 @@ class DagsterApi:
         except requests.RequestException as error:
             # Its own words repeat addresses and objects of libraries.
             why = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
-            raise DagsterUnavailableError(f"Dagster {why} at {self.url}.", todo=_START) from None
+            raise DagsterUnavailableError(f"Dagster {why} at {self.url}.", hint=_START) from None
         if answer.status_code >= requests.codes.server_error:
-            raise DagsterUnavailableError(f"Dagster at {self.url} answers {answer.status_code}.", todo=_START)
+            raise DagsterUnavailableError(f"Dagster at {self.url} answers {answer.status_code}.", hint=_START)
         if not answer.ok:
             raise DagsterRefusedError(
                 f"What answers at {self.url} refuses ({answer.status_code}).",
-                todo="Check that QT_DAGSTER_URL is the address of Dagster's UI, and that it may be asked from here.",
+                hint="Check that QT_DAGSTER_URL is the address of Dagster's UI, and that it may be asked from here.",
             )
         return answer
 
-    def _refuse(self, what: str, answer: Mapping[str, Any]) -> NoReturn:
+    def _refuse_errors(self, what: str, answer: Mapping[str, Any]) -> NoReturn:
         if "NotFound" in str(answer.get("__typename")) and "job" in str(answer.get("message", "")).lower():
             self._not_loaded()
         why = _first_line(str(answer.get("message") or answer.get("__typename") or "no reason given"))
         raise DagsterRefusedError(
-            f"Dagster at {self.url} does not {what}: {why.rstrip('.')}.", todo="See its UI for more."
+            f"Dagster at {self.url} does not {what}: {why.rstrip('.')}.", hint="See its UI for more."
         )
 
     def _not_loaded(self) -> NoReturn:
@@ -271,7 +273,7 @@ class DagsterApi:
         why = _first_line(location.error or "no reason given")
         raise DagsterRefusedError(
             f"Dagster at {self.url} has not loaded the code location {LOCATION!r}: {why.rstrip('.')}.",
-            todo="Mend the cause, then reload it in the UI under Deployment.",
+            hint="Mend the cause, then reload it in the UI under Deployment.",
         )
 
 
@@ -287,17 +289,17 @@ def _run(found: Mapping[str, Any]) -> Run:
         status=RunStatus(found["status"]),
         tags=tags,
         created_at=datetime.fromtimestamp(found["creationTime"], UTC),
-        started_at=_moment(found["startTime"]),
-        ended_at=_moment(found["endTime"]),
+        started_at=_datetime(found["startTime"]),
+        ended_at=_datetime(found["endTime"]),
     )
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def _datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _daemon(status: Mapping[str, Any], now: datetime) -> Daemon:
-    last = _moment(status["lastHeartbeatTime"])
+    last = _datetime(status["lastHeartbeatTime"])
     silent = None if last is None else max(0.0, (now - last).total_seconds())
     errors = status["lastHeartbeatErrors"]
     return Daemon(
@@ -309,7 +311,7 @@ def _daemon(status: Mapping[str, Any], now: datetime) -> Daemon:
     )
 
 
-def _told(event: Mapping[str, Any]) -> RunEvents:
+def _describe_entries(event: Mapping[str, Any]) -> RunEvents:
     """What one event tells."""
     match event["__typename"]:
         case "ExecutionStepStartEvent":
@@ -336,8 +338,8 @@ _REPORTED = ("dagster/table_name", "rows", "load", "status")
 def _failure(event: Mapping[str, Any]) -> Failure:
     told: Mapping[str, Any] = event.get("failureMetadata") or {}
     entries = _entries(told.get("metadataEntries", ()))
-    if "what happened" in entries:
-        return Failure(entries["what happened"], entries.get("what to do", ""))
+    if "error" in entries:
+        return Failure(entries["error"], entries.get("how to fix", ""))
     return Failure(_deepest(event["error"]) if event.get("error") else event["message"])
 
 

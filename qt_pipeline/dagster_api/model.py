@@ -56,7 +56,7 @@ class Run:
     ended_at: datetime | None
 
     @property
-    def moment(self) -> datetime:
+    def last_change_at(self) -> datetime:
         """When it ended; of one whose end nobody saw, when it was asked for."""
         return self.ended_at or self.created_at
 
@@ -70,10 +70,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed and the next step, in the words of the error that ended it; `todo` may be empty."""
+    """Why a run failed and the next step, in the words of the error that ended it; `hint` may be empty."""
 
-    what: str
-    todo: str = ""
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

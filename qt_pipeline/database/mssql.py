@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import count
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from qt_pipeline.database.mssql_faults import mssql_fault
+from qt_pipeline.database.mssql_errors import mssql_fault
 from qt_pipeline.database.pool import POOL_SECONDS, pool_options
 from qt_pipeline.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ _DRIVERS = ("mssqlpython", "pyodbc")
 _ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 # What mssql-python says of its own native part; it has no type of its own for that.
 _NOT_LOADED = "Failed to load the driver"
-MSSQL_DRIVER_TODO: Final = (
+MSSQL_DRIVER_HINT: Final = (
     "Install libltdl7 (libtool-ltdl on Red Hat), or set MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc in the environment; "
     "in .env it is not read."
 )
@@ -85,14 +85,14 @@ def mssql_engine(
     except ImportError as error:
         raise ConfigurationError(
             f"The driver {url.get_driver_name()} cannot be loaded: {error}.",
-            todo="For pyodbc, install unixODBC (libodbc2) and Microsoft's ODBC driver; mssql+mssqlpython:// in "
+            hint="For pyodbc, install unixODBC (libodbc2) and Microsoft's ODBC driver; mssql+mssqlpython:// in "
             f"{setting} needs neither.",
         ) from None
     event.listen(engine, "before_cursor_execute", _write_nulls, retval=True)
     if engine.driver == "pyodbc":
         # Else a driver manager that is set up for it keeps open what the engine has closed.
         cast("Any", engine.dialect.loaded_dbapi).pooling = False
-    dial = _Dial(url.host or "", setting, wait_seconds, statement_seconds, may_pause=not keep_connections)
+    dial = _Connector(url.host or "", setting, wait_seconds, statement_seconds, may_pause=not keep_connections)
     event.listen(engine, "do_connect", dial)
     return engine
 
@@ -132,7 +132,7 @@ def _count_big(element: count, compiler: SQLCompiler, **options: object) -> str:
     return f"COUNT_BIG{compiler.function_argspec(element, **options)}"
 
 
-class _Dial:
+class _Connector:
     """Opens connections. A serverless database that sleeps refuses the first one, for up to a minute."""
 
     def __init__(self, host: str, setting: str, wait_seconds: int, statement_seconds: int, *, may_pause: bool) -> None:
@@ -150,7 +150,7 @@ class _Dial:
             retry=retry_if_exception(self._is_waking),
             stop=stop_after_delay(_WAKE_SECONDS),
             wait=wait_fixed(_WAKE_PAUSE_SECONDS),
-            before_sleep=self._tell,
+            before_sleep=self._log_waking,
             reraise=True,
         )
         try:
@@ -158,11 +158,11 @@ class _Dial:
         except dialect.loaded_dbapi.Error as error:
             if _NOT_LOADED not in str(error):
                 raise
-            raise ConfigurationError("The driver of mssql-python cannot be loaded.", todo=MSSQL_DRIVER_TODO) from None
+            raise ConfigurationError("The driver of mssql-python cannot be loaded.", hint=MSSQL_DRIVER_HINT) from None
         except Exception as error:  # noqa: BLE001  # the driver reads the URL and answers with types of many kinds
             raise ConfigurationError(
-                f"The driver cannot connect: {mssql_fault(error, of_connection=True).words}.",
-                todo=f"Check what stands after '?' in {self._setting}.",
+                f"The driver cannot connect: {mssql_fault(error, of_connection=True).message}.",
+                hint=f"Check what stands after '?' in {self._setting}.",
             ) from None
         # One that may pause again is waited for each time.
         self._awake = not self._may_pause
@@ -179,10 +179,10 @@ class _Dial:
             return False
         fault = mssql_fault(error, of_connection=True)
         # Elsewhere than on Azure, what does not answer does not sleep.
-        silent = fault.passing and _AZURE in self._host and _TIMED_OUT.search(fault.words)
+        silent = fault.transient and _AZURE in self._host and _TIMED_OUT.search(fault.message)
         return fault.number == _WAKING or bool(silent)
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _log_waking(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
             _log.info("The database is waking up: waiting for %s for up to %s seconds.", self._host, _WAKE_SECONDS)
 
@@ -195,7 +195,7 @@ def _completed(url: URL, setting: str) -> URL:
     if driver not in _DRIVERS:
         raise ConfigurationError(
             f"The driver {driver!r} is not one of those for SQL Server.",
-            todo=f"Let {setting} begin with mssql+mssqlpython:// or, slower, mssql+pyodbc://.",
+            hint=f"Let {setting} begin with mssql+mssqlpython:// or, slower, mssql+pyodbc://.",
         )
     query = {word.lower() for word in url.query}
     if "odbc_connect" in query:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from qt_pipeline.database.address import address_of
-from qt_pipeline.database.fault import Fault
 from qt_pipeline.database.pool import POOL_SECONDS, pool_options
+from qt_pipeline.database.redact import redacted_database_url
+from qt_pipeline.database.server_error import ServerError
 from qt_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _ONLY_FIRST_SENTENCE = ("22001", "22012", "23", "44")
 # Where procedural languages report what a person's function has raised, in words of its own.
 _PROCEDURAL = ("pl_", "plpy", "plperl", "pltcl", "plv8", "pllua", "plr")
 # Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
-_PASSING = ("08", "40", "53", "55", "57", "58")
+_TRANSIENT = ("08", "40", "53", "55", "57", "58")
 # Classes that speak of one table: its values, its constraints, what depends on it, how much it holds.
 _OF_TABLE = ("22", "23", "2B", "44", "54")
 
@@ -126,7 +126,7 @@ def postgres_engine(
     def check(connection: "psycopg.Connection[Any]", _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.autocommit = True
         try:
-            require_utf8(connection, address=address_of(url), setting=setting)
+            require_utf8(connection, address=redacted_database_url(url), setting=setting)
         except BaseException:
             connection.close()
             raise
@@ -150,28 +150,28 @@ def require_utf8(connection: "psycopg.Connection[Any]", *, address: str, setting
         raise ConfigurationError(
             f"The database {address} has the encoding {_NO_ENCODING}, which takes bytes for letters: it could neither "
             "sort, compare nor measure text.",
-            todo=f"Name a database in {setting} that was made with ENCODING 'UTF8'.",
+            hint=f"Name a database in {setting} that was made with ENCODING 'UTF8'.",
         )
     if of_client != _ENCODING:
         raise ConfigurationError(
             f"Text would go to the database {address} as {of_client}, though UTF-8 was asked for.",
-            todo=f"Let {setting} name the server itself, or correct what sets client_encoding on the way to it.",
+            hint=f"Let {setting} name the server itself, or correct what sets client_encoding on the way to it.",
         )
 
 
-def postgres_fault(error: BaseException | None) -> Fault:
+def postgres_fault(error: BaseException | None) -> ServerError:
     """What the server, or the driver on its way to it, has said."""
     state: str | None = getattr(error, "sqlstate", None)
     message = _message(error, state)
     for phrase, transient, hint in _OF_POOLER:
         if phrase in message:
-            return Fault(None, message, transient, hint=hint)
+            return ServerError(None, message, transient, hint=hint)
     if state == _UNTRANSLATABLE:
         return _untranslatable(error)
-    passing = state is None or state.startswith(_PASSING)
+    passing = state is None or state.startswith(_TRANSIENT)
     of_table = state is not None and state.startswith(_OF_TABLE)
     hint = next((hint for states, hint in _HINTS if (state or "08").startswith(states)), _OF_STATEMENT)
-    return Fault(None, message or f"{type(error).__name__} (SQLSTATE {state})", passing, of_table, hint)
+    return ServerError(None, message or f"{type(error).__name__} (SQLSTATE {state})", passing, of_table, hint)
 
 
 def advisory_key(*names: str) -> int:
@@ -180,15 +180,15 @@ def advisory_key(*names: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _untranslatable(error: BaseException | None) -> Fault:
+def _untranslatable(error: BaseException | None) -> ServerError:
     # The message shows the character; the encodings, from and to, are its only words of that kind in any language.
     names = _ENCODING_NAME.findall(str(error))
     encoding = names[-1] if names else "of another kind than UTF-8"
-    return Fault(
+    return ServerError(
         None,
         f"its encoding {encoding} has no place for a character of the data or of a column's name",
-        passing=False,
-        of_table=True,
+        transient=False,
+        table_scoped=True,
         hint="Use a database with ENCODING 'UTF8', or correct the character at the source.",
     )
 

@@ -11,8 +11,8 @@ import dagster as dg
 
 from qt_pipeline.defs import checks, metadata
 from qt_pipeline.defs.partitions import datasets
-from qt_pipeline.defs.resources import Patience
-from qt_pipeline.defs.runs import name_dataset, note_failure
+from qt_pipeline.defs.resources import LoadRetryPolicy
+from qt_pipeline.defs.runs import tag_dataset, tag_failure
 from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.ingest import Ingest
 from qt_pipeline.safe_text import printable
@@ -53,7 +53,7 @@ def dataset(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetObservation | dg.AssetCheckEvaluation]:
     """Download the dataset of this partition and keep the file."""
     try:
-        name_dataset(context.instance, context.run, ingest.label(context.partition_key))
+        tag_dataset(context.instance, context.run, ingest.label(context.partition_key))
         outcome = ingest.land(context.partition_key, run_id=context.run.run_id)
     except PipelineError as error:
         yield from _not_evaluated(context)
@@ -80,11 +80,11 @@ def dataset(
     description="The dataset as a SQL table: typed from the landed file, verified, replaced in one transaction.",
 )
 def table(
-    context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest], patience: dg.ResourceParam[Patience]
+    context: dg.AssetExecutionContext, ingest: dg.ResourceParam[Ingest], patience: dg.ResourceParam[LoadRetryPolicy]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetCheckEvaluation]:
     """Publish the landed file of this run, else the newest download, as the table of this partition's dataset."""
     try:
-        name_dataset(context.instance, context.run, ingest.label(context.partition_key))
+        tag_dataset(context.instance, context.run, ingest.label(context.partition_key))
         force = context.run.tags.get(FORCE_TAG) == "true"
         outcome = ingest.load(context.partition_key, run_id=context.run.run_id, force=force)
     except TransientError as error:
@@ -119,5 +119,5 @@ def _not_evaluated(
 
 
 def _failure(context: dg.AssetExecutionContext, error: PipelineError) -> dg.Failure:
-    note_failure(context.instance, context.run.run_id, error)
+    tag_failure(context.instance, context.run.run_id, error)
     return metadata.failure(error)

@@ -92,7 +92,7 @@ def of_error(error: PipelineError) -> Iterator[dg.AssetCheckResult]:
     failed = _FAILED_BY.get(type(error))
     if failed is not None:
         details = metadata.of_difference(error) if isinstance(error, VerificationError) else metadata.of_error(error)
-        description = markdown_text(error.what)
+        description = markdown_text(error.message)
         yield dg.AssetCheckResult(check_name=failed, passed=False, description=description, metadata=details)
 
 

@@ -13,7 +13,7 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import FileOutcome, LandOutcome, LoadOutcome
 from qt_pipeline.landing import Landed
 from qt_pipeline.safe_text import shortened
-from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, Misfit, header_key
+from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, InvalidValue, header_key
 from qt_pipeline.warehouse import VerificationError
 
 # What a run leaves in Dagster's database is bounded, however wide the file is and however much there is to say of it.
@@ -117,10 +117,10 @@ def failure(error: PipelineError) -> dg.Failure:
 
 def of_error(error: PipelineError) -> Metadata:
     """What an error says: what happened, to which dataset, what to do, and the places of values that do not fit."""
-    words = {"what happened": error.what, "what to do": error.todo, "dataset": error.dataset_id or ""}
+    words = {"error": error.message, "how to fix": error.hint, "dataset": error.dataset_id or ""}
     said: Metadata = {k: _text(v) for k, v in words.items() if v}
-    if isinstance(error, DriftError) and error.misfits:
-        said["misfits"] = _misfits(error.misfits)
+    if isinstance(error, DriftError) and error.invalid_values:
+        said["invalid_values"] = _invalid_values(error.invalid_values)
     return said
 
 
@@ -160,11 +160,11 @@ def _schema(file: FileOutcome) -> dg.TableSchema:
         for c in file.contract.columns[:_MAX_COLUMNS]
     ]
     columns = _columns(columns, len(file.contract.columns))
-    own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.own_columns]
+    own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.system_columns]
     return dg.TableSchema([*columns, *own])
 
 
-def _misfits(misfits: Sequence[Misfit]) -> dg.TableMetadataValue:
+def _invalid_values(misfits: Sequence[InvalidValue]) -> dg.TableMetadataValue:
     """Where the values are that do not fit; what they are only where the catalog shows values."""
     with_values = any(misfit.value is not None for misfit in misfits)
     head = ("line", "column", "expected", *(("value",) if with_values else ()))

@@ -11,7 +11,7 @@ from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
 from qt_pipeline.defs.runs import DATASET_TAG, known_runs
-from qt_pipeline.dispatch import unasked
+from qt_pipeline.dispatch import due_for_refresh
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import missing
 from qt_pipeline.safe_text import printable
@@ -78,7 +78,7 @@ def _requests(
         # What a person has restored must not be undone while nobody can say what that is.
         return dg.SkipReason(f"No dataset is looked at, because the ledger cannot be read. {printable(str(error))}")
     restored = {dataset_id for dataset_id in known if dataset_id in newest and newest[dataset_id].restores_load_id}
-    due = unasked(known, known_runs(instance, dispatcher.locks, ()), restored)
+    due = due_for_refresh(known, known_runs(instance, dispatcher.locks, ()), restored)
     if not due:
         return dg.SkipReason(_why_none(known, restored))
     return [

@@ -14,13 +14,13 @@ import dagster as dg
 from pydantic import SecretStr
 
 from qt_pipeline import telemetry
-from qt_pipeline.alerting import AlertStore, Courier, Post, addresses_of, open_store
+from qt_pipeline.alerting import AlertRouting, AlertStore, Sender, addresses_of, open_store
 from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.defs.partitions import PARTITION_TAG
-from qt_pipeline.defs.runs import note_failure
+from qt_pipeline.defs.runs import tag_failure
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import Inbox, Moved, open_inbox
+from qt_pipeline.inbox import DrainResult, Inbox, open_inbox
 from qt_pipeline.ingest import Ingest, OpenWarehouse
 from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
@@ -31,7 +31,7 @@ from qt_pipeline.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class LoadRetryPolicy:
     """How often a run tries a load while its target is away. The wait in between doubles."""
 
     attempts: int = 4
@@ -43,13 +43,13 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class AlertMonitor:
     """What the sensor of alerts needs. Whatever may be out of reach is opened by the tick itself.
 
     `dagster_url` is where people look at runs.
     """
 
-    post: Post
+    post: AlertRouting
     open_inbox: Callable[[], Inbox]
     open_store: Callable[[], AlertStore]
     open_warehouse: OpenWarehouse
@@ -60,7 +60,7 @@ class Watch:
 class Queue(Protocol):
     """What stands in front of the inbox where the relay cannot reach it."""
 
-    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> Moved:
+    def drain_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
         """See `qt_pipeline.inbox.azure_queue`."""
         ...
 
@@ -107,9 +107,9 @@ _alert_store = cache(open_store)
 
 
 @cache
-def _post(urls: tuple[SecretStr, ...], per_hour: int) -> Post:
+def _alert_routing(urls: tuple[SecretStr, ...], per_hour: int) -> AlertRouting:
     # One courier: it knows which address still hangs since an earlier tick.
-    return Post(addresses_of(urls), Courier(), per_hour)
+    return AlertRouting(addresses_of(urls), Sender(), per_hour)
 
 
 @dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
@@ -118,18 +118,18 @@ def ingest_resource(context: dg.InitResourceContext) -> Generator[Ingest]:
     try:
         settings = load_settings()
         if context.run is not None:
-            _locks(settings).hold(context.run.run_id)
+            _locks(settings).acquire(context.run.run_id)
         ingest = _ingest(settings)
     except PipelineError as error:
         if context.run is not None and context.instance is not None:
-            note_failure(context.instance, context.run.run_id, error)
+            tag_failure(context.instance, context.run.run_id, error)
         raise
-    with _told_of(context.run, settings):
+    with _routing(context.run, settings):
         yield ingest
 
 
 @contextmanager
-def _told_of(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
+def _routing(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
     if run is None:
         yield
         return
@@ -142,10 +142,10 @@ def _told_of(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
 
 
 @dg.resource(description="How often a run tries a load again.")
-def patience_resource() -> Patience:
+def load_retry_policy_resource() -> LoadRetryPolicy:
     """The patience that the settings ask for."""
     settings = load_settings()
-    return Patience(settings.load_attempts, settings.load_delay_seconds)
+    return LoadRetryPolicy(settings.load_attempts, settings.load_delay_seconds)
 
 
 def _ingest(settings: Settings) -> Ingest:
@@ -173,7 +173,7 @@ def dispatcher_resource() -> Dispatcher:
         policy=Policy(
             attempts=settings.delivery_attempts,
             delay=timedelta(seconds=settings.delivery_delay_seconds),
-            looks=tuple(timedelta(minutes=minutes) for minutes in settings.look_again_minutes),
+            rechecks=tuple(timedelta(minutes=minutes) for minutes in settings.recheck_delays_minutes),
             # A tick that comes seldom asks for all at once.
             requests=_REQUESTS if settings.keep_connections else settings.max_datasets,
         ),
@@ -185,11 +185,11 @@ def dispatcher_resource() -> Dispatcher:
 
 
 @dg.resource(description="Who is told of failures, and where it is kept who knows of what.")
-def watch_resource() -> Watch:
+def watch_resource() -> AlertMonitor:
     """What the sensor of alerts works with."""
     settings = load_settings()
-    return Watch(
-        post=_post(settings.alert_urls, settings.alerts_per_hour),
+    return AlertMonitor(
+        post=_alert_routing(settings.alert_urls, settings.alerts_per_hour),
         open_inbox=partial(_inbox, settings.inbox_url, keep_connections=settings.keep_connections),
         open_store=partial(_alert_store, settings.inbox_url, keep_connections=settings.keep_connections),
         open_warehouse=_warehouse_of(settings),
@@ -227,7 +227,7 @@ def _client(settings: Settings) -> QuantemplateClient | None:
             attempts=settings.request_attempts,
             retry_after_cap_seconds=settings.retry_after_cap_seconds,
             not_ready_seconds=settings.not_ready_seconds,
-            allow_unproven_end=settings.allow_unproven_end,
+            allow_unverified_length=settings.allow_unverified_length,
             max_download_bytes=settings.max_download_bytes,
             redirect_hosts=settings.redirect_hosts,
             max_download_seconds=settings.max_download_seconds,

@@ -10,21 +10,21 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from qt_pipeline.defs.partitions import PARTITION_TAG
-from qt_pipeline.dispatch import KnownRun, RunState, is_lost
+from qt_pipeline.dispatch import KnownRun, RunState, is_orphaned
 from qt_pipeline.errors import PermanentError, PipelineError
 from qt_pipeline.liveness import RunLocks
 from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 
 DELIVERY_TAG = "qt/delivery"
-CONCERNS_TAG = "qt/concerns"
+FAILURE_SCOPE_TAG = "qt/failure_scope"
 DATASET_TAG = "qt/dataset"
 """What people call the dataset that a run is for."""
 _FAILURE_TAG = "qt/failure"
 _PERMANENT = "permanent"
 # Set by the launcher that starts runs as processes beside this one; others have monitoring of their own.
 _LOCAL_TAG = ".dagster/grpc_info"
-_KEYS_AT_ONCE = 500
+_KEYS_BATCH_SIZE = 500
 
 _STARTED = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 _STATES = {
@@ -35,16 +35,16 @@ _STATES = {
 _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 
 
-def name_dataset(instance: dg.DagsterInstance, run: dg.DagsterRun, label: str) -> None:
+def tag_dataset(instance: dg.DagsterInstance, run: dg.DagsterRun, label: str) -> None:
     """Give a run the name of its dataset, if whoever asked for it has not: the UI and backfills know only its id."""
     if DATASET_TAG not in run.tags:
         instance.add_run_tags(run.run_id, {DATASET_TAG: printable(label)})
 
 
-def note_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
+def tag_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
     """Mark a run that fails: whose fault it is, and, where a repeat would change nothing, that none is to be tried."""
     permanent = {_FAILURE_TAG: _PERMANENT} if isinstance(error, PermanentError) else {}
-    instance.add_run_tags(run_id, {CONCERNS_TAG: error.concerns.value, **permanent})
+    instance.add_run_tags(run_id, {FAILURE_SCOPE_TAG: error.scope.value, **permanent})
 
 
 def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collection[str]) -> list[KnownRun]:
@@ -52,8 +52,8 @@ def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collec
     keys = sorted(deliveries)
     filters = [dg.RunsFilter(statuses=_IN_FLIGHT)]
     filters += [
-        dg.RunsFilter(tags={DELIVERY_TAG: keys[start : start + _KEYS_AT_ONCE]})
-        for start in range(0, len(keys), _KEYS_AT_ONCE)
+        dg.RunsFilter(tags={DELIVERY_TAG: keys[start : start + _KEYS_BATCH_SIZE]})
+        for start in range(0, len(keys), _KEYS_BATCH_SIZE)
     ]
     records = {record.dagster_run.run_id: record for found in filters for record in instance.get_run_records(found)}
     newest_first = sorted(records.values(), key=lambda record: record.storage_id, reverse=True)
@@ -68,7 +68,7 @@ def _known_run(instance: dg.DagsterInstance, locks: RunLocks, record: dg.RunReco
     if run.status in _STARTED and _LOCAL_TAG in run.tags:
         started = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.update_timestamp
         unseen_for: timedelta = utc_now() - started.astimezone(UTC)
-        if is_lost(locks.look(run.run_id), unseen_for):
+        if is_orphaned(locks.status(run.run_id), unseen_for):
             instance.report_run_failed(
                 run, "The process of this run is gone, and so is the code server that watched it. It is tried again."
             )

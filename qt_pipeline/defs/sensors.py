@@ -15,23 +15,23 @@ from qt_pipeline.defs.assets import DATASET, EVENTS, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.defs.resources import Dispatcher
 from qt_pipeline.defs.runs import DATASET_TAG, DELIVERY_TAG, known_runs
-from qt_pipeline.dispatch import Delivery, KnownRun, RunState, plan, surplus
+from qt_pipeline.dispatch import Delivery, KnownRun, RunState, over_limit, plan
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, InboxUnavailableError, OpenEvents
 from qt_pipeline.ingest import missing
 from qt_pipeline.quantemplate import DATASET_UPDATED
 from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
-from qt_pipeline.warehouse import Reached
+from qt_pipeline.warehouse import LoadProgress
 
 # Below the 5 seconds of the daemon's own loop: at 5, every other tick would come a moment too early and be skipped.
 _SECONDS = 1
 
 # Bounds of the work that a tick does before it plans.
-_MESSAGES_AT_ONCE = 2000
-_INTAKE_SECONDS = 10
-_QUEUE_LOOK_SECONDS = 1
-_PURGED_AT_ONCE = 100_000
+_MAX_MESSAGES = 2000
+_DRAIN_SECONDS = 10
+_QUEUE_POLL_SECONDS = 1
+_PURGE_BATCH_SIZE = 100_000
 
 _NOT_LISTED = "The catalog refuses datasets that it does not list. List this one, then replay the event."
 _TOO_MANY = (
@@ -55,23 +55,23 @@ def events_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
     ) -> dg.SensorResult:
         """One tick. What it writes into the inbox is committed before Dagster sees a request."""
-        _take_in(context, dispatcher)
+        _drain_queue(context, dispatcher)
         newest = dispatcher.inbox.newest_seq()
-        result = _look(context, dispatcher)
+        result = _evaluate_tick(context, dispatcher)
         # The daemon looks every 5 seconds; a tick that stays a while spares most events that wait.
         if not result.run_requests and _waited_for_newer(context, dispatcher, newest):
-            result = _look(context, dispatcher)
+            result = _evaluate_tick(context, dispatcher)
         return result
 
     return quantemplate_events
 
 
-def _take_in(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int:
+def _drain_queue(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int:
     """Move what waits in the queue in front of the inbox, if there is one, and return how many events that were."""
     if dispatcher.queue is None:
         return 0
     try:
-        taken = dispatcher.queue.move_into(dispatcher.inbox, limit=_MESSAGES_AT_ONCE, seconds=_INTAKE_SECONDS)
+        taken = dispatcher.queue.drain_into(dispatcher.inbox, limit=_MAX_MESSAGES, seconds=_DRAIN_SECONDS)
     except InboxUnavailableError as error:
         context.log.warning("Events of the queue stay there for now. %s", printable(str(error)))
         return 0
@@ -87,13 +87,13 @@ def _waited_for_newer(context: dg.SensorEvaluationContext, dispatcher: Dispatche
         return dispatcher.inbox.wait_for_newer(newest, seconds=dispatcher.wait_seconds)
     deadline = time.monotonic() + dispatcher.wait_seconds
     while time.monotonic() < deadline:
-        time.sleep(min(_QUEUE_LOOK_SECONDS, dispatcher.wait_seconds))
-        if _take_in(context, dispatcher):
+        time.sleep(min(_QUEUE_POLL_SECONDS, dispatcher.wait_seconds))
+        if _drain_queue(context, dispatcher):
             return True
     return False
 
 
-def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.SensorResult:
+def _evaluate_tick(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.SensorResult:
     inbox = dispatcher.inbox
     pending, parked = inbox.open_events(EventState.PENDING), inbox.open_events(EventState.PARKED)
     partitions = set(context.instance.get_dynamic_partitions(str(datasets.name)))
@@ -112,8 +112,8 @@ def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.Sen
         refused=_refused(pending, partitions, dispatcher),
     )
     inbox.update(decided.updates)
-    before = _Memory.of(context.cursor)
-    after = _Memory(
+    before = _Cursor.of(context.cursor)
+    after = _Cursor(
         purged=_purge(dispatcher, before.purged), counts={str(state): n for state, n in inbox.counts().items()}
     )
     return dg.SensorResult(
@@ -126,7 +126,7 @@ def _look(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> dg.Sen
 
 
 @dataclass(frozen=True, slots=True)
-class _Memory:
+class _Cursor:
     """What one tick tells the next, as Dagster's cursor: no event depends on it.
 
     `counts` of events were observed last, so that each change is one observation. `purged` is when events were purged
@@ -137,7 +137,7 @@ class _Memory:
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
-    def of(cls, cursor: str | None) -> "_Memory":
+    def of(cls, cursor: str | None) -> "_Cursor":
         return cls(**json.loads(cursor)) if cursor else cls()
 
     def as_cursor(self) -> str:
@@ -149,7 +149,7 @@ def _purge(dispatcher: Dispatcher, purged: str) -> str:
     now = utc_now()
     hour = f"{now:%Y-%m-%d %H}"
     if dispatcher.retention is not None and hour != purged:
-        dispatcher.inbox.purge(now - dispatcher.retention, limit=_PURGED_AT_ONCE)
+        dispatcher.inbox.purge(now - dispatcher.retention, limit=_PURGE_BATCH_SIZE)
     return hour
 
 
@@ -159,12 +159,12 @@ def _refused(pending: Sequence[OpenEvents], partitions: Collection[str], dispatc
     known = {*partitions, *(dataset.id for dataset in dispatcher.catalog.datasets)}
     wanted = (dataset_id for dataset_id in named if dataset_id not in unlisted)
     too_many = _TOO_MANY.format(most=dispatcher.max_datasets)
-    return dict.fromkeys(surplus(wanted, known, dispatcher.max_datasets), too_many) | unlisted
+    return dict.fromkeys(over_limit(wanted, known, dispatcher.max_datasets), too_many) | unlisted
 
 
 def _reached(
     context: dg.SensorEvaluationContext, dispatcher: Dispatcher, events: Sequence[OpenEvents]
-) -> dict[str, Reached] | None:
+) -> dict[str, LoadProgress] | None:
     dataset_ids = {group.dataset_id for group in events if group.dataset_id is not None}
     if not dataset_ids:
         return {}

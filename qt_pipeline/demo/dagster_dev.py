@@ -31,7 +31,7 @@ def prepare_dagster_home(home: Path) -> None:
     if not set(_UNUSABLE).isdisjoint(str(home)):
         raise ConfigurationError(
             f"Dagster cannot keep its databases in {home}: its path has one of {' '.join(_UNUSABLE)} in it.",
-            todo="Set QT_STATE_DIR to another folder.",
+            hint="Set QT_STATE_DIR to another folder.",
         )
     make_folder(home)
     instance = (PROJECT_ROOT / "dagster.yaml").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ def held(folder: Path) -> Generator[None]:
         with FileLock(folder / _LOCK, blocking=False, mode=FILE_MODE):
             yield
     except Timeout:
-        raise DemoError(f"A demo runs already on {folder}.", todo="End it first, by Ctrl-C in its terminal.") from None
+        raise DemoError(f"A demo runs already on {folder}.", hint="End it first, by Ctrl-C in its terminal.") from None
 
 
 def running_demo(folder: Path = DEMO_FOLDER) -> Path | None:

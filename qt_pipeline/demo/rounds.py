@@ -35,7 +35,7 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[Arrival]:
     while len(arrivals) < len(seqs):
         if time.monotonic() > deadline:
             raise NotArrivedError(
-                f"Not all events were done within {_ROUND_SECONDS} seconds.", todo=f"See {stack.ui_url}."
+                f"Not all events were done within {_ROUND_SECONDS} seconds.", hint=f"See {stack.ui_url}."
             )
         stack.check_alive()
         time.sleep(0.2)
@@ -57,6 +57,8 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[Arrival]:
 def _load_of(event: StoredEvent, warehouse: Warehouse) -> LoadRecord | None:
     """The first publish that shows the data of an event."""
     loads = [
-        load for load in warehouse.loads(dataset_id=event.dataset_id) if load.shows and load.through_seq >= event.seq
+        load
+        for load in warehouse.loads(dataset_id=event.dataset_id)
+        if load.is_current and load.through_seq >= event.seq
     ]
     return loads[-1] if loads else None

@@ -107,7 +107,7 @@ class Stack:
                 # A fault that stays is shown soon.
                 "QT_NOT_READY_SECONDS": "5",
                 # The stand-in has its new data ready when it posts an event.
-                "QT_LOOK_AGAIN_MINUTES": "never",
+                "QT_RECHECK_DELAYS_MINUTES": "never",
                 "QT_ORGANISATION_ID": ORGANISATION_ID,
                 "QT_RELAY_TOKENS": self._relay_token,
                 "QT_RELAY_URL": f"http://127.0.0.1:{self.ports.relay}",
@@ -166,7 +166,7 @@ class Stack:
             session.trust_env = False
             answer = session.request(method, f"{self.control_url}/{path}", timeout=60, **content)
         if not answer.ok:
-            raise DemoError(f"The sandbox answered {answer.status_code} to {method} {path}.", todo=self._see("sandbox"))
+            raise DemoError(f"The sandbox answered {answer.status_code} to {method} {path}.", hint=self._see("sandbox"))
         return answer.json() if answer.content else None
 
     def fire(self, dataset_id: str, *, change: bool = False) -> int:
@@ -175,14 +175,14 @@ class Stack:
         answer = self.control("POST", path)
         delivery = answer["delivery"] if change else answer
         if delivery["status"] != requests.codes.accepted:
-            raise DemoError(f"The relay answered {delivery['status']} to an event.", todo=self._see("relay"))
+            raise DemoError(f"The relay answered {delivery['status']} to an event.", hint=self._see("relay"))
         return int(delivery["body"]["sequence"])
 
     def check_alive(self) -> None:
         """Raise DemoError if a process has ended by itself."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise DemoError(f"The process {name} ended with {process.returncode}.", todo=self._see(name))
+                raise DemoError(f"The process {name} ended with {process.returncode}.", hint=self._see(name))
 
     def is_running(self, name: str) -> bool:
         """Whether `sandbox`, `relay` or `dagster` was started and not ended."""
@@ -236,7 +236,7 @@ class Stack:
                     if session.get(url, timeout=5).ok:
                         return
                 time.sleep(0.1)
-        raise DemoError(f"The process {name} did not answer within {_START_SECONDS} seconds.", todo=self._see(name))
+        raise DemoError(f"The process {name} did not answer within {_START_SECONDS} seconds.", hint=self._see(name))
 
     def _see(self, name: str) -> str:
         return f"See {self.state_dir / 'logs' / name}.log."

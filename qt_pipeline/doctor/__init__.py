@@ -4,7 +4,7 @@ Here: what is looked at, and what each outcome means for a person. Not here: how
 on a terminal (see cli).
 """
 
-from qt_pipeline.doctor.examine import CHECK_THREAD, examine
-from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.doctor.finding import Area, Finding, FindingState
+from qt_pipeline.doctor.runner import CHECK_THREAD, run_checks
 
-__all__ = ["CHECK_THREAD", "Area", "Finding", "State", "examine"]
+__all__ = ["CHECK_THREAD", "Area", "Finding", "FindingState", "run_checks"]

@@ -26,7 +26,7 @@ class Area(StrEnum):
     ALERTS = "alerts"
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """How something is. `SKIPPED`: it was not looked at, because something else must be right first."""
 
     OK = "ok"
@@ -37,17 +37,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `found` and `todo`, the next step, are sentences. What is well needs no step."""
+    """One thing that was looked at: `found` and `hint`, the next step, are sentences. What is well needs no step."""
 
     area: Area
     subject: str
-    state: State
-    found: str
-    todo: str = ""
+    state: FindingState
+    message: str
+    hint: str = ""
 
     @classmethod
     def of_error(
-        cls, area: Area, subject: str, error: PipelineError, *, state: State = State.FAILURE, todo: str = ""
+        cls,
+        area: Area,
+        subject: str,
+        error: PipelineError,
+        *,
+        state: FindingState = FindingState.FAILURE,
+        hint: str = "",
     ) -> "Finding":
-        """An error as a finding; `todo` is the next step where the error itself knows none."""
-        return cls(area, subject, state, error.what, error.todo or todo)
+        """An error as a finding; `hint` is the next step where the error itself knows none."""
+        return cls(area, subject, state, error.message, error.hint or hint)

@@ -18,13 +18,13 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError
 
 from qt_pipeline.catalog import Catalog, catalog_for
-from qt_pipeline.database import MSSQL_DRIVER_TODO
-from qt_pipeline.doctor.case import Case
-from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.database import MSSQL_DRIVER_HINT
+from qt_pipeline.doctor.check import CheckContext
+from qt_pipeline.doctor.finding import Area, Finding, FindingState
 from qt_pipeline.env_file import read_env_file
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.private import mode_for_others
-from qt_pipeline.settings import ENV_FILE_VARIABLE, Survey
+from qt_pipeline.settings import ENV_FILE_VARIABLE, SettingsReport
 
 _OTHERS = 0o077
 _LINE_WITHOUT_VALUE = re.compile(r"^[ \t]*(?:export[ \t]+)?(QT_\w+)[ \t]*(?![\w \t=])", re.MULTILINE)
@@ -38,25 +38,25 @@ _NO_ODBC = (
 _SERVICES = "https://github.com/caronc/apprise/wiki"
 
 
-def settings(case: Case) -> Iterator[Finding]:
+def settings(case: CheckContext) -> Iterator[Finding]:
     """Each fault of the settings by name, variables that nobody reads, and the file."""
-    survey = case.survey
+    survey = case.report
     yield from _file(survey)
     yield from _state(survey.settings.state_dir)
     for variable, reason in survey.faults.items():
         where = "the environment" if variable in survey.in_environment else str(survey.file)
-        todo = f"Correct it in {where}."
-        yield Finding(Area.SETTINGS, variable, State.FAILURE, f"{_sentence(reason)}", todo)
+        hint = f"Correct it in {where}."
+        yield Finding(Area.SETTINGS, variable, FindingState.FAILURE, f"{_sentence(reason)}", hint)
     for variable, near in survey.unknown.items():
         where = str(survey.file) if variable in survey.in_file else "the environment"
-        todo = f"If {near} is meant, call it so in {where}." if near else f"Take it out of {where}."
-        yield Finding(Area.SETTINGS, variable, State.WARNING, "Nothing reads this variable.", todo)
+        hint = f"If {near} is meant, call it so in {where}." if near else f"Take it out of {where}."
+        yield Finding(Area.SETTINGS, variable, FindingState.WARNING, "Nothing reads this variable.", hint)
 
 
-def _file(survey: Survey) -> Iterator[Finding]:
+def _file(survey: SettingsReport) -> Iterator[Finding]:
     file = survey.file
     if file is None:
-        yield Finding(Area.SETTINGS, ENV_FILE_VARIABLE, State.OK, "It is empty: no file of settings is read.")
+        yield Finding(Area.SETTINGS, ENV_FILE_VARIABLE, FindingState.OK, "It is empty: no file of settings is read.")
         return
     subject = str(file)
     if not file.is_file():
@@ -66,20 +66,22 @@ def _file(survey: Survey) -> Iterator[Finding]:
         return
     if (mode := file.stat().st_mode & 0o777) & _OTHERS:
         found = f"Others on this machine may read it (mode {mode:03o}), and it holds secrets."
-        yield Finding(Area.SETTINGS, subject, State.WARNING, found, f"Run: chmod 600 {subject}")
+        yield Finding(Area.SETTINGS, subject, FindingState.WARNING, found, f"Run: chmod 600 {subject}")
     text = file.read_text(encoding="utf-8")
     for line in _LINE_WITHOUT_VALUE.finditer(text):
         number = text.count("\n", 0, line.start(1)) + 1
         found = f"{line[1]} on line {number} has no value."
-        yield Finding(Area.SETTINGS, subject, State.WARNING, found, f"Write {line[1]}=… there, or take the line out.")
+        yield Finding(
+            Area.SETTINGS, subject, FindingState.WARNING, found, f"Write {line[1]}=… there, or take the line out."
+        )
     present = read_env_file(file)
     for variable in (name for name in _OF_LIBRARIES if name in present):
         found = "A library reads this variable, from the environment alone and not from this file."
-        todo = f"Set it in the environment, and take it out of {subject}."
-        yield Finding(Area.SETTINGS, variable, State.WARNING, found, todo)
+        hint = f"Set it in the environment, and take it out of {subject}."
+        yield Finding(Area.SETTINGS, variable, FindingState.WARNING, found, hint)
     count = len(survey.in_file)
     yield Finding(
-        Area.SETTINGS, subject, State.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
+        Area.SETTINGS, subject, FindingState.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
     )
 
 
@@ -89,25 +91,31 @@ def _state(folder: Path) -> Iterator[Finding]:
         # Nobody else reaches what is in it, either.
         return
     found = f"Others on this machine may read it (mode {mode:03o}), and it holds rows and secrets."
-    yield Finding(Area.SETTINGS, str(folder), State.WARNING, found, f"Run: chmod -R go= {shlex.quote(str(folder))}")
+    yield Finding(
+        Area.SETTINGS, str(folder), FindingState.WARNING, found, f"Run: chmod -R go= {shlex.quote(str(folder))}"
+    )
 
 
-def _no_file(survey: Survey, file: Path) -> Finding:
+def _no_file(survey: SettingsReport, file: Path) -> Finding:
     subject = str(file)
     if file.exists():
-        return Finding(Area.SETTINGS, subject, State.FAILURE, "It is no file.", "Put a file of settings in its place.")
-    if ENV_FILE_VARIABLE in survey.in_environment:
-        todo = f"Correct or unset {ENV_FILE_VARIABLE}."
         return Finding(
-            Area.SETTINGS, subject, State.FAILURE, f"{ENV_FILE_VARIABLE} names it, and it is not there.", todo
+            Area.SETTINGS, subject, FindingState.FAILURE, "It is no file.", "Put a file of settings in its place."
+        )
+    if ENV_FILE_VARIABLE in survey.in_environment:
+        hint = f"Correct or unset {ENV_FILE_VARIABLE}."
+        return Finding(
+            Area.SETTINGS, subject, FindingState.FAILURE, f"{ENV_FILE_VARIABLE} names it, and it is not there.", hint
         )
     if survey.settings.missing_credentials:
-        todo = "Run `qt-pipeline init`, which asks for what is needed and writes it."
-        return Finding(Area.SETTINGS, subject, State.WARNING, "There is no such file yet.", todo)
-    return Finding(Area.SETTINGS, subject, State.OK, "There is no such file: the environment says all that is needed.")
+        hint = "Run `qt-pipeline init`, which asks for what is needed and writes it."
+        return Finding(Area.SETTINGS, subject, FindingState.WARNING, "There is no such file yet.", hint)
+    return Finding(
+        Area.SETTINGS, subject, FindingState.OK, "There is no such file: the environment says all that is needed."
+    )
 
 
-def catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
+def catalog(survey: SettingsReport) -> tuple[Catalog | None, Finding]:
     """The catalog, or None, and what is to be said of it."""
     file = survey.settings.catalog
     subject = str(file)
@@ -120,17 +128,17 @@ def catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
     else:
         count = len(found.datasets)
         words = f"It lists {count} dataset{'' if count == 1 else 's'}."
-    return found, Finding(Area.CATALOG, subject, State.OK, words)
+    return found, Finding(Area.CATALOG, subject, FindingState.OK, words)
 
 
-def machine(case: Case) -> Iterator[Finding]:
+def machine(case: CheckContext) -> Iterator[Finding]:
     """Python, the libraries that matter, and the drivers of the databases."""
     versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
     python = f"Python {platform.python_version()}"
-    yield Finding(Area.MACHINE, python, State.OK, f"{versions}.")
+    yield Finding(Area.MACHINE, python, FindingState.OK, f"{versions}.")
     for name in ("warehouse_url", "inbox_url"):
-        if f"QT_{name.upper()}" not in case.survey.faults and (fault := driver_fault(getattr(case.settings, name))):
-            yield Finding(Area.MACHINE, f"driver for QT_{name.upper()}", State.FAILURE, *fault)
+        if f"QT_{name.upper()}" not in case.report.faults and (fault := driver_fault(getattr(case.settings, name))):
+            yield Finding(Area.MACHINE, f"driver for QT_{name.upper()}", FindingState.FAILURE, *fault)
 
 
 def driver_fault(url: str) -> tuple[str, str] | None:
@@ -174,7 +182,7 @@ def _native_fault(mssql_python: Any) -> tuple[str, str] | None:  # noqa: ANN401 
     try:
         ctypes.CDLL(path)
     except OSError as error:
-        return f"The driver of mssql-python cannot be loaded: {error}.", MSSQL_DRIVER_TODO
+        return f"The driver of mssql-python cannot be loaded: {error}.", MSSQL_DRIVER_HINT
     return None
 
 
@@ -189,21 +197,25 @@ def _with_driver(url: URL) -> URL:
             return url
 
 
-def alerts(case: Case) -> Iterator[Finding]:
+def alerts(case: CheckContext) -> Iterator[Finding]:
     """Whether each address of alerts is one that Apprise understands. Nothing is sent."""
     urls = case.settings.alert_urls
     if not urls:
-        todo = f"Set QT_ALERT_URLS ({_SERVICES} has the addresses); `qt-pipeline alert --test` tries it."
-        yield Finding(Area.ALERTS, "QT_ALERT_URLS", State.WARNING, "It is not set: nobody is told of failures.", todo)
+        hint = f"Set QT_ALERT_URLS ({_SERVICES} has the addresses); `qt-pipeline alert --test` tries it."
+        yield Finding(
+            Area.ALERTS, "QT_ALERT_URLS", FindingState.WARNING, "It is not set: nobody is told of failures.", hint
+        )
     for number, url in enumerate(urls, start=1):
         with _apprise_silent():
             service = _service(url.get_secret_value())
         subject = f"QT_ALERT_URLS, address {number}"
         if service is None:
-            todo = f"Write it as Apprise has it: {_SERVICES}."
-            yield Finding(Area.ALERTS, subject, State.FAILURE, "Apprise does not understand it.", todo)
+            hint = f"Write it as Apprise has it: {_SERVICES}."
+            yield Finding(Area.ALERTS, subject, FindingState.FAILURE, "Apprise does not understand it.", hint)
         else:
-            yield Finding(Area.ALERTS, subject, State.OK, f"It is one of {service.service_name}; nothing was sent.")
+            yield Finding(
+                Area.ALERTS, subject, FindingState.OK, f"It is one of {service.service_name}; nothing was sent."
+            )
 
 
 def _service(url: str) -> Any:  # noqa: ANN401  # half typed

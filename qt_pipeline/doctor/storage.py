@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from qt_pipeline.database import address_of
-from qt_pipeline.doctor.case import Case
-from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.database import redacted_database_url
+from qt_pipeline.doctor.check import CheckContext
+from qt_pipeline.doctor.finding import Area, Finding, FindingState
 from qt_pipeline.doctor.local import driver_fault
 from qt_pipeline.doctor.mounts import network_file_system
 from qt_pipeline.errors import PipelineError
@@ -29,27 +29,31 @@ _DDL_OF_TABLE = (
 )
 
 
-def landing(case: Case) -> Iterator[Finding]:
+def landing(case: CheckContext) -> Iterator[Finding]:
     """A file is written to the landing, read back and deleted."""
     url = case.settings.landing_url
     finding: Callable[..., Finding] = partial(Finding, Area.LANDING, redacted_url(url))
     try:
         free = Landing(url).probe()
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
         return
     if url.startswith("memory://"):
         yield finding(
-            State.WARNING, "Landed files are in memory and end with each process.", "Name a folder in QT_LANDING_URL."
+            FindingState.WARNING,
+            "Landed files are in memory and end with each process.",
+            "Name a folder in QT_LANDING_URL.",
         )
     elif free is not None and free < _LITTLE_BYTES:
-        yield finding(State.WARNING, f"Only {free / _GIGA:.1f} GB are free there.", "Make room, or move the landing.")
+        yield finding(
+            FindingState.WARNING, f"Only {free / _GIGA:.1f} GB are free there.", "Make room, or move the landing."
+        )
     else:
         room = "" if free is None else f", {free / _GIGA:,.0f} GB are free"
-        yield finding(State.OK, f"A file was written, read back and deleted{room}.")
+        yield finding(FindingState.OK, f"A file was written, read back and deleted{room}.")
 
 
-def inbox(case: Case) -> Iterator[Finding]:
+def inbox(case: CheckContext) -> Iterator[Finding]:
     """The inbox is opened, as relay and sensor open it, and commits a write; the queue before it, if any, answers."""
     settings = case.settings
     yield from _inbox(settings.inbox_url)
@@ -58,9 +62,9 @@ def inbox(case: Case) -> Iterator[Finding]:
 
 
 def _inbox(url: str) -> Iterator[Finding]:
-    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, address_of(url))
+    finding: Callable[..., Finding] = partial(Finding, Area.INBOX, redacted_database_url(url))
     if driver_fault(url):
-        yield finding(State.SKIPPED, "Its driver must be there first.")
+        yield finding(FindingState.SKIPPED, "Its driver must be there first.")
         return
     try:
         opened = open_inbox(url)
@@ -70,10 +74,10 @@ def _inbox(url: str) -> Iterator[Finding]:
         finally:
             opened.close()
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
         return
     waiting = f"events pending: {counts[EventState.PENDING]:,}, parked: {counts[EventState.PARKED]:,}"
-    yield finding(State.OK, f"It commits; {waiting}.")
+    yield finding(FindingState.OK, f"It commits; {waiting}.")
     yield from _on_a_share(url, finding, "QT_INBOX_URL")
 
 
@@ -89,35 +93,35 @@ def _queue(url: str) -> Iterator[Finding]:
         finally:
             queue.close()
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
     else:
-        yield finding(State.OK, "It answers and knows who asks.")
+        yield finding(FindingState.OK, "It answers and knows who asks.")
 
 
-def target(case: Case) -> Iterator[Finding]:
+def target(case: CheckContext) -> Iterator[Finding]:
     """The target answers, and lets a load's steps be gone through with made-up rows, in each schema that is used."""
     settings = case.settings
     url = settings.warehouse_url
-    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, address_of(url))
+    finding: Callable[..., Finding] = partial(Finding, Area.TARGET, redacted_database_url(url))
     if driver_fault(url):
-        yield finding(State.SKIPPED, "Its driver must be there first.")
+        yield finding(FindingState.SKIPPED, "Its driver must be there first.")
         return
     try:
         _opened(settings, prepare=False).check()
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
         return
     try:
         warehouse = _opened(settings, prepare=True)
     except TargetRefusedError as error:
-        yield finding(State.FAILURE, f"The ledger is not there and cannot be made: {error.what}", _DDL)
+        yield finding(FindingState.FAILURE, f"The ledger is not there and cannot be made: {error.message}", _DDL)
         return
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
         return
-    yield finding(State.OK, "It answers, and the ledger is there.")
+    yield finding(FindingState.OK, "It answers, and the ledger is there.")
     yield from (
-        finding(State.WARNING, warning, "Whoever runs the database decides; docs/targets.md says more.")
+        finding(FindingState.WARNING, warning, "Whoever runs the database decides; docs/targets.md says more.")
         for warning in warehouse.warnings
     )
     listed = case.catalog.datasets if case.catalog else ()
@@ -141,13 +145,13 @@ def _steps(warehouse: Warehouse, schema: str | None) -> Iterator[Finding]:
             probe.publish()
     except TargetRefusedError as error:
         # A login that may only load tables which others have made is a set-up that works.
-        state, todo = (State.WARNING, _DDL_OF_TABLE) if staged else (State.FAILURE, _DDL)
+        state, hint = (FindingState.WARNING, _DDL_OF_TABLE) if staged else (FindingState.FAILURE, _DDL)
         step = "Tables cannot be made" if staged else "Staging tables cannot be made and filled"
-        yield finding(state, f"{step}{where}: {error.what}", todo)
+        yield finding(state, f"{step}{where}: {error.message}", hint)
     except PipelineError as error:
-        yield finding(State.FAILURE, error.what, error.todo)
+        yield finding(FindingState.FAILURE, error.message, error.hint)
     else:
-        yield finding(State.OK, "Made-up rows went in by the fast way, were published, and are gone again.")
+        yield finding(FindingState.OK, "Made-up rows went in by the fast way, were published, and are gone again.")
 
 
 def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iterator[Finding]:
@@ -156,4 +160,4 @@ def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iter
         return
     if kind := network_file_system(Path(str(parsed.database))):
         found = f"SQLite's locks do not hold on a network share ({kind}): data can be lost."
-        yield finding(State.WARNING, found, f"Name a file on a local disk, or a server, in {setting}.")
+        yield finding(FindingState.WARNING, found, f"Name a file on a local disk, or a server, in {setting}.")

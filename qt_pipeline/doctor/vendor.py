@@ -13,32 +13,32 @@ from functools import partial
 from uuid import uuid4
 
 from qt_pipeline.catalog import Dataset
-from qt_pipeline.doctor.case import Case
-from qt_pipeline.doctor.finding import Area, Finding, State
+from qt_pipeline.doctor.check import CheckContext
+from qt_pipeline.doctor.finding import Area, Finding, FindingState
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.quantemplate import (
+    AccessDeniedError,
     ClientConfig,
     DownloadTooSlowError,
     NotReadyError,
     QuantemplateClient,
-    RefusedError,
 )
 from qt_pipeline.settings import Settings
 from qt_pipeline.tabular import header_key, header_keys, read_header
 from qt_pipeline.urls import redacted_url
 
-_LONGEST_CONNECT_SECONDS = 5
-_LONGEST_READ_SECONDS = 10
+_MAX_CONNECT_SECONDS = 5
+_MAX_READ_SECONDS = 10
 _FIRST_BYTES = 64 * 1024
 _FIRST_SECONDS = 15
-_AT_ONCE = 8
+_CONCURRENCY = 8
 _CLOCK_SECONDS = 120
 _SHOWN = 5
 _INIT = "Run `qt-pipeline init`, or set it in the environment or in .env."
 _NETWORK = "Check the network, HTTPS_PROXY and "
 
 
-def vendor(case: Case) -> Iterator[Finding]:
+def vendor(case: CheckContext) -> Iterator[Finding]:
     """A token, whether the organisation can be one, and the first bytes of each dataset of the catalog."""
     settings = case.settings
     client = _client(settings)
@@ -47,10 +47,10 @@ def vendor(case: Case) -> Iterator[Finding]:
     organisation = _organisation(settings)
     if why := _why_not(case, token, organisation):
         yield organisation
-        yield Finding(Area.DATASETS, "datasets", State.SKIPPED, why)
+        yield Finding(Area.DATASETS, "datasets", FindingState.SKIPPED, why)
         return
     assert client is not None and case.catalog is not None  # noqa: S101, PT018  # or it would have been said why not
-    looks = _looks(client, case.catalog.datasets)
+    looks = _check_datasets(client, case.catalog.datasets)
     yield _proven(organisation, looks)
     yield from (look.finding for look in looks)
 
@@ -65,9 +65,9 @@ def _client(settings: Settings) -> QuantemplateClient | None:
             organisation_id=settings.organisation_id or "",
             client_id=settings.client_id,
             client_secret=settings.client_secret,
-            connect_timeout_seconds=min(settings.connect_timeout_seconds, _LONGEST_CONNECT_SECONDS),
-            read_timeout_seconds=min(settings.read_timeout_seconds, _LONGEST_READ_SECONDS),
-            allow_unproven_end=True,
+            connect_timeout_seconds=min(settings.connect_timeout_seconds, _MAX_CONNECT_SECONDS),
+            read_timeout_seconds=min(settings.read_timeout_seconds, _MAX_READ_SECONDS),
+            allow_unverified_length=True,
             max_download_bytes=settings.max_download_bytes,
             redirect_hosts=settings.redirect_hosts,
         )
@@ -77,38 +77,41 @@ def _client(settings: Settings) -> QuantemplateClient | None:
 def _token(settings: Settings, client: QuantemplateClient | None) -> Iterator[Finding]:
     missing = [name for name in settings.missing_credentials if name != "QT_ORGANISATION_ID"]
     if client is None:
-        yield from (Finding(Area.TOKEN, name, State.FAILURE, "It is not set.", _INIT) for name in missing)
+        yield from (Finding(Area.TOKEN, name, FindingState.FAILURE, "It is not set.", _INIT) for name in missing)
         return
     subject = redacted_url(settings.token_url)
     try:
         ahead = client.authenticate()
     except PipelineError as error:
-        yield Finding.of_error(Area.TOKEN, subject, error, todo=f"{_NETWORK}QT_TOKEN_URL.")
+        yield Finding.of_error(Area.TOKEN, subject, error, hint=f"{_NETWORK}QT_TOKEN_URL.")
         return
-    yield Finding(Area.TOKEN, subject, State.OK, "It gives an access token to this client id and secret.")
+    yield Finding(Area.TOKEN, subject, FindingState.OK, "It gives an access token to this client id and secret.")
     if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
         found = f"This machine's clock is {abs(ahead):,.0f} seconds {'ahead of' if ahead > 0 else 'behind'} theirs."
-        todo = "Let this machine set its clock by the network (NTP)."
-        yield Finding(Area.TOKEN, "clock", State.WARNING, found, todo)
+        hint = "Let this machine set its clock by the network (NTP)."
+        yield Finding(Area.TOKEN, "clock", FindingState.WARNING, found, hint)
 
 
 def _organisation(settings: Settings) -> Finding:
     area, name, found = Area.ORGANISATION, "QT_ORGANISATION_ID", settings.organisation_id
     if not found:
-        return Finding(area, name, State.FAILURE, "It is not set.", _INIT)
+        return Finding(area, name, FindingState.FAILURE, "It is not set.", _INIT)
     if not found.startswith("c-") or not found.replace("-", "").isalnum():
-        todo = "Take it from the address that Quantemplate has in the browser."
-        return Finding(area, name, State.WARNING, "It does not look like the id of an organisation, c-….", todo)
+        hint = "Take it from the address that Quantemplate has in the browser."
+        return Finding(area, name, FindingState.WARNING, "It does not look like the id of an organisation, c-….", hint)
     return Finding(
-        area, name, State.OK, "It has the form of an id; the first dataset will show whether it is the right one."
+        area,
+        name,
+        FindingState.OK,
+        "It has the form of an id; the first dataset will show whether it is the right one.",
     )
 
 
-def _why_not(case: Case, token: Sequence[Finding], organisation: Finding) -> str:
+def _why_not(case: CheckContext, token: Sequence[Finding], organisation: Finding) -> str:
     """Why the datasets cannot be looked at; empty if they can."""
-    if any(finding.state is State.FAILURE for finding in token):
+    if any(finding.state is FindingState.FAILURE for finding in token):
         return "There must be a token first."
-    if organisation.state is State.FAILURE:
+    if organisation.state is FindingState.FAILURE:
         return "QT_ORGANISATION_ID must be set first."
     if case.catalog is None:
         return "The catalog must be right first."
@@ -116,39 +119,41 @@ def _why_not(case: Case, token: Sequence[Finding], organisation: Finding) -> str
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _DatasetCheck:
     """What was found of a dataset, and whether Quantemplate knows it (None: nobody can say)."""
 
     finding: Finding
     is_known: bool | None
 
 
-def _looks(client: QuantemplateClient, datasets: Sequence[Dataset]) -> list[_Look]:
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(partial(_look, client), datasets))
+def _check_datasets(client: QuantemplateClient, datasets: Sequence[Dataset]) -> list[_DatasetCheck]:
+    with ThreadPoolExecutor(_CONCURRENCY) as threads:
+        return list(threads.map(partial(_check_dataset, client), datasets))
 
 
-def _look(client: QuantemplateClient, dataset: Dataset) -> _Look:
+def _check_dataset(client: QuantemplateClient, dataset: Dataset) -> _DatasetCheck:
     finding: Callable[..., Finding] = partial(Finding, Area.DATASETS, f"{dataset.label} ({dataset.id})")
     trace_id = f"doctor-{uuid4()}"
     try:
         first = client.first_bytes(dataset.id, trace_id=trace_id, limit=_FIRST_BYTES, seconds=_FIRST_SECONDS)
         headers = read_header(lambda: io.BytesIO(first)).names
     except NotReadyError as error:
-        return _Look(finding(State.WARNING, error.what, error.todo), True)
-    except RefusedError as error:
-        return _Look(finding(State.FAILURE, error.what, error.todo), False)
+        return _DatasetCheck(finding(FindingState.WARNING, error.message, error.hint), True)
+    except AccessDeniedError as error:
+        return _DatasetCheck(finding(FindingState.FAILURE, error.message, error.hint), False)
     except DownloadTooSlowError:
-        todo = "Look at the network and at Quantemplate; a run is more patient."
-        return _Look(finding(State.FAILURE, f"Its beginning has not come within {_FIRST_SECONDS} seconds.", todo), True)
+        hint = "Look at the network and at Quantemplate; a run is more patient."
+        return _DatasetCheck(
+            finding(FindingState.FAILURE, f"Its beginning has not come within {_FIRST_SECONDS} seconds.", hint), True
+        )
     except PipelineError as error:
-        return _Look(finding(State.FAILURE, error.what, error.todo or f"{_NETWORK}QT_API_URL."), None)
+        return _DatasetCheck(finding(FindingState.FAILURE, error.message, error.hint or f"{_NETWORK}QT_API_URL."), None)
     whole = len(first) < _FIRST_BYTES or b"\n" in first
     named = dict.fromkeys([*dataset.columns, *dataset.key])
     present = header_keys(headers)
     if missing := [header for header in named if whole and header_key(header) not in present]:
-        return _Look(finding(State.FAILURE, *_lacks(missing, headers)), True)
-    return _Look(finding(State.OK, f"Its file comes, with {len(headers)} columns."), True)
+        return _DatasetCheck(finding(FindingState.FAILURE, *_lacks(missing, headers)), True)
+    return _DatasetCheck(finding(FindingState.OK, f"Its file comes, with {len(headers)} columns."), True)
 
 
 def _lacks(missing: Sequence[str], headers: Sequence[str]) -> tuple[str, str]:
@@ -161,13 +166,13 @@ def _lacks(missing: Sequence[str], headers: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def _proven(organisation: Finding, looks: Sequence[_Look]) -> Finding:
+def _proven(organisation: Finding, looks: Sequence[_DatasetCheck]) -> Finding:
     """What the answers for datasets say of the organisation."""
     if any(look.is_known for look in looks):
         found = "Quantemplate knows datasets of the catalog in it."
-        return Finding(organisation.area, organisation.subject, State.OK, found)
-    if organisation.state is State.OK and all(look.is_known is False for look in looks):
+        return Finding(organisation.area, organisation.subject, FindingState.OK, found)
+    if organisation.state is FindingState.OK and all(look.is_known is False for look in looks):
         found = "Quantemplate refuses every dataset of the catalog in it."
-        todo = "Check QT_ORGANISATION_ID, and that the API user belongs to that organisation."
-        return Finding(organisation.area, organisation.subject, State.WARNING, found, todo)
+        hint = "Check QT_ORGANISATION_ID, and that the API user belongs to that organisation."
+        return Finding(organisation.area, organisation.subject, FindingState.WARNING, found, hint)
     return organisation

@@ -6,10 +6,10 @@ Not here: HTTP (see relay), the meaning of an event, what a run is and when one 
 
 from qt_pipeline.inbox.database import InboxUnavailableError
 from qt_pipeline.inbox.events import (
+    DrainResult,
     EventState,
     EventTooLargeError,
     EventUpdate,
-    Moved,
     NewEvent,
     OpenEvents,
     StoredEvent,
@@ -17,12 +17,12 @@ from qt_pipeline.inbox.events import (
 from qt_pipeline.inbox.store import Inbox, open_inbox
 
 __all__ = [
+    "DrainResult",
     "EventState",
     "EventTooLargeError",
     "EventUpdate",
     "Inbox",
     "InboxUnavailableError",
-    "Moved",
     "NewEvent",
     "OpenEvents",
     "StoredEvent",

@@ -33,7 +33,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox.database import InboxUnavailableError
-from qt_pipeline.inbox.events import EventTooLargeError, Moved, NewEvent
+from qt_pipeline.inbox.events import DrainResult, EventTooLargeError, NewEvent
 from qt_pipeline.inbox.store import Inbox
 from qt_pipeline.values import DATASET_ID_PATTERN, is_loopback_host
 
@@ -48,7 +48,7 @@ _READ_SECONDS = 5
 _RETRIES = 1
 _RETRY_SECONDS = 1
 # Unless told otherwise, the queue drops a message after a week.
-_FOR_EVER = -1
+_NEVER_EXPIRES = -1
 # The most that one request can receive.
 _PAGE = 32
 _DELETING_THREADS = 8
@@ -71,7 +71,7 @@ _http_log.setLevel(logging.WARNING)
 Answer = TypeVar("Answer")
 
 
-def open_queue(url: str) -> "EventQueue":
+def open_queue(url: str) -> "AzureEventQueue":
     """The queue at `url`. Nothing is sent yet; the queue and its poison queue are made when they are missed.
 
     `https://<account>.queue.core.windows.net/<queue>`, followed by `?` and a shared access signature, or without one:
@@ -121,10 +121,10 @@ def open_queue(url: str) -> "EventQueue":
 
     # The library below Azure's shows whole addresses at DEBUG.
     logging.getLogger("urllib3.connectionpool").addFilter(_without_signature)
-    return EventQueue(client(name), client(name + POISON_SUFFIX), f"{account_url}/{name}")
+    return AzureEventQueue(client(name), client(name + POISON_SUFFIX), f"{account_url}/{name}")
 
 
-class EventQueue:
+class AzureEventQueue:
     """Events on their way to the inbox. Open with `open_queue`; safe to share between threads.
 
     Every method raises InboxUnavailableError when the queue does not do what is asked, within some twenty seconds.
@@ -145,13 +145,13 @@ class EventQueue:
         if len(message) > MAX_MESSAGE_BYTES:
             raise EventTooLargeError(
                 f"The event takes {len(message)} bytes as a message, and the queue takes {MAX_MESSAGE_BYTES}.",
-                todo="Let the relay write to an inbox (QT_INBOX_URL) in place of a queue.",
+                hint="Let the relay write to an inbox (QT_INBOX_URL) in place of a queue.",
             )
         self._put(self._queue, message)
 
     def check(self) -> None:
         """Return if the queue is there and knows who asks."""
-        with self._explained():
+        with self._errors_explained():
             try:
                 _at(self._queue, self._queue.get_queue_properties)
             except HttpResponseError as error:
@@ -159,7 +159,7 @@ class EventQueue:
                 if getattr(error, "error_code", None) != "AuthorizationPermissionMismatch":
                     raise
 
-    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> Moved:
+    def drain_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
         """Move messages into the inbox until there is none, or `limit` are moved, or `seconds` are over.
 
         A page of them is one transaction of the inbox, and deleted after its commit. What cannot be understood goes to
@@ -177,7 +177,7 @@ class EventQueue:
                 break
             one = self._move(page, inbox)
             moved, poisoned = moved + one.moved, poisoned + one.poisoned
-        return Moved(moved, poisoned)
+        return DrainResult(moved, poisoned)
 
     def close(self) -> None:
         """Give the connections back to the system."""
@@ -191,10 +191,10 @@ class EventQueue:
             ).by_page()
             return list(next(pages, ()))
 
-        with self._explained():
+        with self._errors_explained():
             return _at(self._queue, receive)
 
-    def _move(self, page: Iterable[QueueMessage], inbox: Inbox) -> Moved:
+    def _move(self, page: Iterable[QueueMessage], inbox: Inbox) -> DrainResult:
         fresh: list[QueueMessage] = []
         events: list[NewEvent] = []
         suspicious: list[tuple[QueueMessage, NewEvent]] = []
@@ -220,11 +220,11 @@ class EventQueue:
             self._put(self._poison, message.content)
             self._delete([message])
             _log.error("The message %s of %s was set aside in %s.", message.id, self._address, self._poison.queue_name)
-        return Moved(len(fresh), len(poison))
+        return DrainResult(len(fresh), len(poison))
 
     def _put(self, queue: QueueClient, message: str) -> None:
-        with self._explained():
-            _at(queue, lambda: queue.send_message(message, time_to_live=_FOR_EVER))
+        with self._errors_explained():
+            _at(queue, lambda: queue.send_message(message, time_to_live=_NEVER_EXPIRES))
 
     def _delete(self, messages: list[QueueMessage]) -> None:
         def delete(message: QueueMessage) -> None:
@@ -232,20 +232,20 @@ class EventQueue:
                 self._queue.delete_message(message)
             except AzureError as error:
                 # Somebody else has it by now, or the queue is gone: at worst the event comes twice.
-                _log.info("The message %s was not deleted (%s) and may come again.", message.id, _words(error))
+                _log.info("The message %s was not deleted (%s) and may come again.", message.id, _describe_error(error))
 
         with ThreadPoolExecutor(_DELETING_THREADS) as threads:
             list(threads.map(delete, messages))
 
     @contextmanager
-    def _explained(self) -> Generator[None]:
+    def _errors_explained(self) -> Generator[None]:
         try:
             yield
         except AzureError as error:
             # Without the cause, which may show the whole address.
             raise InboxUnavailableError(
-                f"The event queue {self._address} is not available: {_words(error)}.",
-                todo=f"Check the address and the signature in {_SETTING}, or the role of this process's identity.",
+                f"The event queue {self._address} is not available: {_describe_error(error)}.",
+                hint=f"Check the address and the signature in {_SETTING}, or the role of this process's identity.",
             ) from None
 
 
@@ -310,7 +310,7 @@ def _at(queue: QueueClient, call: Callable[[], Answer]) -> Answer:
         return call()
 
 
-def _words(error: AzureError) -> str:
+def _describe_error(error: AzureError) -> str:
     """What Azure's library says, without addresses, which may hold a signature."""
     if isinstance(error, HttpResponseError) and error.status_code:
         return f"{error.status_code} {getattr(error, 'error_code', None) or error.reason}"
@@ -329,5 +329,5 @@ def _without_signature(record: logging.LogRecord) -> bool:
 
 def _refusal(what: str) -> ConfigurationError:
     return ConfigurationError(
-        what, todo=f"Set {_SETTING} to https://<account>.queue.core.windows.net/<queue>, with ?<signature> if needed."
+        what, hint=f"Set {_SETTING} to https://<account>.queue.core.windows.net/<queue>, with ?<signature> if needed."
     )

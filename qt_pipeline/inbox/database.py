@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from qt_pipeline import database
-from qt_pipeline.errors import Concern, ConfigurationError, TransientError
+from qt_pipeline.errors import ConfigurationError, FailureScope, TransientError
 from qt_pipeline.inbox import schema
 
 _SETTING = "QT_INBOX_URL"
@@ -29,7 +29,7 @@ _CREATION = "the inbox"
 class InboxUnavailableError(TransientError):
     """The inbox cannot be read or cannot commit: locked, full, read-only, out of reach."""
 
-    concerns = Concern.INBOX
+    concerns = FailureScope.INBOX
 
 
 def connect_database(url: str, *, keep_connections: bool = True) -> Engine:
@@ -168,9 +168,9 @@ def _explanation(engine: Engine, error: Exception) -> tuple[str, str]:
             return str(error.orig), ""
         case "postgresql":
             fault = database.postgres_fault(error.orig)
-            return fault.words, fault.hint
+            return fault.message, fault.hint
         case _:
-            return database.mssql_fault(error.orig, of_connection=error.statement is None).words, ""
+            return database.mssql_fault(error.orig, of_connection=error.statement is None).message, ""
 
 
 def _checked(url: str) -> URL:
@@ -191,7 +191,7 @@ def _checked(url: str) -> URL:
 def _refusal(what: str) -> ConfigurationError:
     return ConfigurationError(
         what,
-        todo=f"Set {_SETTING} to a SQLite file, such as sqlite:////var/lib/qt/inbox.db, or to a postgresql:// or "
+        hint=f"Set {_SETTING} to a SQLite file, such as sqlite:////var/lib/qt/inbox.db, or to a postgresql:// or "
         "mssql:// URL.",
     )
 
@@ -203,5 +203,5 @@ def _unavailable(url: URL, cause: str, hint: str = "") -> InboxUnavailableError:
         else "Check that the server runs and has space, and that this login may read and write the inbox's tables."
     )
     return InboxUnavailableError(
-        f"The event inbox {database.address_of(url)} is not available: {cause}.", todo=hint or usual
+        f"The event inbox {database.redacted_database_url(url)} is not available: {cause}.", hint=hint or usual
     )

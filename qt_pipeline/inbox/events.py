@@ -74,7 +74,7 @@ class OpenEvents:
     attempts: int
     attempts_before_replay: int
     delivery: str | None
-    looks: int
+    unchanged_checks: int
     not_before: datetime | None
 
     def up_to(self, seq: int) -> Self:
@@ -108,7 +108,7 @@ class StoredEvent:
     attempts: int
     attempts_before_replay: int
     delivery: str | None
-    looks: int
+    unchanged_checks: int
     not_before: datetime | None
     settled_at: datetime | None
 
@@ -122,12 +122,12 @@ class EventUpdate:
     outcome: str | None = None
     attempts: int = 0
     delivery: str | None = None
-    looks: int = 0
+    unchanged_checks: int = 0
     not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class DrainResult:
     """How many messages of a queue have become events of the inbox, and how many were set aside as poison."""
 
     moved: int

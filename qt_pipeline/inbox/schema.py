@@ -24,14 +24,14 @@ from qt_pipeline.database import Number, UtcDateTime, case_sensitive
 from qt_pipeline.inbox.events import EventState
 
 
-def _stored_words(states: type[EventState]) -> list[str]:
+def _values(states: type[EventState]) -> list[str]:
     return [state.value for state in states]
 
 
 metadata = MetaData()
 
 # As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
-_State = Enum(EventState, native_enum=False, length=20, values_callable=_stored_words)
+_State = Enum(EventState, native_enum=False, length=20, values_callable=_values)
 
 events = Table(
     "_qt_events",
@@ -49,7 +49,7 @@ events = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("attempts_before_replay", Integer, nullable=False, default=0),
     Column("delivery", case_sensitive(UnicodeText())),
-    Column("looks", Integer, nullable=False, default=0, server_default="0"),
+    Column("unchanged_checks", Integer, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("settled_at", UtcDateTime),
     Index("_qt_events_state", "state", "seq"),

@@ -37,17 +37,17 @@ _events = schema.events
 _ARRIVED = tuple(field.name for field in fields(NewEvent))
 
 # What events of one group have in common.
-_ALIKE = ("state", "name", "dataset_id", "attempts", "attempts_before_replay", "delivery", "looks")
-_GROUP = (*_ALIKE, "first_seq", "last_seq")
+_GROUP_BY = ("state", "name", "dataset_id", "attempts", "attempts_before_replay", "delivery", "unchanged_checks")
+_GROUP = (*_GROUP_BY, "first_seq", "last_seq")
 
 # A look into a file costs some tenths of a millisecond; a server has others to serve.
-_LOOK_SECONDS = 0.1
-_LOOK_AT_SERVER_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+_SERVER_POLL_SECONDS = 0.5
 
-_PURGED_AT_ONCE = 1000
+_PURGE_BATCH_SIZE = 1000
 
 # Numbers are drawn by one transaction at a time, from here to its commit. SQLite has one writer anyway.
-_take_turn = select(schema.inbox.c.id).with_for_update().with_hint(schema.inbox, "WITH (UPDLOCK)", "mssql")
+_serialize_appends = select(schema.inbox.c.id).with_for_update().with_hint(schema.inbox, "WITH (UPDLOCK)", "mssql")
 
 
 def open_inbox(url: str, *, keep_connections: bool = True) -> "Inbox":
@@ -91,7 +91,7 @@ class Inbox:
     def __init__(self, engine: Engine, inbox_id: str) -> None:
         self._engine = engine
         self._inbox_id = inbox_id
-        self._look_seconds = _LOOK_SECONDS if engine.dialect.name == "sqlite" else _LOOK_AT_SERVER_SECONDS
+        self._look_seconds = _POLL_SECONDS if engine.dialect.name == "sqlite" else _SERVER_POLL_SECONDS
 
     @property
     def inbox_id(self) -> str:
@@ -110,7 +110,7 @@ class Inbox:
         # Not `asdict`, which copies each value: the relay spends a good part of its time here.
         rows = [{name: getattr(event, name) for name in _ARRIVED} for event in new_events]
         with writing(self._engine) as connection:
-            connection.execute(_take_turn).all()
+            connection.execute(_serialize_appends).all()
             return list(connection.scalars(statement, rows))
 
     def open_events(self, state: EventState = EventState.PENDING, limit: int = 20_000) -> list[OpenEvents]:
@@ -120,7 +120,7 @@ class Inbox:
         """
         first, last = func.min(_events.c.seq).label("first_seq"), func.max(_events.c.seq).label("last_seq")
         latest = func.max(_events.c.not_before).label("not_before")
-        alike = [_events.c[name] for name in _ALIKE]
+        alike = [_events.c[name] for name in _GROUP_BY]
         statement = (
             select(*alike, first, last, latest)
             .where(_events.c.state == state)
@@ -168,7 +168,7 @@ class Inbox:
         with writing(self._engine) as connection:
             for change in updates:
                 group = {f"its_{name}": getattr(change.events, name) for name in _GROUP}
-                unknown = frozenset(name for name in _ALIKE if group[f"its_{name}"] is None)
+                unknown = frozenset(name for name in _GROUP_BY if group[f"its_{name}"] is None)
                 connection.execute(_update_among(unknown), group | _new_state(change))
 
     def replay(self, seqs: Sequence[int]) -> int:
@@ -209,7 +209,7 @@ class Inbox:
         )
         purged = 0
         while purged < limit:
-            at_once = min(_PURGED_AT_ONCE, limit - purged)
+            at_once = min(_PURGE_BATCH_SIZE, limit - purged)
             with writing(self._engine) as connection:
                 some = delete(_events).where(_events.c.seq.in_(deletable.limit(at_once)))
                 deleted = connection.execute(some).rowcount
@@ -282,7 +282,8 @@ def _update_among(unknown: frozenset[str]) -> Update:
     `unknown` are the columns that are NULL in all of them. Made once: hundreds of groups are changed in one tick.
     """
     alike = (
-        _events.c[name].is_(None) if name in unknown else _events.c[name] == bindparam(f"its_{name}") for name in _ALIKE
+        _events.c[name].is_(None) if name in unknown else _events.c[name] == bindparam(f"its_{name}")
+        for name in _GROUP_BY
     )
     between = _events.c.seq.between(bindparam("its_first_seq"), bindparam("its_last_seq"))
     return update(_events).where(between, *alike)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.landing import Landed, Landing, Provenance, Source
 from qt_pipeline.tabular import OpenStream
-from qt_pipeline.telemetry import Meter, Observer, Ticker, span
+from qt_pipeline.telemetry import ProgressCallback, ProgressLogger, ProgressTracker, span
 
 _CHUNK = 1 << 20
 
@@ -43,7 +43,7 @@ class CsvFile:
     restores_load_id: int | None = None
 
 
-def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> CsvFile:
+def local_file(path: Path, *, run_id: str, observe: ProgressCallback | None = None) -> CsvFile:
     """A CSV file on this machine, to be tried where it is; it is read once for its hash. `observe`: see `load_file`.
 
     Raises:
@@ -53,7 +53,7 @@ def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> C
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise ConfigurationError(
                 f"{path} is not a regular file and can be read only once, which is not enough for a dry run.",
-                todo="Save what comes from the pipe as a file, and name that.",
+                hint="Save what comes from the pipe as a file, and name that.",
             )
     digest, size = hashlib.sha256(), 0
     with _opened(path, observe) as stream:
@@ -72,8 +72,8 @@ def local_file(path: Path, *, run_id: str, observe: Observer | None = None) -> C
     )
 
 
-def land_by_hand(
-    landing: Landing, dataset_id: str, path: Path, *, run_id: str, observe: Observer | None = None
+def land_manually(
+    landing: Landing, dataset_id: str, path: Path, *, run_id: str, observe: ProgressCallback | None = None
 ) -> Landed:
     """Copy a file of this machine into the landing, in one read. `run_id` begins with `BY_HAND`.
 
@@ -120,9 +120,9 @@ def _source(path: Path) -> Source:
     return Source(uri=path.absolute().as_uri(), modified_at=datetime.now(UTC))
 
 
-def _opened(path: Path, observe: Observer | None) -> BinaryIO:
+def _opened(path: Path, observe: ProgressCallback | None) -> BinaryIO:
     with _readable(path):
-        meter = Meter(observe or Ticker(path.name), total_bytes=path.stat().st_size or None)
+        meter = ProgressTracker(observe or ProgressLogger(path.name), total_bytes=path.stat().st_size or None)
         return meter.opening(lambda: path.open("rb"))()
 
 
@@ -137,4 +137,4 @@ def _readable(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", todo="Name a CSV file.") from None
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.", hint="Name a CSV file.") from None

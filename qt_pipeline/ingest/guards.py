@@ -37,12 +37,12 @@ def check_rows(dataset: Dataset, rows: int, last: LoadRecord | None) -> None:
     if rows == 0 and dataset.empty == "keep":
         raise NoRowsError(
             "The file has a header and no rows. The table keeps its rows.",
-            todo="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
+            hint="If that is right for this dataset, set 'empty: replace' for it in the catalog.",
         )
     if dataset.min_rows is not None and rows < dataset.min_rows:
         raise TooFewRowsError(
             f"The file has {rows} rows; the catalog expects at least {dataset.min_rows}. The table keeps its rows.",
-            todo="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
+            hint="If that is right this time, lower 'min_rows' of the dataset in the catalog and load again.",
         )
     if dataset.max_drop_percent is not None and last is not None and last.rows:
         drop = 100 * (last.rows - rows) / last.rows
@@ -50,7 +50,7 @@ def check_rows(dataset: Dataset, rows: int, last: LoadRecord | None) -> None:
             raise TooFewRowsError(
                 f"The file has {rows} rows, {drop:.1f} % fewer than the {last.rows} before; the catalog allows "
                 f"{dataset.max_drop_percent:g} %. The table keeps its rows.",
-                todo="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
+                hint="If that is right this time, raise 'max_drop_percent' of the dataset in the catalog.",
             )
 
 
@@ -66,7 +66,7 @@ def check_headers(dataset: Dataset, contract: Contract) -> None:
         raise RequiredValueError(
             f"The file has no column {', '.join(map(repr, missing))}, which the catalog requires. "
             "The table keeps its rows.",
-            todo="Correct the dataset at its source, or 'required' in the catalog: it takes headers as the file has "
+            hint="Correct the dataset at its source, or 'required' in the catalog: it takes headers as the file has "
             "them.",
         )
 
@@ -94,7 +94,7 @@ def guarded(dataset: Dataset, max_rows: int | None, rows: Iterable[Rows]) -> Ite
         if max_rows is not None and seen > max_rows:
             raise TooManyRowsError(
                 f"The file has more than {max_rows:,} rows. The table keeps its rows.",
-                todo="If that is right for this dataset, raise QT_MAX_ROWS and load again.",
+                hint="If that is right for this dataset, raise QT_MAX_ROWS and load again.",
             )
         _check_values(dataset, some)
         yield some
@@ -110,5 +110,5 @@ def _check_values(dataset: Dataset, rows: Rows) -> None:
             raise RequiredValueError(
                 f"Line {line} of the file has no value in the column {column.header!r}, which the catalog requires. "
                 "The table keeps its rows.",
-                todo="Correct the dataset at its source, or take 'required' away from the column in the catalog.",
+                hint="Correct the dataset at its source, or take 'required' away from the column in the catalog.",
             )

@@ -12,11 +12,20 @@ from dataclasses import dataclass
 from qt_pipeline.catalog import Catalog, Dataset
 from qt_pipeline.errors import ConfigurationError, PipelineError, about
 from qt_pipeline.inbox import Inbox
-from qt_pipeline.ingest.load import FileOutcome, load_landed
+from qt_pipeline.ingest.loader import FileOutcome, load_landed
 from qt_pipeline.landing import Draft, Landed, Landing, Manifest, Provenance
 from qt_pipeline.quantemplate import Download, QuantemplateClient
 from qt_pipeline.tabular import read_header
-from qt_pipeline.telemetry import Meter, Observer, Stage, Ticker, about_work, attempt, follow, span
+from qt_pipeline.telemetry import (
+    LoadStage,
+    ProgressCallback,
+    ProgressLogger,
+    ProgressTracker,
+    attempt,
+    link_event,
+    log_context,
+    span,
+)
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import Warehouse
 
@@ -82,14 +91,14 @@ class Ingest:
         """
         return self._catalog.dataset(dataset_id).label
 
-    def land(self, dataset_id: str, *, run_id: str, observe: Observer | None = None) -> LandOutcome:
+    def land(self, dataset_id: str, *, run_id: str, observe: ProgressCallback | None = None) -> LandOutcome:
         """Download the dataset as it is now, and keep the file. `observe`: see `load_file`.
 
         Raises:
             PipelineError: see `QuantemplateClient.download_dataset`; nothing was landed.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with _trying(dataset, run_id):
+        with _explaining(dataset, run_id):
             if self._client is None:
                 raise missing(self._missing_credentials)
             # Before the first byte: what arrives from now on may be missing in the file.
@@ -102,7 +111,7 @@ class Ingest:
                 event_id=newest.event_id if newest else None,
                 waiting_since=self._inbox.oldest_pending_at(dataset_id=dataset_id),
             )
-            follow(provenance.event_id, through_seq=provenance.through_seq)
+            link_event(provenance.event_id, through_seq=provenance.through_seq)
             with _covering(provenance), self._landing.draft(dataset_id, run_id) as draft:
                 download = _download(self._client, dataset, draft, run_id, observe)
                 with span("land"):
@@ -111,14 +120,14 @@ class Ingest:
             return LandOutcome(dataset=dataset, landed=landed, download=download, headers=_headers(landed))
 
     def load(
-        self, dataset_id: str, *, run_id: str, force: bool = False, observe: Observer | None = None
+        self, dataset_id: str, *, run_id: str, force: bool = False, observe: ProgressCallback | None = None
     ) -> LoadOutcome:
         """Publish a landed file as the dataset's table: the one that this run made, else the newest download.
 
         `force`, `observe` and what is raised: see `load_landed`.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with _trying(dataset, run_id):
+        with _explaining(dataset, run_id):
             landed = self._landing.of_run(dataset_id, run_id) or self._landing.newest(dataset_id)
             with _covering(landed.manifest):
                 file = load_landed(
@@ -130,28 +139,28 @@ class Ingest:
                     max_rows=self._max_rows,
                     observe=observe,
                 )
-                _tell(file)
+                _log_landed(file)
             return LoadOutcome(landed, file, _seconds_from_event(landed, run_id))
 
 
 @contextmanager
-def _trying(dataset: Dataset, run_id: str) -> Generator[None]:
-    with about(dataset.id), about_work(run_id=run_id, dataset_id=dataset.id, dataset=dataset.label), attempt():
+def _explaining(dataset: Dataset, run_id: str) -> Generator[None]:
+    with about(dataset.id), log_context(run_id=run_id, dataset_id=dataset.id, dataset=dataset.label), attempt():
         yield
 
 
 def _covering(known: Provenance | Manifest) -> AbstractContextManager[None]:
-    return about_work(event_id=known.event_id, sequence=known.through_seq or None)
+    return log_context(event_id=known.event_id, sequence=known.through_seq or None)
 
 
 def _download(
-    client: QuantemplateClient, dataset: Dataset, draft: Draft, run_id: str, observe: Observer | None
+    client: QuantemplateClient, dataset: Dataset, draft: Draft, run_id: str, observe: ProgressCallback | None
 ) -> Download:
-    meter = Meter(observe or Ticker(f"Dataset {dataset.label}"))
-    meter.enter(Stage.DOWNLOAD)
+    meter = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"))
+    meter.enter(LoadStage.DOWNLOAD)
     with span("download", kind="CLIENT") as downloading:
         download = client.download_dataset(dataset.id, meter.sinking(draft.sink), trace_id=run_id)
-        downloading.note(
+        downloading.set_attributes(
             bytes=download.bytes,
             wire_bytes=download.wire_bytes,
             tries=download.attempts,
@@ -160,8 +169,8 @@ def _download(
     return download
 
 
-def _tell(file: FileOutcome) -> None:
-    with about_work(load_id=file.load_id):
+def _log_landed(file: FileOutcome) -> None:
+    with log_context(load_id=file.load_id):
         _log.info("Dataset %s: %s, %d rows, in %s.", file.dataset.label, file.status, file.totals.rows, file.table)
 
 
@@ -180,5 +189,5 @@ def _seconds_from_event(landed: Landed, run_id: str) -> float | None:
 def missing(credentials: Sequence[str]) -> ConfigurationError:
     """The error that says which settings are missing before anything can be downloaded."""
     return ConfigurationError(
-        f"Not set: {', '.join(credentials)}.", todo="Set them in the environment or in .env; see .env.example."
+        f"Not set: {', '.join(credentials)}.", hint="Set them in the environment or in .env; see .env.example."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qt_pipeline.landing import Landed, Landing
-from qt_pipeline.warehouse import LoadRecord, Needed, Warehouse
+from qt_pipeline.warehouse import LoadRecord, RetainedLoads, Warehouse
 
 _ALL = 10_000_000
 
@@ -31,7 +31,7 @@ def purgeable(
     dataset_id: str,
     landed: Iterable[Landed],
     loads: Sequence[LoadRecord],
-    needed: Needed,
+    needed: RetainedLoads,
     *,
     before: datetime,
     keep: int,
@@ -44,7 +44,7 @@ def purgeable(
     """
     needed_files = {_file(load) for load in loads if load.load_id in needed.in_table}
     files = list(landed)
-    newest_download = next((its for its in files if not its.by_hand), None)
+    newest_download = next((its for its in files if not its.is_manual), None)
     going = tuple(
         its
         for its in files[max(1, keep) :]
@@ -68,7 +68,7 @@ def find_purgeable(warehouse: Warehouse, landing: Landing, *, before: datetime, 
             dataset_id,
             landing.complete(dataset_id),
             warehouse.loads(dataset_id=dataset_id, limit=_ALL) if dataset_id in known else [],
-            warehouse.needed_loads(dataset_id) if dataset_id in known else Needed(),
+            warehouse.needed_loads(dataset_id) if dataset_id in known else RetainedLoads(),
             before=before,
             keep=keep,
         )
@@ -77,12 +77,12 @@ def find_purgeable(warehouse: Warehouse, landing: Landing, *, before: datetime, 
     return [purge for purge in found if purge.landed or purge.loads]
 
 
-def carry_out(warehouse: Warehouse, landing: Landing, purge: Purge) -> None:
+def execute(warehouse: Warehouse, landing: Landing, purge: Purge) -> None:
     """Delete it. Files first: a line without its file says what there was, a file without a line nothing."""
     for landed in purge.landed:
         landing.remove(landed)
     if purge.loads:
-        warehouse.forget(load.load_id for load in purge.loads)
+        warehouse.delete_loads(load.load_id for load in purge.loads)
 
 
 def _file(load: LoadRecord) -> tuple[str, str]:

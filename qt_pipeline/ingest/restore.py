@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from qt_pipeline.catalog import Dataset, DeclaredColumn
 from qt_pipeline.errors import PermanentError, about
 from qt_pipeline.ingest.files import CsvFile, landed_file
-from qt_pipeline.ingest.load import FileOutcome, job_of, load_file, table_of
+from qt_pipeline.ingest.loader import FileOutcome, load_file, load_job_for, table_spec_for
 from qt_pipeline.landing import Landed, Landing
 from qt_pipeline.tabular import TEXT, ByHeader, Contract, header_key, header_keys, parse_type
 from qt_pipeline.values import WriteMode
@@ -36,7 +36,7 @@ class Restored:
     """What became of a wish to restore. `outcome` is None if the table shows the file already, by the load `shown`."""
 
     landed: Landed
-    shown: LoadRecord
+    current: LoadRecord
     outcome: FileOutcome | None
 
 
@@ -63,19 +63,19 @@ def restore(
         PipelineError: as for `load_file`; the table keeps its rows.
     """
     with about(dataset.id):
-        record = loaded_by(warehouse, dataset.id, load_id)
+        record = find_load(warehouse, dataset.id, load_id)
         landed = check_restorable(landing, dataset, record)
         landed.verify()
         dataset = _as_of(dataset, record, warehouse.contract(dataset.id))
         shown = warehouse.newest_loads()[dataset.id]
         file = _file(landed, record, shown, run_id)
-        already = warehouse.shows(job_of(dataset, file), table_of(dataset))
+        already = warehouse.current_load(load_job_for(dataset, file), table_spec_for(dataset))
         if already is not None:
             return Restored(landed, already, None)
         return Restored(landed, shown, load_file(warehouse, dataset, file, force=True, max_rows=max_rows))
 
 
-def loaded_by(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord:
+def find_load(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord:
     """The line of the ledger for a load of a dataset.
 
     Raises:
@@ -86,13 +86,13 @@ def loaded_by(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord
         whose = "" if record is None else f": it is one of {record.dataset_id}"
         raise UnknownLoadError(
             f"The dataset has no load {load_id}{whose}.",
-            todo=f"`qt-pipeline history {dataset_id}` lists its loads.",
+            hint=f"`qt-pipeline history {dataset_id}` lists its loads.",
             dataset_id=dataset_id,
         )
     return record
 
 
-def landed_by(landing: Landing, record: LoadRecord) -> Landed:
+def find_landed_file(landing: Landing, record: LoadRecord) -> Landed:
     """The landed file of a load.
 
     Raises:
@@ -104,7 +104,7 @@ def landed_by(landing: Landing, record: LoadRecord) -> Landed:
     raise FileGoneError(
         f"The file of load {record.load_id} is not in the landing: it was purged, or QT_LANDING_URL is another than "
         "then.",
-        todo=f"It was {record.landing_uri}: if you have it still, load it by `qt-pipeline load`.",
+        hint=f"It was {record.landing_uri}: if you have it still, load it by `qt-pipeline load`.",
         dataset_id=record.dataset_id,
     )
 
@@ -117,17 +117,17 @@ def check_restorable(landing: Landing, dataset: Dataset, record: LoadRecord) -> 
         FileGoneError: its file is not there.
     """
     with about(dataset.id):
-        if not record.shows:
+        if not record.is_current:
             raise RestoreRefusedError(
                 f"The file of load {record.load_id} was never in the table: the load is {record.status.value}.",
-                todo=f"`qt-pipeline history {dataset.id}` lists those that were: published or unchanged.",
+                hint=f"`qt-pipeline history {dataset.id}` lists those that were: published or unchanged.",
             )
         if dataset.mode is not WriteMode.REPLACE:
             raise RestoreRefusedError(
                 f"The table keeps rows of many files (mode {dataset.mode.value}); one cannot take their place.",
-                todo="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
+                hint="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
             )
-        return landed_by(landing, record)
+        return find_landed_file(landing, record)
 
 
 def _as_of(dataset: Dataset, record: LoadRecord, contract: Contract | None) -> Dataset:
@@ -137,14 +137,14 @@ def _as_of(dataset: Dataset, record: LoadRecord, contract: Contract | None) -> D
         RestoreRefusedError: an older version loaded it, and columns have forms that may be others than then.
     """
     declared = {header: column.type for header, column in dataset.columns.items() if column.type is not None}
-    formed = {column.header for column in (contract.columns if contract else ()) if not column.type.is_plain}
-    formed |= {header for header, type_ in declared.items() if not type_.is_plain}
+    formed = {column.header for column in (contract.columns if contract else ()) if not column.type.is_canonical}
+    formed |= {header for header, type_ in declared.items() if not type_.is_canonical}
     if record.declared is None:
         if formed and record.rules != dataset.rules:
             raise RestoreRefusedError(
                 f"An older version made load {record.load_id} and kept no record of the forms in which it read the "
                 f"columns {', '.join(map(repr, sorted(formed)))}, which have a declared form now.",
-                todo="Declare in the catalog the forms of that file, and load it by `qt-pipeline load`: "
+                hint="Declare in the catalog the forms of that file, and load it by `qt-pipeline load`: "
                 f"{record.landing_uri}.",
             )
         return dataset

@@ -6,11 +6,11 @@ Not here: what is in them (see tabular), who downloads (see ingest).
 
 from qt_pipeline.landing.draft import Draft, Sink
 from qt_pipeline.landing.landed import Landed, LandedFileChangedError, Manifest, Provenance, Source
-from qt_pipeline.landing.landing import BY_HAND, Landing, NothingLandedError
+from qt_pipeline.landing.landing import MANUAL, Landing, NothingLandedError
 from qt_pipeline.landing.store import LandingUnavailableError
 
 __all__ = [
-    "BY_HAND",
+    "MANUAL",
     "Draft",
     "Landed",
     "LandedFileChangedError",

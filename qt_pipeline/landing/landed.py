@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from qt_pipeline.errors import Concern, PermanentError
+from qt_pipeline.errors import FailureScope, PermanentError
 from qt_pipeline.landing.store import Folder, uri_of, write_at_once
 
 DATA = "data.csv.zst"
@@ -71,7 +71,7 @@ class Landed:
         return uri_of(self.folder / DATA)
 
     @property
-    def by_hand(self) -> bool:
+    def is_manual(self) -> bool:
         """Whether somebody chose the file; else it was downloaded."""
         return self.manifest.source is not None
 
@@ -100,7 +100,7 @@ class Landed:
         if unread or digest.hexdigest() != self.manifest.sha256:
             raise LandedFileChangedError(
                 f"The landed file {self.uri} is not what was landed any more{': it cannot be read' if unread else ''}.",
-                todo="Bring it back from a backup, or take another load.",
+                hint="Bring it back from a backup, or take another load.",
                 dataset_id=self.manifest.dataset_id,
             )
 
@@ -112,7 +112,7 @@ class Landed:
 class LandedFileChangedError(PermanentError):
     """A stored file has another content than the one that was landed."""
 
-    concerns = Concern.LANDING
+    concerns = FailureScope.LANDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Here: how a landing is begun and found again, and which drafts were left by the 
 draft).
 
 A landing is a folder `<dataset id>/<number>-<run>` with `data.csv.zst` and, written last, `manifest.json`: without a
-manifest it does not count. One by hand is `<dataset id>/<number>-by-hand-<when it was begun>-<letters>`. Two that are
+manifest it does not count. One by hand is `<dataset id>/<number>-manual-<when it was begun>-<letters>`. Two that are
 begun at one moment may have one number: no order between them is promised.
 """
 
@@ -22,11 +22,11 @@ from qt_pipeline.landing.landed import MANIFEST, Landed, Manifest
 from qt_pipeline.landing.store import Folder, explained, make_private, remove, root_of, write_and_delete
 from qt_pipeline.values import utc_now
 
-BY_HAND = "by-hand-"
+MANUAL = "manual-"
 """What the id of a load by hand begins with, in the place of a run's: its draft is told apart by it."""
 _RUN_LETTERS = 8
-_FOLDER = re.compile(r"(?P<number>[0-9]{8,})-(by-hand-(?P<begun>[0-9]{8}T[0-9]{6}Z)-)?.+")
-_LONGEST_BY_HAND = timedelta(days=1)
+_FOLDER = re.compile(r"(?P<number>[0-9]{8,})-(manual-(?P<begun>[0-9]{8}T[0-9]{6}Z)-)?.+")
+_MAX_MANUAL_NAME = timedelta(days=1)
 
 
 class NothingLandedError(PermanentError):
@@ -53,7 +53,7 @@ class Landing:
         with explained(home):
             folders = self._folders(dataset_id)
             for _, folder in folders:
-                if _was_left(folder, run_id):
+                if _is_abandoned(folder, run_id):
                     remove(folder)
             number = 1 + max((number for number, _ in folders), default=0)
             folder = home / _name(number, run_id)
@@ -87,12 +87,12 @@ class Landing:
         """
         only_by_hand = False
         for landed in self.complete(dataset_id):
-            if not landed.by_hand:
+            if not landed.is_manual:
                 return landed
             only_by_hand = True
         raise NothingLandedError(
             "Its landed files were all loaded by hand." if only_by_hand else "No landed file was found.",
-            todo="Materialize both assets, to download it first.",
+            hint="Materialize both assets, to download it first.",
             dataset_id=dataset_id,
         )
 
@@ -127,19 +127,19 @@ class Landing:
 
 
 def _name(number: int, run_id: str) -> str:
-    begun = f"{BY_HAND}{_stamp(utc_now())}-" if run_id.startswith(BY_HAND) else ""
+    begun = f"{MANUAL}{_stamp(utc_now())}-" if run_id.startswith(MANUAL) else ""
     return f"{number:08d}-{begun}{_letters(run_id)}"
 
 
 def _letters(run_id: str) -> str:
-    return run_id.removeprefix(BY_HAND)[:_RUN_LETTERS]
+    return run_id.removeprefix(MANUAL)[:_RUN_LETTERS]
 
 
 def _stamp(moment: datetime) -> str:
     return f"{moment:%Y%m%dT%H%M%SZ}"
 
 
-def _was_left(folder: Folder, run_id: str) -> bool:
+def _is_abandoned(folder: Folder, run_id: str) -> bool:
     """Whether a folder is the draft of a process that died, as far as the draft of `run_id`, which begins, can know.
 
     There is one run per dataset at a time: for a run, that of any other was left. A draft by hand may be anybody's who
@@ -150,5 +150,5 @@ def _was_left(folder: Folder, run_id: str) -> bool:
     match = _FOLDER.fullmatch(folder.name)
     begun = match["begun"] if match else None
     if begun is None:
-        return not run_id.startswith(BY_HAND)
-    return begun < _stamp(utc_now() - _LONGEST_BY_HAND)
+        return not run_id.startswith(MANUAL)
+    return begun < _stamp(utc_now() - _MAX_MANUAL_NAME)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from qt_pipeline.errors import Concern, ConfigurationError, TransientError
+from qt_pipeline.errors import ConfigurationError, FailureScope, TransientError
 from qt_pipeline.private import make_folder, opener
 from qt_pipeline.urls import redacted_url
 
@@ -23,7 +23,7 @@ Folder: TypeAlias = "Path | UPath"
 class LandingUnavailableError(TransientError):
     """The store refuses to take a file: a disk that is full, most often."""
 
-    concerns = Concern.LANDING
+    concerns = FailureScope.LANDING
 
 
 def root_of(url: str) -> Folder:
@@ -46,7 +46,7 @@ def root_of(url: str) -> Folder:
 def _unknown_store(scheme: str) -> ConfigurationError:
     return ConfigurationError(
         f"Nothing that is installed can reach a landing at {scheme}://.",
-        todo="Install what fsspec needs for it (adlfs for az:// and abfs://, s3fs for s3://), or name a folder in "
+        hint="Install what fsspec needs for it (adlfs for az:// and abfs://, s3fs for s3://), or name a folder in "
         "QT_LANDING_URL.",
     )
 
@@ -107,7 +107,7 @@ def explained(folder: Folder) -> Generator[None]:
     except OSError as error:
         raise LandingUnavailableError(
             f"The landing {uri_of(folder)} cannot be written: {error.strerror or type(error).__name__}.",
-            todo="Check that there is space and that this user may write there. A run is tried again by itself.",
+            hint="Check that there is space and that this user may write there. A run is tried again by itself.",
         ) from None
     except Exception as error:
         if isinstance(folder, Path):
@@ -117,7 +117,7 @@ def explained(folder: Folder) -> Generator[None]:
         # Each store has errors of its own, whose words may show its keys.
         raise LandingUnavailableError(
             f"The landing {uri_of(folder)} cannot be used ({type(error).__name__}).",
-            todo="Check QT_LANDING_URL, and that this process may read, write and delete there.",
+            hint="Check QT_LANDING_URL, and that this process may read, write and delete there.",
         ) from None
 
 

@@ -1,31 +1,32 @@
 """The vendor's API and events. Not here: SQL, Dagster, files."""
 
-from qt_pipeline.quantemplate.auth import CredentialsError, TokenAnswerError
+from qt_pipeline.quantemplate.auth import CredentialsError, InvalidTokenResponseError
 from qt_pipeline.quantemplate.body import (
-    BrokenBodyError,
     DownloadLimitError,
     DownloadTooSlowError,
     EmptyBodyError,
+    IncompleteBodyError,
     UnexpectedContentError,
-    UnprovenEndError,
+    UnverifiedLengthError,
 )
 from qt_pipeline.quantemplate.client import (
+    AccessDeniedError,
+    ByteSink,
     ClientConfig,
     Download,
     OpenSink,
     QuantemplateClient,
-    RefusedError,
-    Sink,
     UnauthorisedError,
 )
-from qt_pipeline.quantemplate.events import DATASET_UPDATED, PIPELINE_COMPLETED, Event, NotAnEventError, parse_event
+from qt_pipeline.quantemplate.events import DATASET_UPDATED, PIPELINE_COMPLETED, Event, InvalidEventError, parse_event
 from qt_pipeline.quantemplate.retry import NotReadyError
 from qt_pipeline.quantemplate.transport import RedirectError, RequestFailedError
 
 __all__ = [
     "DATASET_UPDATED",
     "PIPELINE_COMPLETED",
-    "BrokenBodyError",
+    "AccessDeniedError",
+    "ByteSink",
     "ClientConfig",
     "CredentialsError",
     "Download",
@@ -33,17 +34,16 @@ __all__ = [
     "DownloadTooSlowError",
     "EmptyBodyError",
     "Event",
-    "NotAnEventError",
+    "IncompleteBodyError",
+    "InvalidEventError",
+    "InvalidTokenResponseError",
     "NotReadyError",
     "OpenSink",
     "QuantemplateClient",
     "RedirectError",
-    "RefusedError",
     "RequestFailedError",
-    "Sink",
-    "TokenAnswerError",
     "UnauthorisedError",
     "UnexpectedContentError",
-    "UnprovenEndError",
+    "UnverifiedLengthError",
     "parse_event",
 ]

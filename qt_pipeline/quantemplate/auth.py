@@ -18,19 +18,19 @@ from pydantic import SecretStr
 from requests.exceptions import InvalidJSONError
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import Concern, PermanentError
+from qt_pipeline.errors import FailureScope, PermanentError
 from qt_pipeline.quantemplate.interim import FinalResponseAdapter
 from qt_pipeline.quantemplate.transport import (
     RequestFailedError,
     Timeouts,
-    moment_of,
-    refuse_unavailable,
+    parse_http_date,
+    raise_if_unavailable,
     unreachable,
 )
 from qt_pipeline.values import is_loopback_url, utc_now
 
 _PEER: Final = "the token endpoint"
-_LONGEST_MARGIN_SECONDS: Final = 60
+_MAX_MARGIN_SECONDS: Final = 60
 # RFC 6750, 2.1. Anything else would end up, quoted, in the error of an illegal header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CHECK_CLIENT: Final = "Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active."
@@ -56,13 +56,13 @@ _LATER: Final = ("temporarily_unavailable", "server_error")
 class CredentialsError(PermanentError):
     """The token endpoint refuses this client: its id, its secret, or the way in which it asks."""
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
 
 
-class TokenAnswerError(PermanentError):
+class InvalidTokenResponseError(PermanentError):
     """The token endpoint answered, but not with a token."""
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class TokenSource:
         session.trust_env = not is_loopback_url(self._url)
         for scheme in ("http://", "https://"):
             session.mount(scheme, FinalResponseAdapter())
-        session.register_compliance_hook("access_token_response", self._hear)
+        session.register_compliance_hook("access_token_response", self._on_token_response)
         with session:
             try:
                 answer = session.fetch_token(
@@ -142,9 +142,9 @@ class TokenSource:
                 # What Authlib raises for an answer that is no object or has an odd lifetime.
                 _refuse_answer()
 
-    def _hear(self, response: requests.Response) -> requests.Response:
+    def _on_token_response(self, response: requests.Response) -> requests.Response:
         """Authlib's hook for an answer that it has not read yet; it would lose the status."""
-        told = moment_of(response.headers.get("date", ""))
+        told = parse_http_date(response.headers.get("date", ""))
         self.clock_ahead_seconds = None if told is None else (utc_now() - told).total_seconds()
         _refuse_failures(response)
         return response
@@ -156,31 +156,31 @@ def _token(answer: dict[str, Any], asked_at: float) -> AccessToken:
         _refuse_answer()
     # Without a stated lifetime nothing is assumed: the token serves one request.
     lifetime = max(0.0, float(answer.get("expires_in") or 0))
-    return AccessToken(value, asked_at + lifetime - min(_LONGEST_MARGIN_SECONDS, lifetime / 2))
+    return AccessToken(value, asked_at + lifetime - min(_MAX_MARGIN_SECONDS, lifetime / 2))
 
 
 def _refuse_answer() -> NoReturn:
-    raise TokenAnswerError(
-        "The token endpoint answered with something that is not a token.", todo="Check QT_TOKEN_URL."
+    raise InvalidTokenResponseError(
+        "The token endpoint answered with something that is not a token.", hint="Check QT_TOKEN_URL."
     ) from None
 
 
 def _refuse_failures(response: requests.Response) -> None:
-    refuse_unavailable(response, _PEER)
+    raise_if_unavailable(response, _PEER)
     status = response.status_code
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         error, description = _text_in(response, "error"), _text_in(response, "error_description")
         if error in _LATER:
             raise RequestFailedError(f"The token endpoint is not available for the moment (status {status}, {error}).")
         if not error:
-            raise TokenAnswerError(
+            raise InvalidTokenResponseError(
                 f"The token endpoint, or a proxy before it, answered {status} without saying why.",
-                todo="Check QT_TOKEN_URL and HTTPS_PROXY; then QT_CLIENT_ID and QT_CLIENT_SECRET.",
+                hint="Check QT_TOKEN_URL and HTTPS_PROXY; then QT_CLIENT_ID and QT_CLIENT_SECRET.",
             )
-        refused, todo = _refusal(error, description)
-        raise CredentialsError(f"The token endpoint {refused} (status {status}).", todo=todo)
+        refused, hint = _refusal(error, description)
+        raise CredentialsError(f"The token endpoint {refused} (status {status}).", hint=hint)
     if status != HTTPStatus.OK:
-        raise TokenAnswerError(f"The token endpoint answered {status}.", todo="Check QT_TOKEN_URL.")
+        raise InvalidTokenResponseError(f"The token endpoint answered {status}.", hint="Check QT_TOKEN_URL.")
 
 
 def _refusal(error: str, description: str) -> tuple[str, str]:

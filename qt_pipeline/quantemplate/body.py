@@ -14,15 +14,15 @@ from typing import Final
 import requests
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import Concern, PermanentError, TransientError
+from qt_pipeline.errors import FailureScope, PermanentError, TransientError
 from qt_pipeline.quantemplate.transport import RequestFailedError
 from qt_pipeline.safe_text import shortened
 
-_PIECE_BYTES: Final = 256 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _DOCUMENT_TYPE: Final = re.compile(r"html|json|xml", re.IGNORECASE)
 _HEAD_BYTES: Final = 1024
-_MOST_BLANK_BYTES: Final = 64 * 1024
+_MAX_BLANK_BYTES: Final = 64 * 1024
 _BLANK: Final = re.compile(rb"(?:\xef\xbb\xbf|\s)*")
 # No CSV begins with a comment or a document type, whatever stands behind them.
 _MARKUP: Final = re.compile(
@@ -38,13 +38,13 @@ _CONTENT_TYPE_LENGTH: Final = 200
 _JSON: Final = re.compile(rb"[\[{]")
 
 
-class BrokenBodyError(RequestFailedError):
+class IncompleteBodyError(RequestFailedError):
     """The body ended before its end, or its gzip is damaged. A repeat may bring the whole."""
 
-    concerns = Concern.DATASET
+    concerns = FailureScope.DATASET
 
 
-class UnprovenEndError(PermanentError):
+class UnverifiedLengthError(PermanentError):
     """The body was closed without length, chunking or gzip: nobody can tell whether all of it came."""
 
 
@@ -95,12 +95,12 @@ class Limits:
         if size > self.bytes:
             raise DownloadLimitError(
                 f"The download has more than {self.bytes:,} bytes.",
-                todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_BYTES; else look at it in Quantemplate.",
+                hint="If the dataset is that large, raise QT_MAX_DOWNLOAD_BYTES; else look at it in Quantemplate.",
             )
         if time.monotonic() > self.ends_at:
             raise DownloadTooSlowError(
                 f"The download is not over after {self.seconds:,.0f} seconds.",
-                todo="If the dataset is that large, raise QT_MAX_DOWNLOAD_SECONDS; else look at the network.",
+                hint="If the dataset is that large, raise QT_MAX_DOWNLOAD_SECONDS; else look at the network.",
             )
 
 
@@ -114,11 +114,11 @@ class Body:
         UnexpectedContentError: at construction by the headers, or at the first piece by the first bytes.
         DownloadLimitError: at construction by a stated length, or while iterating.
         BrokenBodyError: while iterating; what came before must be thrown away.
-        UnprovenEndError: at the end, unless `allow_unproven_end`.
+        UnprovenEndError: at the end, unless `allow_unverified_length`.
         EmptyBodyError: at the end.
     """
 
-    def __init__(self, response: requests.Response, limits: Limits, *, allow_unproven_end: bool) -> None:
+    def __init__(self, response: requests.Response, limits: Limits, *, allow_unverified_length: bool) -> None:
         content_type = response.headers.get("content-type")
         self.content_type = None if content_type is None else shortened(content_type, length=_CONTENT_TYPE_LENGTH)
         self.wire_bytes = 0
@@ -127,7 +127,7 @@ class Body:
         self._raw = response.raw
         # Asked now: urllib3 counts the remaining length down.
         self._framed = self._raw.chunked or self._raw.length_remaining is not None
-        self._allow_unproven_end = allow_unproven_end
+        self._allow_unverified_length = allow_unverified_length
         if _DOCUMENT_TYPE.search(self._media_type):
             raise _document(f"the content type {shortened(self._media_type)!r}")
         encodings = [part.strip().lower() for part in response.headers.get("content-encoding", "").split(",")]
@@ -147,34 +147,34 @@ class Body:
             yield piece
         # A gzip stream carries its own end (RFC 1952, 2.3.1), and has reached it here if it had a beginning.
         proven = self._framed or (self._gzipped and self.wire_bytes > 0)
-        if not (proven or self._allow_unproven_end):
-            raise UnprovenEndError(
+        if not (proven or self._allow_unverified_length):
+            raise UnverifiedLengthError(
                 "The download was closed without a length, so its end cannot be proven.",
-                todo="Ask whoever runs the proxy in between; QT_ALLOW_UNPROVEN_END=true accepts the risk.",
+                hint="Ask whoever runs the proxy in between; QT_ALLOW_UNVERIFIED_LENGTH=true accepts the risk.",
             )
         if not self.decoded_bytes:
             raise EmptyBodyError(
-                "The download has zero bytes, not even a header.", todo="Look at the dataset in Quantemplate."
+                "The download has zero bytes, not even a header.", hint="Look at the dataset in Quantemplate."
             )
 
     def _wire(self) -> Iterator[bytes]:
         try:
             # What has come, however little: waiting for whole pieces would hide a slow drip from the clock.
-            while piece := self._raw.read1(_PIECE_BYTES, decode_content=False):
+            while piece := self._raw.read1(_CHUNK_BYTES, decode_content=False):
                 self.wire_bytes += len(piece)
                 self._limits.check(self.wire_bytes)
                 yield piece
         except HTTPError as error:
             # `from None`: urllib3's words may quote bytes of the body.
             kind = type(error).__name__
-            raise BrokenBodyError(f"The download broke off after {self.wire_bytes} bytes ({kind}).") from None
+            raise IncompleteBodyError(f"The download broke off after {self.wire_bytes} bytes ({kind}).") from None
 
     def _refuse_documents(self, decoded: Iterator[bytes]) -> Iterator[bytes]:
         """Look at the first bytes before any is passed on."""
         head = b""
         for piece in decoded:
             head += piece
-            if len(_unblanked(head)) >= _HEAD_BYTES or len(head) >= _MOST_BLANK_BYTES:
+            if len(_unblanked(head)) >= _HEAD_BYTES or len(head) >= _MAX_BLANK_BYTES:
                 break
         begins = _unblanked(head)
         # A CSV header may well begin with a bracket; a body that does not even claim to be CSV gets no such credit.
@@ -207,14 +207,14 @@ def _gunzip(wire: Iterable[bytes]) -> Iterator[bytes]:
             if member.eof:
                 member = zlib.decompressobj(_GZIP)
             try:
-                piece = member.decompress(rest, _PIECE_BYTES)
+                piece = member.decompress(rest, _CHUNK_BYTES)
             except zlib.error:
-                raise BrokenBodyError("The gzip stream of the download is damaged.") from None
+                raise IncompleteBodyError("The gzip stream of the download is damaged.") from None
             rest = member.unused_data if member.eof else member.unconsumed_tail
             if piece:
                 yield piece
     if begun and not member.eof:
-        raise BrokenBodyError("The gzip stream of the download ended before its end.")
+        raise IncompleteBodyError("The gzip stream of the download ended before its end.")
 
 
 def _document(found: str) -> UnexpectedContentError:
@@ -226,5 +226,5 @@ def _document(found: str) -> UnexpectedContentError:
 def _unexpected(found: str) -> UnexpectedContentError:
     return UnexpectedContentError(
         f"Quantemplate's answer has {found}.",
-        todo="Often this is the login or error page of a proxy in between: check QT_API_URL and HTTPS_PROXY.",
+        hint="Often this is the login or error page of a proxy in between: check QT_API_URL and HTTPS_PROXY.",
     )

@@ -16,13 +16,13 @@ from urllib.parse import quote
 import requests
 from pydantic import SecretStr
 
-from qt_pipeline.errors import Concern, PermanentError, PipelineError, about
+from qt_pipeline.errors import FailureScope, PermanentError, PipelineError, about
 from qt_pipeline.quantemplate.auth import AccessToken, TokenSource
 from qt_pipeline.quantemplate.body import Body, Limits
-from qt_pipeline.quantemplate.retry import NotReadyError, Patience
-from qt_pipeline.quantemplate.transport import REDIRECT_HOSTS, Timeouts, get, refuse_unavailable
+from qt_pipeline.quantemplate.retry import DownloadRetryPolicy, NotReadyError
+from qt_pipeline.quantemplate.transport import REDIRECT_HOSTS, Timeouts, get, raise_if_unavailable
 
-_TODO: Final[dict[int, str]] = {
+_HINTS: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "Check that the API user is active and belongs to QT_ORGANISATION_ID.",
     HTTPStatus.FORBIDDEN: (
         "Most often the dataset is not shared with the API user: share it with that user ('can edit') or with the "
@@ -36,23 +36,23 @@ _TODO: Final[dict[int, str]] = {
 _REFUSED_BY_TARGET: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 
-class RefusedError(PermanentError):
+class AccessDeniedError(PermanentError):
     """The API answered with a status that a repeat will not change, such as 403 or 404."""
 
 
-class RedirectTargetError(RefusedError):
+class RedirectTargetError(AccessDeniedError):
     """The address that Quantemplate redirected to refuses: a signature that has expired, most often."""
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
 
 
-class UnauthorisedError(RefusedError):
+class UnauthorisedError(AccessDeniedError):
     """The API rejects an access token (401), a fresh one too."""
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
 
 
-class Sink(Protocol):
+class ByteSink(Protocol):
     """Where decoded bytes go; a binary file, for one."""
 
     def write(self, data: bytes, /) -> object:
@@ -60,7 +60,7 @@ class Sink(Protocol):
         ...
 
 
-OpenSink: TypeAlias = Callable[[], AbstractContextManager[Sink]]
+OpenSink: TypeAlias = Callable[[], AbstractContextManager[ByteSink]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ClientConfig:
     attempts: int = 5
     retry_after_cap_seconds: float = 120
     not_ready_seconds: float = 300
-    allow_unproven_end: bool = False
+    allow_unverified_length: bool = False
     max_download_bytes: int = 50_000_000_000
     max_download_seconds: float = 10_800
     redirect_hosts: tuple[str, ...] = REDIRECT_HOSTS
@@ -109,7 +109,7 @@ class QuantemplateClient:
         self._config = config
         self._timeouts = Timeouts(config.connect_timeout_seconds, config.read_timeout_seconds)
         self._tokens = TokenSource(config.token_url, config.client_id, config.client_secret, self._timeouts)
-        self._patience = Patience(
+        self._patience = DownloadRetryPolicy(
             attempts=config.attempts,
             retry_after_cap_seconds=config.retry_after_cap_seconds,
             not_ready_seconds=config.not_ready_seconds,
@@ -183,7 +183,7 @@ class QuantemplateClient:
         """
         limits = Limits(self._config.max_download_bytes, seconds, ends_at=time.monotonic() + seconds)
         beginning = _Beginning(limit)
-        with about(dataset_id), suppress(_EnoughError):
+        with about(dataset_id), suppress(_LimitReachedError):
             self._receive_authorised(self._url_of(dataset_id), _headers(trace_id), lambda: beginning, limits)
         return beginning.taken
 
@@ -210,15 +210,15 @@ class QuantemplateClient:
     ) -> Body:
         hosts = self._config.redirect_hosts
         with get(url, authorise=token, headers=headers, timeouts=self._timeouts, redirect_hosts=hosts) as response:
-            _refuse_all_but_content(response)
-            body = Body(response, limits, allow_unproven_end=self._config.allow_unproven_end)
+            _raise_for_status(response)
+            body = Body(response, limits, allow_unverified_length=self._config.allow_unverified_length)
             with open_sink() as sink:
                 for piece in body:
                     sink.write(piece)
             return body
 
 
-class _EnoughError(Exception):
+class _LimitReachedError(Exception):
     """As much came as was wanted."""
 
 
@@ -238,25 +238,25 @@ class _Beginning:
     def write(self, data: bytes) -> None:
         self.taken += data[: self._limit - len(self.taken)]
         if len(self.taken) == self._limit:
-            raise _EnoughError
+            raise _LimitReachedError
 
 
 def _headers(trace_id: str) -> dict[str, str]:
     return {"Accept": "text/csv", "Accept-Encoding": "gzip", "X-QT-Trace-Id": trace_id}
 
 
-def _refuse_all_but_content(response: requests.Response) -> None:
-    refuse_unavailable(response, "Quantemplate")
+def _raise_for_status(response: requests.Response) -> None:
+    raise_if_unavailable(response, "Quantemplate")
     status = response.status_code
     if status == HTTPStatus.NO_CONTENT:
         raise NotReadyError(
-            "Quantemplate has no content for it (204).", todo="It may be under way still: look at it in Quantemplate."
+            "Quantemplate has no content for it (204).", hint="It may be under way still: look at it in Quantemplate."
         )
     if response.history and status in _REFUSED_BY_TARGET:
         raise RedirectTargetError(
             f"The address that Quantemplate redirected to answered {status}.",
-            todo="Its signature may have expired, or a proxy in between refuses it: try again, and check HTTPS_PROXY.",
+            hint="Its signature may have expired, or a proxy in between refuses it: try again, and check HTTPS_PROXY.",
         )
     if status != HTTPStatus.OK:
-        refusal = UnauthorisedError if status == HTTPStatus.UNAUTHORIZED else RefusedError
-        raise refusal(f"Quantemplate answered {status}.", todo=_TODO.get(status, "Check QT_API_URL."))
+        refusal = UnauthorisedError if status == HTTPStatus.UNAUTHORIZED else AccessDeniedError
+        raise refusal(f"Quantemplate answered {status}.", hint=_HINTS.get(status, "Check QT_API_URL."))

@@ -16,10 +16,10 @@ from qt_pipeline.values import is_dataset_id
 DATASET_UPDATED: Final = "DatasetUpdated"
 PIPELINE_COMPLETED: Final = "PipelineCompleted"
 
-_LONGEST_TEXT: Final = 200
+_MAX_TEXT: Final = 200
 
 
-class NotAnEventError(PermanentError):
+class InvalidEventError(PermanentError):
     """A request's body is not an event of Quantemplate. The message never quotes the body."""
 
 
@@ -52,7 +52,7 @@ def parse_event(body: bytes) -> Event:
     payload = _object(envelope.get("payload") or {}, "payload")
     name = _text(envelope, "name") or _text(envelope, "eventName") or _text(payload, "eventName")
     if name is None:
-        raise NotAnEventError("The body names no event type.")
+        raise InvalidEventError("The body names no event type.")
     event_id = _text(envelope, "id") or _text(envelope, "eventId") or f"sha256:{hashlib.sha256(body).hexdigest()}"
     created = _created(envelope)
     if name == DATASET_UPDATED:
@@ -75,7 +75,7 @@ def _json(body: bytes) -> object:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         # `from None`: the cause would carry the body into logs.
-        raise NotAnEventError("The body is not JSON in UTF-8.") from None
+        raise InvalidEventError("The body is not JSON in UTF-8.") from None
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -84,7 +84,7 @@ def _refuse_constant(_: str) -> NoReturn:
 
 def _object(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise NotAnEventError(f"The {place} is not a JSON object.")
+        raise InvalidEventError(f"The {place} is not a JSON object.")
     return cast("dict[str, object]", value)
 
 
@@ -94,8 +94,8 @@ def _text(fields: Mapping[str, object], key: str) -> str | None:
     if value is None or value == "":
         return None
     # Printable: a lone surrogate or a NUL could not be stored, a line break would forge a log line.
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not value.isprintable():
-        raise NotAnEventError(f"The field {key} is not a printable text of at most {_LONGEST_TEXT} characters.")
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
+        raise InvalidEventError(f"The field {key} is not a printable text of at most {_MAX_TEXT} characters.")
     return value
 
 
@@ -108,5 +108,5 @@ def _created(envelope: Mapping[str, object]) -> str | None:
 def _dataset_id(payload: Mapping[str, object]) -> str:
     dataset_id = _text(payload, "datasetId")
     if dataset_id is None or not is_dataset_id(dataset_id):
-        raise NotAnEventError(f"A {DATASET_UPDATED} event needs the id of a dataset in payload.datasetId.")
+        raise InvalidEventError(f"A {DATASET_UPDATED} event needs the id of a dataset in payload.datasetId.")
     return dataset_id

@@ -36,7 +36,7 @@ class NotReadyError(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class DownloadRetryPolicy:
     """Two budgets: `attempts` for failures in a row, `not_ready_seconds` for a vendor or a proxy that is not ready.
 
     Waits grow from `base_seconds` (four times that while not ready), doubling up to sixty times it, with jitter on
@@ -107,7 +107,7 @@ def _log_wait(state: RetryCallState) -> None:
     _log.info(
         "Dataset %s: %s Try %d; the next in %.1f s.",
         error.dataset_id,
-        error.what,
+        error.message,
         state.attempt_number,
         state.upcoming_sleep,
     )
@@ -116,6 +116,6 @@ def _log_wait(state: RetryCallState) -> None:
 def _give_up(state: RetryCallState) -> NoReturn:
     error = _failure(state)
     tried = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
-    what = f"{error.what} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
-    todo = error.todo or "It may pass by itself; if it goes on, look at the network and at Quantemplate."
-    raise type(error)(what, todo=todo, dataset_id=error.dataset_id) from None
+    what = f"{error.message} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
+    hint = error.hint or "It may pass by itself; if it goes on, look at the network and at Quantemplate."
+    raise type(error)(what, hint=hint, dataset_id=error.dataset_id) from None

@@ -18,14 +18,14 @@ import requests
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
 from urllib3.exceptions import HTTPError
 
-from qt_pipeline.errors import Concern, ConfigurationError, PermanentError, PipelineError, TransientError
+from qt_pipeline.errors import ConfigurationError, FailureScope, PermanentError, PipelineError, TransientError
 from qt_pipeline.quantemplate.interim import FinalResponseAdapter
 from qt_pipeline.safe_text import shortened
 from qt_pipeline.values import is_loopback_url, utc_now
 
 Authorise: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
-_MOST_REDIRECTS: Final = 3
+_MAX_REDIRECTS: Final = 3
 REDIRECT_HOSTS: Final = (
     "*.quantemplate.com",
     "*.amazonaws.com",
@@ -47,14 +47,14 @@ class RequestFailedError(TransientError):
     `retry_after_seconds` is the wait that the server asked for, if it did.
     """
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
     retry_after_seconds: float | None = None
 
 
 class RedirectError(PermanentError):
     """A redirect leads where this project does not follow: without https, or to a host that is not listed."""
 
-    concerns = Concern.QUANTEMPLATE
+    concerns = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def get(
     """
     allowed = (urlsplit(url).hostname or "", *redirect_hosts)
     history: list[requests.Response] = []
-    for _ in range(1 + _MOST_REDIRECTS):
+    for _ in range(1 + _MAX_REDIRECTS):
         with session_to(url, _OneHop()) as session:
             try:
                 response = session.get(
@@ -117,7 +117,7 @@ def get(
                 if _origin(target) != _origin(url):
                     authorise = _unauthorised
                 url = target
-    raise RedirectError(f"Quantemplate redirected more than {_MOST_REDIRECTS} times.", todo="Check QT_API_URL.")
+    raise RedirectError(f"Quantemplate redirected more than {_MAX_REDIRECTS} times.", hint="Check QT_API_URL.")
 
 
 def _unauthorised(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -150,16 +150,16 @@ def _redirect_target(response: requests.Response, allowed: Sequence[str]) -> str
         scheme, host, _ = _origin(target)
     except ValueError:
         raise RedirectError(
-            "Quantemplate redirected to something that is no address.", todo="Check QT_API_URL."
+            "Quantemplate redirected to something that is no address.", hint="Check QT_API_URL."
         ) from None
     if scheme in ("http", "https") and is_loopback_url(response.url) and is_loopback_url(target):
         return target
     if scheme != "https":
-        raise RedirectError("Quantemplate redirected to an address without https.", todo="Check QT_API_URL.")
+        raise RedirectError("Quantemplate redirected to an address without https.", hint="Check QT_API_URL.")
     if not any(_is_host(host or "", pattern) for pattern in allowed):
         raise RedirectError(
             f"Quantemplate redirected to {shortened(host or '')}, which is no host that a download may come from.",
-            todo="If that is where Quantemplate keeps its files, add it to QT_REDIRECT_HOSTS; else check QT_API_URL.",
+            hint="If that is where Quantemplate keeps its files, add it to QT_REDIRECT_HOSTS; else check QT_API_URL.",
         )
     return target
 
@@ -183,19 +183,19 @@ def unreachable(error: Exception, peer: str) -> PipelineError:
     if isinstance(error, InvalidURL | InvalidSchema | MissingSchema):
         return ConfigurationError(
             f"The address of {peer}, or of a proxy, cannot be used ({kind}).",
-            todo="Check QT_API_URL, QT_TOKEN_URL and HTTPS_PROXY.",
+            hint="Check QT_API_URL, QT_TOKEN_URL and HTTPS_PROXY.",
         )
     if isinstance(error, OSError) and not isinstance(error, RequestException):
         # The only plain OSError of requests: it looks for the file before it connects.
-        return ConfigurationError("The file of trusted certificates is missing.", todo="Check REQUESTS_CA_BUNDLE.")
+        return ConfigurationError("The file of trusted certificates is missing.", hint="Check REQUESTS_CA_BUNDLE.")
     if isinstance(error, requests.exceptions.SSLError):
         return RequestFailedError(
             f"No trusted connection to {peer} ({kind}).",
-            todo="Behind a proxy that inspects TLS, set REQUESTS_CA_BUNDLE to a file with its certificate.",
+            hint="Behind a proxy that inspects TLS, set REQUESTS_CA_BUNDLE to a file with its certificate.",
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return RequestFailedError(
-            f"No way through the proxy to {peer}: {_cause(error)}.", todo="Check HTTPS_PROXY and NO_PROXY."
+            f"No way through the proxy to {peer}: {_cause(error)}.", hint="Check HTTPS_PROXY and NO_PROXY."
         )
     if isinstance(error, requests.Timeout):
         return RequestFailedError(f"{_capital(peer)} did not answer in time ({kind}).")
@@ -217,7 +217,7 @@ def _capital(peer: str) -> str:
     return peer[:1].upper() + peer[1:]
 
 
-def refuse_unavailable(response: requests.Response, peer: str) -> None:
+def raise_if_unavailable(response: requests.Response, peer: str) -> None:
     """Raise for the statuses that mean "later": 408, 429 and 5xx.
 
     Raises:
@@ -235,11 +235,11 @@ def retry_after_seconds(value: str) -> float | None:
     """The wait that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3); None for neither."""
     if value.strip().isdecimal():
         return float(value)
-    moment = moment_of(value)
+    moment = parse_http_date(value)
     return None if moment is None else max(0.0, (moment - utc_now()).total_seconds())
 
 
-def moment_of(value: str) -> datetime | None:
+def parse_http_date(value: str) -> datetime | None:
     """The moment that a header names as an HTTP date (RFC 9110, 5.6.7); None for what is none."""
     try:
         moment = parsedate_to_datetime(value)

@@ -20,10 +20,10 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from qt_pipeline.inbox import EventTooLargeError, InboxUnavailableError, NewEvent
-from qt_pipeline.quantemplate import NotAnEventError, parse_event
-from qt_pipeline.relay.intake import Intake, RelayFullError
+from qt_pipeline.quantemplate import InvalidEventError, parse_event
 from qt_pipeline.relay.rate import RateLimit
-from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals, RefusedError
+from qt_pipeline.relay.rejections import RETRY_AFTER_SECONDS, Reason, Rejection, Rejections, RequestRejectedError
+from qt_pipeline.relay.sinks import BacklogFullError, EventSink
 from qt_pipeline.telemetry import Span, is_recording, of_event, record
 from qt_pipeline.web_guard import foreign_request
 
@@ -47,30 +47,30 @@ _GOOD_SECONDS: Final = 1
 # Where a body may still come, the connection is closed: the server would go on reading what is of no use.
 _CLOSE: Final = {"Connection": "close"}
 _AGAIN: Final = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-_PATH = Refusal(Reason.PATH, HTTPStatus.NOT_FOUND, "There is nothing here.", _CLOSE)
-_TOKEN = Refusal(
+_PATH = Rejection(Reason.PATH, HTTPStatus.NOT_FOUND, "There is nothing here.", _CLOSE)
+_TOKEN = Rejection(
     Reason.TOKEN,
     HTTPStatus.UNAUTHORIZED,
     "The token is missing or wrong.",
     {"WWW-Authenticate": "Bearer", **_CLOSE},
 )
-_TOO_LARGE = Refusal(
+_TOO_LARGE = Rejection(
     Reason.TOO_LARGE,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     f"An event has at most {MAX_BODY_BYTES} bytes.",
     _CLOSE,
 )
-_SLOW = Refusal(
+_SLOW = Rejection(
     Reason.SLOW, HTTPStatus.REQUEST_TIMEOUT, f"The body must be there within {BODY_SECONDS} seconds.", _CLOSE
 )
-_ENDED_EARLY = Refusal(Reason.ENDED_EARLY, HTTPStatus.BAD_REQUEST, "The body ended early.", _CLOSE)
-_FULL = Refusal(
+_ENDED_EARLY = Rejection(Reason.ENDED_EARLY, HTTPStatus.BAD_REQUEST, "The body ended early.", _CLOSE)
+_FULL = Rejection(
     Reason.FULL, HTTPStatus.SERVICE_UNAVAILABLE, "Too many events wait to be stored. Send the event again.", _AGAIN
 )
-_INBOX = Refusal(
+_INBOX = Rejection(
     Reason.INBOX, HTTPStatus.SERVICE_UNAVAILABLE, "The inbox cannot commit now. Send the event again.", _AGAIN
 )
-_FAILURE = Refusal(Reason.FAILURE, HTTPStatus.INTERNAL_SERVER_ERROR, "The relay failed.", _CLOSE)
+_FAILURE = Rejection(Reason.FAILURE, HTTPStatus.INTERNAL_SERVER_ERROR, "The relay failed.", _CLOSE)
 
 
 class RelayApp:
@@ -81,7 +81,7 @@ class RelayApp:
     """
 
     def __init__(
-        self, intake: Intake, tokens: Sequence[SecretStr], refusals: Refusals, *, events_per_second: float = 0
+        self, intake: EventSink, tokens: Sequence[SecretStr], refusals: Rejections, *, events_per_second: float = 0
     ) -> None:
         self.refusals = refusals
         self._intake = intake
@@ -103,9 +103,9 @@ class RelayApp:
     async def _answer(self, route: str, scope: Scope, receive: Receive) -> JSONResponse:
         methods = _METHODS.get(route)
         if methods is None:
-            raise RefusedError(_PATH)
+            raise RequestRejectedError(_PATH)
         if scope["method"] not in methods:
-            raise RefusedError(_not_allowed(methods))
+            raise RequestRejectedError(_not_allowed(methods))
         if route == _HEALTH:
             return JSONResponse({"status": "alive"})
         if route == _READY:
@@ -118,11 +118,11 @@ class RelayApp:
         began = time.time_ns()
         client, headers = _client_of(scope), Headers(scope=scope)
         if not self._tokens and (why := foreign_request(scope)):
-            raise RefusedError(Refusal(Reason.FOREIGN, HTTPStatus.FORBIDDEN, f"{why} {_SET_TOKENS}", _CLOSE))
+            raise RequestRejectedError(Rejection(Reason.FOREIGN, HTTPStatus.FORBIDDEN, f"{why} {_SET_TOKENS}", _CLOSE))
         if wait := self._rate.take(client):
-            raise RefusedError(_too_often(wait))
+            raise RequestRejectedError(_too_often(wait))
         if not self._knows(_token_in_path(scope) if route == _WEBHOOK_WITH_TOKEN else _bearer(headers)):
-            raise RefusedError(_TOKEN)
+            raise RequestRejectedError(_TOKEN)
         body = await _read_body(headers, receive)
         event = parse_event(body)
         accepted = NewEvent(
@@ -156,10 +156,10 @@ class _SharedCheck:
         if asyncio.get_running_loop().time() < self._good_until:
             return
         if self._checking is None:
-            self._checking = asyncio.create_task(self._look())
+            self._checking = asyncio.create_task(self._run_check())
         await asyncio.shield(self._checking)
 
-    async def _look(self) -> None:
+    async def _run_check(self) -> None:
         try:
             await self._check()
             self._good_until = asyncio.get_running_loop().time() + _GOOD_SECONDS
@@ -190,49 +190,49 @@ def _bearer(headers: Headers) -> str:
 
 async def _read_body(headers: Headers, receive: Receive) -> bytes:
     if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        raise RefusedError(_TOO_LARGE)
+        raise RequestRejectedError(_TOO_LARGE)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise RefusedError(_ENDED_EARLY)
+                    raise RequestRejectedError(_ENDED_EARLY)
                 body += message["body"]
                 if len(body) > MAX_BODY_BYTES:
-                    raise RefusedError(_TOO_LARGE)
+                    raise RequestRejectedError(_TOO_LARGE)
                 if not message["more_body"]:
                     return bytes(body)
     except TimeoutError:
-        raise RefusedError(_SLOW) from None
+        raise RequestRejectedError(_SLOW) from None
 
 
 def _span_of(event: NewEvent, sequence: int | None, began: int) -> Span:
     span = Span("accept event", of_event(event.event_id), kind="SERVER", began=began)
-    span.note(event_id=event.event_id, event=event.name, dataset_id=event.dataset_id, sequence=sequence)
+    span.set_attributes(event_id=event.event_id, event=event.name, dataset_id=event.dataset_id, sequence=sequence)
     return span
 
 
-def _not_allowed(methods: Sequence[str]) -> Refusal:
+def _not_allowed(methods: Sequence[str]) -> Rejection:
     words = f"Only {' and '.join(methods)} can be used here."
-    return Refusal(Reason.METHOD, HTTPStatus.METHOD_NOT_ALLOWED, words, {"Allow": ", ".join(methods), **_CLOSE})
+    return Rejection(Reason.METHOD, HTTPStatus.METHOD_NOT_ALLOWED, words, {"Allow": ", ".join(methods), **_CLOSE})
 
 
-def _too_often(wait: float) -> Refusal:
+def _too_often(wait: float) -> Rejection:
     headers = {"Retry-After": str(math.ceil(wait)), **_CLOSE}
-    return Refusal(Reason.RATE, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests. Send the event again.", headers)
+    return Rejection(Reason.RATE, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests. Send the event again.", headers)
 
 
-def _refusal_of(error: Exception) -> tuple[Refusal, str]:
+def _refusal_of(error: Exception) -> tuple[Rejection, str]:
     """The answer to an error, and what the log is told beside it."""
     match error:
-        case RefusedError():
+        case RequestRejectedError():
             return error.refusal, ""
-        case NotAnEventError():
-            return Refusal(Reason.NOT_AN_EVENT, HTTPStatus.BAD_REQUEST, str(error)), ""
+        case InvalidEventError():
+            return Rejection(Reason.NOT_AN_EVENT, HTTPStatus.BAD_REQUEST, str(error)), ""
         case EventTooLargeError():
-            return Refusal(Reason.TOO_LARGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), ""
-        case RelayFullError():
+            return Rejection(Reason.TOO_LARGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)), ""
+        case BacklogFullError():
             return _FULL, ""
         case InboxUnavailableError():
             # Its words name the inbox's address: they are for the log alone.

@@ -62,7 +62,7 @@ class Metrics:
         except OSError as error:
             raise ConfigurationError(
                 f"The relay's metrics cannot listen on 127.0.0.1 port {port}: {error.strerror}.",
-                todo="End the program that holds the port, or choose another with --metrics-port (0 takes a free one).",
+                hint="End the program that holds the port, or choose another with --metrics-port (0 takes a free one).",
             ) from error
         try:
             yield server.server_port
@@ -84,13 +84,13 @@ class _InboxFigures(Collector):
         with self._lock:
             if time.monotonic() >= self._stale_at:
                 try:
-                    self._figures = self._look()
+                    self._figures = self._refresh()
                 except InboxUnavailableError:
                     self._figures = []
                 self._stale_at = time.monotonic() + _FRESH_SECONDS
             return self._figures
 
-    def _look(self) -> list[Metric]:
+    def _refresh(self) -> list[Metric]:
         oldest, counts = self._inbox.oldest_pending_at(), self._inbox.counts()
         age = 0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds())
         events = GaugeMetricFamily("qt_inbox_events", "Events in the inbox that wait.", labels=["state"])

@@ -14,7 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from qt_pipeline.relay.connections import Connections
-from qt_pipeline.relay.refusals import RETRY_AFTER_SECONDS, Reason, Refusal, Refusals
+from qt_pipeline.relay.rejections import RETRY_AFTER_SECONDS, Reason, Rejection, Rejections
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
@@ -26,20 +26,20 @@ _MAX_REQUEST_BYTES: Final = 1024 * 1024
 _OF_UPGRADE: Final = (b"upgrade", b"http2-settings")
 
 _CLOSE: Final = {"Connection": "close"}
-_NOT_HTTP: Final = Refusal(Reason.NOT_HTTP, HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.", _CLOSE)
-_HEAD_TOO_LARGE: Final = Refusal(
+_NOT_HTTP: Final = Rejection(Reason.NOT_HTTP, HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.", _CLOSE)
+_HEAD_TOO_LARGE: Final = Rejection(
     Reason.HEAD_TOO_LARGE,
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     f"The head of a request has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers.",
     _CLOSE,
 )
-_SLOW: Final = Refusal(
+_SLOW: Final = Rejection(
     Reason.SLOW,
     HTTPStatus.REQUEST_TIMEOUT,
     f"The head of a request must be there within {HEAD_SECONDS} seconds.",
     _CLOSE,
 )
-_CONNECTIONS: Final = Refusal(
+_CONNECTIONS: Final = Rejection(
     Reason.CONNECTIONS,
     HTTPStatus.SERVICE_UNAVAILABLE,
     "There are too many connections. Send the event again.",
@@ -58,7 +58,7 @@ class _NotYetError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """A connection with limits. `refusals` and `open_connections` are set once, by `bounded`."""
 
-    refusals: Refusals
+    refusals: Rejections
     open_connections: Connections["BoundedProtocol"]
 
     _timer: asyncio.TimerHandle | None = None
@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         surplus = self.open_connections.add(self, self._client_address)
         if surplus is not None:
-            surplus.close_as_surplus()
+            surplus.close_over_limit()
         if surplus is not self:
             self._await_head()
 
@@ -93,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            self._break_off(_HEAD_TOO_LARGE if isinstance(error.__context__, _TooManyHeadersError) else _NOT_HTTP)
+            self._abort(_HEAD_TOO_LARGE if isinstance(error.__context__, _TooManyHeadersError) else _NOT_HTTP)
             return
         self._received += len(data)
         if self._in_head and self._received > MAX_HEAD_BYTES:
@@ -143,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
 
-    def close_as_surplus(self) -> None:
+    def close_over_limit(self) -> None:
         """Make room for another connection. To be called only while `is_idle`, or for a new connection."""
         if self._in_head:
             self._refuse(_CONNECTIONS)
@@ -201,7 +201,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _break_off(self, refusal: Refusal) -> None:
+    def _abort(self, refusal: Rejection) -> None:
         if not self._is_answering:
             self._refuse(refusal)
         elif self.cycle.more_body:
@@ -212,7 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.transport.pause_reading()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Rejection) -> None:
         self.refusals.note(refusal, client=self._client_address)
         self.transport.write(refusal.raw)
         self.transport.close()
@@ -228,6 +228,6 @@ def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[b
             yield name, value
 
 
-def bounded(refusals: Refusals) -> type[BoundedProtocol]:
+def bounded(refusals: Rejections) -> type[BoundedProtocol]:
     """The class of all connections of one server, which takes only a class."""
     return type("BoundedProtocol", (BoundedProtocol,), {"refusals": refusals, "open_connections": Connections()})

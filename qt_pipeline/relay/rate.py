@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
-_MOST_CLIENTS: Final = 4096
+_MAX_CLIENTS: Final = 4096
 _IPV6_SITE_BITS: Final = 64
 
 
@@ -35,7 +35,7 @@ class RateLimit:
         level = min(self._most, level + (now - seen) * self._per_second)
         wait = 0 if level >= 1 else (1 - level) / self._per_second
         self._buckets[client] = (level if wait else level - 1, now)
-        if len(self._buckets) > _MOST_CLIENTS:
+        if len(self._buckets) > _MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return wait
 

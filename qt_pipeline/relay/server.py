@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.relay.app import RelayApp
-from qt_pipeline.relay.intake import Intake
 from qt_pipeline.relay.metrics import Metrics
 from qt_pipeline.relay.protocol import bounded
-from qt_pipeline.relay.refusals import Refusals
+from qt_pipeline.relay.rejections import Rejections
+from qt_pipeline.relay.sinks import EventSink
 from qt_pipeline.telemetry import end_traces
 from qt_pipeline.values import is_loopback_host
 
@@ -33,7 +33,7 @@ _log = logging.getLogger("qt_pipeline.relay")
 
 
 def serve(
-    intake: Intake,
+    intake: EventSink,
     tokens: Sequence[SecretStr],
     metrics: Metrics,
     *,
@@ -54,11 +54,11 @@ def serve(
         if not is_loopback_host(host):
             raise ConfigurationError(
                 f"The relay does not listen on {host} without a token.",
-                todo="Set QT_RELAY_TOKENS, or listen on 127.0.0.1.",
+                hint="Set QT_RELAY_TOKENS, or listen on 127.0.0.1.",
             )
         _log.warning("No token is set: every program on this machine can post events. See QT_RELAY_TOKENS.")
     _allow_open_files()
-    server = build_server(RelayApp(intake, tokens, Refusals(metrics), events_per_second=events_per_second))
+    server = build_server(RelayApp(intake, tokens, Rejections(metrics), events_per_second=events_per_second))
     with (
         _listen(host, port) as listener,
         metrics.listening(metrics_port) as its_port,
@@ -112,5 +112,5 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"The relay cannot listen on {host} port {port}: {error.strerror}.",
-            todo="End the program that holds the port, or choose another with --port.",
+            hint="End the program that holds the port, or choose another with --port.",
         ) from error

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from qt_pipeline.inbox import Inbox, NewEvent
-from qt_pipeline.relay.intake import MOST_WAITING, RelayFullError
 from qt_pipeline.relay.metrics import Metrics
+from qt_pipeline.relay.sinks import MAX_BACKLOG, BacklogFullError
 from qt_pipeline.telemetry import of_event
 
 _log = logging.getLogger("qt_pipeline.relay")
@@ -19,7 +19,7 @@ _log = logging.getLogger("qt_pipeline.relay")
 _Waiting = tuple[NewEvent, asyncio.Future[int]]
 
 
-class GroupWriter:
+class GroupCommitWriter:
     """Stores events in an inbox. While one group is being committed, the next one gathers: no timer delays anybody.
 
     The writing task lives only while events wait, and each of them belongs to a request: a server that finishes its
@@ -35,8 +35,8 @@ class GroupWriter:
 
     async def accept(self, event: NewEvent) -> int:
         """Return the event's sequence number, after its commit."""
-        if len(self._waiting) >= MOST_WAITING:
-            raise RelayFullError
+        if len(self._waiting) >= MAX_BACKLOG:
+            raise BacklogFullError
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, stored))
         if self._writing is None:

@@ -18,7 +18,7 @@ from qt_pipeline.sandbox import control
 from qt_pipeline.sandbox.datasets import DatasetVersion
 from qt_pipeline.sandbox.downloads import csv_response
 from qt_pipeline.sandbox.pipelines import OUTPUT_DATASET_ID, PIPELINE_ID
-from qt_pipeline.sandbox.state import Download, NotServedError, SandboxState
+from qt_pipeline.sandbox.state import NotServedError, SandboxState, ServedDownload
 
 API_PATH = "/v1"
 TOKEN_PATH = "/auth/realms/qt/protocol/openid-connect/token"  # noqa: S105  # a path, as Keycloak has it
@@ -84,7 +84,7 @@ class _Vendor:
             self._let_in(request)
             version = self._asked_version(dataset_id, request.query_params.get("version"))
         except HTTPException as refusal:
-            self._state.record(Download(dataset_id, None, _trace_id(request), refusal.status_code, None))
+            self._state.record(ServedDownload(dataset_id, None, _trace_id(request), refusal.status_code, None))
             raise
         return await self._serve(request, dataset_id, version)
 
@@ -128,7 +128,7 @@ class _Vendor:
         compress = self._state.gzip and "gzip" in request.headers.get("accept-encoding", "")
         response = await run_in_threadpool(csv_response, version.csv, fault, compress=compress)
         self._state.record(
-            Download(
+            ServedDownload(
                 dataset_id, version.number, _trace_id(request), response.status_code, fault.kind if fault else None
             )
         )

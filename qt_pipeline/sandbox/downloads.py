@@ -23,8 +23,8 @@ TRANSPORT = "qt.transport"
 _CSV = {"Content-Type": "text/csv"}
 _GZIP = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 _LOGIN_PAGE = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in.</body></html>\n"
-_PIECE_BYTES = 64 * 1024
-_PIECES_AT_LEAST = 20
+_CHUNK_BYTES = 64 * 1024
+_MIN_CHUNKS = 20
 _FLUSH_SECONDS = 0.05
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -96,7 +96,7 @@ def _gzipped(csv: bytes) -> bytes:
 
 async def _pieces(body: bytes, *, fraction: float = 1.0, seconds: float = 0.0) -> AsyncIterator[bytes]:
     # Small bodies come in many pieces too: a reader must cope with a break within a row or a letter.
-    size = min(_PIECE_BYTES, max(1, len(body) // _PIECES_AT_LEAST))
+    size = min(_CHUNK_BYTES, max(1, len(body) // _MIN_CHUNKS))
     pause = seconds * size / max(1, len(body))
     for start in range(0, end := int(len(body) * fraction), size):
         yield body[start : min(start + size, end)]
@@ -112,7 +112,7 @@ async def _dripped(body: bytes, seconds: float) -> AsyncIterator[bytes]:
 def _rows_for_ever(csv: bytes) -> Iterator[bytes]:
     header, _, rows = csv.partition(b"\n")
     yield header + b"\n"
-    yield from repeat(rows * (1 + _PIECE_BYTES // max(1, len(rows))))
+    yield from repeat(rows * (1 + _CHUNK_BYTES // max(1, len(rows))))
 
 
 def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -60,7 +60,7 @@ class SandboxServer:
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
-                raise TransientError("The sandbox did not start.", todo="The log above this message says why.")
+                raise TransientError("The sandbox did not start.", hint="The log above this message says why.")
             time.sleep(0.005)
         return self
 
@@ -90,7 +90,7 @@ def serve(
     if not is_loopback_host(host):
         raise ConfigurationError(
             "The sandbox only listens on this machine: its control routes ask for no password.",
-            todo="Use 127.0.0.1 as its host.",
+            hint="Use 127.0.0.1 as its host.",
         )
     state = SandboxState(
         client_id=client_id, client_secret=client_secret, token_seconds=token_seconds, webhook_url=webhook_url

@@ -15,7 +15,7 @@ from qt_pipeline.sandbox.datasets import SANDBOX_DATASETS, DatasetVersion, first
 from qt_pipeline.sandbox.faults import Fault, FaultQueue
 from qt_pipeline.sandbox.pipelines import Pipeline
 from qt_pipeline.sandbox.tokens import TokenOffice
-from qt_pipeline.sandbox.webhook import Delivery, Envelope, NoWebhookError, dataset_updated, post_event
+from qt_pipeline.sandbox.webhook import Envelope, NoWebhookError, WebhookResponse, dataset_updated, post_event
 from qt_pipeline.values import is_dataset_id, is_loopback_url
 
 ORGANISATION_ID = "c-sandbox-insurance-000001"
@@ -30,7 +30,7 @@ class NotServedError(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class ServedDownload:
     """One download as the sandbox saw it; `version` is None where none was served, `fault` where none was due."""
 
     dataset_id: str
@@ -67,7 +67,7 @@ class SandboxState:
         self.gzip = False
         self._lock = RLock()
         self._datasets: dict[str, _Dataset] = {}
-        self._downloads: deque[Download] = deque(maxlen=_DOWNLOADS_KEPT)
+        self._downloads: deque[ServedDownload] = deque(maxlen=_DOWNLOADS_KEPT)
         self._alerts: deque[dict[str, str]] = deque(maxlen=_ALERTS_KEPT)
         self.set_webhook(webhook_url)
         for dataset in SANDBOX_DATASETS:
@@ -91,7 +91,7 @@ class SandboxState:
                 if number in (None, version.number):
                     return version
         raise NotServedError(
-            f"There is no version {number} here.", todo="Ask for one of the last few versions.", dataset_id=dataset_id
+            f"There is no version {number} here.", hint="Ask for one of the last few versions.", dataset_id=dataset_id
         )
 
     def put(self, dataset_id: str, csv: bytes) -> DatasetVersion:
@@ -101,7 +101,7 @@ class SandboxState:
             NotServedError: the text cannot be the id of a dataset.
         """
         if not is_dataset_id(dataset_id):
-            raise NotServedError("This cannot be the id of a dataset.", todo="Use letters, digits, - and _.")
+            raise NotServedError("This cannot be the id of a dataset.", hint="Use letters, digits, - and _.")
         with self._lock:
             dataset = self._datasets.setdefault(dataset_id, _Dataset(name=dataset_id))
             number = dataset.versions[-1].number + 1 if dataset.versions else 1
@@ -133,12 +133,12 @@ class SandboxState:
         with self._lock:
             return self._dataset(dataset_id).faults.next()
 
-    def record(self, download: Download) -> None:
+    def record(self, download: ServedDownload) -> None:
         """Remember a download."""
         with self._lock:
             self._downloads.append(download)
 
-    def downloads(self) -> tuple[Download, ...]:
+    def downloads(self) -> tuple[ServedDownload, ...]:
         """The recent downloads, oldest first."""
         with self._lock:
             return tuple(self._downloads)
@@ -161,7 +161,7 @@ class SandboxState:
         """
         if url is not None and not (url.startswith(("http://", "https://")) and is_loopback_url(url)):
             # The URL may hold a token: it is not repeated.
-            raise ConfigurationError("The webhook is not on this machine.", todo="Use a URL on 127.0.0.1.")
+            raise ConfigurationError("The webhook is not on this machine.", hint="Use a URL on 127.0.0.1.")
         with self._lock:
             self._webhook_url = url
 
@@ -173,10 +173,10 @@ class SandboxState:
         """
         with self._lock:
             if self._webhook_url is None:
-                raise NoWebhookError("The sandbox knows no webhook.", todo="PUT its URL to /_control/webhook first.")
+                raise NoWebhookError("The sandbox knows no webhook.", hint="PUT its URL to /_control/webhook first.")
             return self._webhook_url
 
-    def fire(self, dataset_id: str, envelope: Envelope = "guide") -> Delivery:
+    def fire(self, dataset_id: str, envelope: Envelope = "guide") -> WebhookResponse:
         """Post a `DatasetUpdated` event for a dataset to the webhook and return its answer.
 
         Raises:
@@ -187,7 +187,7 @@ class SandboxState:
         self.version(dataset_id)
         return self.fire_raw(json.dumps(dataset_updated(dataset_id, envelope)).encode())
 
-    def fire_raw(self, body: bytes) -> Delivery:
+    def fire_raw(self, body: bytes) -> WebhookResponse:
         """Post `body`, an event or not, to the webhook and return its answer.
 
         Raises:
@@ -201,5 +201,5 @@ class SandboxState:
             return self._datasets[dataset_id]
         except KeyError:
             raise NotServedError(
-                "The sandbox has no such dataset.", todo="PUT it to /_control/datasets/.", dataset_id=dataset_id
+                "The sandbox has no such dataset.", hint="PUT it to /_control/datasets/.", dataset_id=dataset_id
             ) from None

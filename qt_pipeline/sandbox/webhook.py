@@ -27,7 +27,7 @@ class WebhookUnreachableError(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookResponse:
     """What the webhook answered to one event: the HTTP status and the JSON body, None where it was not JSON."""
 
     status: int
@@ -45,7 +45,7 @@ def dataset_updated(dataset_id: str, envelope: Envelope = "guide") -> dict[str, 
     }
 
 
-def post_event(url: str, body: bytes) -> Delivery:
+def post_event(url: str, body: bytes) -> WebhookResponse:
     """Post one event and return the webhook's answer, whatever its status.
 
     Raises:
@@ -64,9 +64,9 @@ def post_event(url: str, body: bytes) -> Delivery:
         except requests.RequestException as error:
             # `from None` and the bare type: the text of the original repeats the URL, and with it the webhook's token.
             raise WebhookUnreachableError(
-                f"The webhook gave no answer ({type(error).__name__}).", todo="Start the relay, then fire again."
+                f"The webhook gave no answer ({type(error).__name__}).", hint="Start the relay, then fire again."
             ) from None
     try:
-        return Delivery(answer.status_code, answer.json())
+        return WebhookResponse(answer.status_code, answer.json())
     except requests.JSONDecodeError:
-        return Delivery(answer.status_code, None)
+        return WebhookResponse(answer.status_code, None)

@@ -5,15 +5,23 @@ Not here: where a file comes from, where its rows go.
 """
 
 from qt_pipeline.tabular.arrow import Array, Ints, convert, floating_numbers, integers, named_batch, whole_numbers
-from qt_pipeline.tabular.compare import Difference, NothingInCommonError, Side, compare, rows_at
-from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError, Misfit
-from qt_pipeline.tabular.declared import parse_type, written
-from qt_pipeline.tabular.drift import LONGEST_BOUND, SHORT_DIGITS, Change, Rules, Settled, known_as, settle
+from qt_pipeline.tabular.compare import Difference, DiffSide, NothingInCommonError, compare, rows_at
+from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError, InvalidValue
+from qt_pipeline.tabular.declared import format_value, parse_type
+from qt_pipeline.tabular.drift import (
+    MAX_BOUND,
+    SHORT_DIGITS,
+    ResolvedContract,
+    SchemaChange,
+    SchemaRules,
+    align_headers,
+    resolve_contract,
+)
 from qt_pipeline.tabular.guard import BadCsvError
 from qt_pipeline.tabular.header_check import NotAHeaderError, check_first_line, read_first_line
 from qt_pipeline.tabular.headers import ByHeader, header_key, header_keys, match_headers
-from qt_pipeline.tabular.inspect import Inspection, find_misfits, glance, inspect
 from qt_pipeline.tabular.names import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, Naming
+from qt_pipeline.tabular.profiler import FileProfile, find_invalid_values, profile, profile_head
 from qt_pipeline.tabular.reader import (
     EmptyFileError,
     Header,
@@ -25,73 +33,82 @@ from qt_pipeline.tabular.reader import (
     read_text,
 )
 from qt_pipeline.tabular.records import NoRecordError, RawRecord, record_at
-from qt_pipeline.tabular.rows import AssumptionBrokenError, Passage, Rows, read_rows
-from qt_pipeline.tabular.types import ISO_DATE, ISO_TIMESTAMP, MAX_DIGITS, MAX_FORMAT, TEXT, ColumnType, Kind, Seen
+from qt_pipeline.tabular.rows import Rows, SpeculationFailedError, SpeculativeReader, read_rows
+from qt_pipeline.tabular.types import (
+    ISO_DATE,
+    ISO_TIMESTAMP,
+    MAX_DIGITS,
+    MAX_FORMAT,
+    TEXT,
+    ColumnProfile,
+    ColumnType,
+    Kind,
+)
 
 __all__ = [
     "ISO_DATE",
     "ISO_TIMESTAMP",
     "LOADED_AT_COLUMN",
     "LOAD_COLUMN",
-    "LONGEST_BOUND",
+    "MAX_BOUND",
     "MAX_DIGITS",
     "MAX_FORMAT",
     "ROW_COLUMN",
     "SHORT_DIGITS",
     "TEXT",
     "Array",
-    "AssumptionBrokenError",
     "BadCsvError",
     "ByHeader",
-    "Change",
     "Column",
+    "ColumnProfile",
     "ColumnType",
     "Contract",
     "DeclarationError",
+    "DiffSide",
     "Difference",
     "DriftError",
     "EmptyFileError",
+    "FileProfile",
     "Header",
-    "Inspection",
     "Ints",
+    "InvalidValue",
     "Kind",
-    "Misfit",
     "Naming",
     "NoRecordError",
     "NotAHeaderError",
     "NothingInCommonError",
     "OpenStream",
-    "Passage",
     "RawRecord",
+    "ResolvedContract",
     "RowTooLongError",
     "Rows",
-    "Rules",
-    "Seen",
-    "Settled",
-    "Side",
+    "SchemaChange",
+    "SchemaRules",
+    "SpeculationFailedError",
+    "SpeculativeReader",
     "TooManyColumnsError",
+    "align_headers",
     "check_first_line",
     "check_width",
     "compare",
     "convert",
-    "find_misfits",
+    "find_invalid_values",
     "floating_numbers",
-    "glance",
+    "format_value",
     "header_key",
     "header_keys",
-    "inspect",
     "integers",
-    "known_as",
     "match_headers",
     "named_batch",
     "parse_type",
+    "profile",
+    "profile_head",
     "read_first_line",
     "read_header",
     "read_rows",
     "read_text",
     "record_at",
+    "resolve_contract",
     "rows_at",
-    "settle",
     "whole_numbers",
-    "written",
 ]

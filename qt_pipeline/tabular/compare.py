@@ -38,7 +38,7 @@ class NothingInCommonError(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class DiffSide:
     """What one of two files has that the other has not.
 
     `columns` are its own alone. `surplus` counts the rows of which the other file has fewer; `lines` are the first of
@@ -47,7 +47,7 @@ class Side:
 
     rows: int
     columns: tuple[str, ...]
-    surplus: int
+    extra_rows: int
     lines: tuple[int, ...]
 
 
@@ -59,13 +59,13 @@ class Difference:
     """
 
     columns: tuple[str, ...]
-    before: Side
-    after: Side
+    before: DiffSide
+    after: DiffSide
 
     @property
     def is_none(self) -> bool:
         """Whether both have the same columns and the same rows, in whatever order."""
-        return not any((self.before.columns, self.after.columns, self.before.surplus, self.after.surplus))
+        return not any((self.before.columns, self.after.columns, self.before.extra_rows, self.after.extra_rows))
 
 
 def compare(before: OpenStream, after: OpenStream, *, limit: int) -> Difference:
@@ -79,23 +79,23 @@ def compare(before: OpenStream, after: OpenStream, *, limit: int) -> Difference:
     positions = match_headers(headers[0].names, headers[1].names)
     common = [(place, other) for place, other in enumerate(positions) if other is not None]
     if not common:
-        raise NothingInCommonError("The two files have no column in common.", todo="Compare loads of one dataset.")
+        raise NothingInCommonError("The two files have no column in common.", hint="Compare loads of one dataset.")
     places = [place for place, _ in common], [place for _, place in common]
     with tempfile.TemporaryDirectory(prefix="qt-compare-") as folder:
         spilled = [
             _spill(Path(folder) / name, open_, header, its)
             for name, open_, header, its in zip(("before", "after"), (before, after), headers, places, strict=True)
         ]
-        surplus = [_Surplus(limit), _Surplus(limit)]
+        surplus = [_ExtraRows(limit), _ExtraRows(limit)]
         for part in range(_PARTS):
             ours, theirs = (_read(folder / str(part)) for folder, _ in spilled)
             for found, lines in zip(surplus, _without_pairs(ours, theirs), strict=True):
                 found.add(lines)
     sides = [
-        Side(
+        DiffSide(
             rows=rows,
             columns=tuple(name for place, name in enumerate(header.names) if place not in its),
-            surplus=found.count,
+            extra_rows=found.count,
             lines=found.first,
         )
         for (_, rows), header, its, found in zip(spilled, headers, places, surplus, strict=True)
@@ -197,7 +197,7 @@ def _without_pairs(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> 
     return both["line"][left & (side == 0)].tolist(), both["line"][left & (side == 1)].tolist()
 
 
-class _Surplus:
+class _ExtraRows:
     """Counts lines and keeps the first of them."""
 
     def __init__(self, limit: int) -> None:

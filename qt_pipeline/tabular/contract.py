@@ -37,13 +37,13 @@ class Contract:
         known = set(self.positions(headers))
         return tuple(position for position in range(len(headers)) if position not in known)
 
-    def is_strange_to(self, headers: Sequence[str]) -> bool:
+    def has_other_columns(self, headers: Sequence[str]) -> bool:
         """Whether a file with these `headers` has none of the columns."""
         return all(position is None for position in self.positions(headers))
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class InvalidValue:
     """A value that its column's type cannot hold as it stands. `value` is None where values may not be shown.
 
     `length`, in UTF-16 code units, is that of a text which is too long.
@@ -78,12 +78,12 @@ class DriftError(PermanentError):
         columns_missing: Sequence[str] = (),
         columns_new: Sequence[str] = (),
         columns_of_another_type: Mapping[int, Column] = MappingProxyType({}),
-        misfits: Sequence[Misfit] = (),
+        invalid_values: Sequence[InvalidValue] = (),
     ) -> None:
         self.columns_missing = tuple(columns_missing)
         self.columns_new = tuple(columns_new)
         self.columns_of_another_type = dict(columns_of_another_type)
-        self.misfits = tuple(misfits)
+        self.invalid_values = tuple(invalid_values)
         parts = [
             f"{what}: {', '.join(names)}"
             for what, names in (
@@ -96,21 +96,21 @@ class DriftError(PermanentError):
             )
             if names
         ]
-        first = "; ".join(map(str, self.misfits[: self.named]))
+        first = "; ".join(map(str, self.invalid_values[: self.named]))
         places = f" First of them: {first}." if first else ""
         super().__init__(
             f"The file does not fit the columns of its table: {'; '.join(parts)}.{places}",
-            todo="Nothing was loaded; the table keeps its rows. Correct the dataset at its source, or say in the "
+            hint="Nothing was loaded; the table keeps its rows. Correct the dataset at its source, or say in the "
             "catalog what these columns are or which changes are allowed.",
         )
 
-    def at(self, misfits: Sequence[Misfit]) -> "DriftError":
+    def at(self, misfits: Sequence[InvalidValue]) -> "DriftError":
         """This error, with the places in the file."""
         return DriftError(
             columns_missing=self.columns_missing,
             columns_new=self.columns_new,
             columns_of_another_type=self.columns_of_another_type,
-            misfits=misfits,
+            invalid_values=misfits,
         )
 
 
@@ -128,6 +128,6 @@ class DeclarationError(PermanentError):
         super().__init__(
             "Rows of earlier loads stay in the table, and types that the catalog declares cannot take the place of "
             f"theirs: {columns}.",
-            todo="Nothing was loaded; the table keeps its rows. Take these declarations out of the catalog, or declare "
+            hint="Nothing was loaded; the table keeps its rows. Take these declarations out of the catalog, or declare "
             "types that hold both; or load one file with 'mode: replace', which takes the rows of all others away.",
         )

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qt_pipeline.tabular.drift import LONGEST_BOUND
+from qt_pipeline.tabular.drift import MAX_BOUND
 from qt_pipeline.tabular.types import ANY_FRACTION, BARE_FORMATS, MAX_DIGITS, TEXT, ColumnType, Kind
 
 _EXAMPLES: Final = {
@@ -45,9 +45,9 @@ _DAY: Final = ("year", "month", "day")
 _TIME: Final = ("hour", "minute", "second")
 _OPTIONAL: Final = ("second", "microsecond")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_PLAIN_WORDS: Final = ("true", "false")
-_PLAIN_SAMPLE: Final = "1234.56"
-_LONGEST_DECLARATION: Final = 200
+_CANONICAL_BOOLEANS: Final = ("true", "false")
+_CANONICAL_SAMPLE: Final = "1234.56"
+_MAX_DECLARATION: Final = 200
 
 
 class _Marks(NamedTuple):
@@ -71,8 +71,8 @@ def parse_type(text: str) -> ColumnType:
     if found is None or found[1] not in _EXAMPLES:
         hint = " (between { and } it needs quotes)" if text.count("(") > text.count(")") else ""
         raise ValueError(f"{reprlib.repr(text)} is no type{hint}; there are {', '.join(_EXAMPLES)}")
-    if len(text) > _LONGEST_DECLARATION:
-        raise ValueError(f"{reprlib.repr(text)} is no type: it is longer than {_LONGEST_DECLARATION} characters")
+    if len(text) > _MAX_DECLARATION:
+        raise ValueError(f"{reprlib.repr(text)} is no type: it is longer than {_MAX_DECLARATION} characters")
     name, sizes, format_ = found[1], tuple(map(int, re.findall("[0-9]+", found[2] or ""))), found[3] or ""
     try:
         return _type_of(Kind(name), sizes, format_)
@@ -83,7 +83,7 @@ def parse_type(text: str) -> ColumnType:
 def _type_of(kind: Kind, sizes: tuple[int, ...], format_: str) -> ColumnType:
     match kind, sizes:
         case Kind.TEXT, (length,) if not format_:
-            return ColumnType(kind, length=_within(length, 1, LONGEST_BOUND, "the length"))
+            return ColumnType(kind, length=_within(length, 1, MAX_BOUND, "the length"))
         case Kind.TEXT, () if not format_:
             return TEXT
         case Kind.INTEGER, ():
@@ -121,9 +121,9 @@ def _number_format(sample: str, *, decimals: bool | None) -> str:
 
 
 def _marks(sample: str) -> _Marks:
-    found = _SAMPLE.fullmatch(sample or _PLAIN_SAMPLE)
+    found = _SAMPLE.fullmatch(sample or _CANONICAL_SAMPLE)
     if found is None:
-        raise ValueError(f"the form of a number is told by {_PLAIN_SAMPLE}, written as in the file")
+        raise ValueError(f"the form of a number is told by {_CANONICAL_SAMPLE}, written as in the file")
     return _Marks(found[1], found[2] or "")
 
 
@@ -131,18 +131,18 @@ def _boolean_format(format_: str) -> str:
     if not format_:
         return ""
     words = tuple(word.strip() for word in format_.split("/"))
-    if len(words) != len(_PLAIN_WORDS) or not all(words) or words[0].casefold() == words[1].casefold():
+    if len(words) != len(_CANONICAL_BOOLEANS) or not all(words) or words[0].casefold() == words[1].casefold():
         raise ValueError("it needs two different words, the one for true, a '/', the one for false")
-    return "" if tuple(word.casefold() for word in words) == _PLAIN_WORDS else "/".join(words)
+    return "" if tuple(word.casefold() for word in words) == _CANONICAL_BOOLEANS else "/".join(words)
 
 
-def _words(format_: str) -> tuple[str, str]:
+def _boolean_words(format_: str) -> tuple[str, str]:
     true, _, false = format_.partition("/")
-    return (true, false) if format_ else _PLAIN_WORDS
+    return (true, false) if format_ else _CANONICAL_BOOLEANS
 
 
 def _time_format(format_: str, kind: Kind) -> str:
-    if kind is Kind.TIMESTAMP and ColumnType(kind, format=format_).is_plain:
+    if kind is Kind.TIMESTAMP and ColumnType(kind, format=format_).is_canonical:
         return format_
     pieces = _PIECE.findall(format_)
     directives = [piece for piece in pieces if piece.startswith("%")]
@@ -178,22 +178,22 @@ def _is_alone(pieces: Sequence[str], place: int) -> bool:
     )
 
 
-def plain(values: pa.StringArray, type_: ColumnType) -> pa.StringArray:
+def normalize(values: pa.StringArray, type_: ColumnType) -> pa.StringArray:
     """Text in the form that `type_` declares as plain text of the same value, `?` where it is not in that form.
 
     Numbers as `-1234.56`, days as `2026-01-31`, moments as `2026-01-31 10:00:00` (with six digits more where the form
     has a fraction), booleans as `true` and `false`. Days that do not exist pass, and are no days in plain text either.
     A null stays one. Values of a type whose form is plain come back as they are.
     """
-    if type_.is_plain or not type_.format:
+    if type_.is_canonical or not type_.format:
         return values
     match type_.kind:
         case Kind.BOOLEAN:
-            return _plain_booleans(values, *_words(type_.format))
+            return _normalize_booleans(values, *_boolean_words(type_.format))
         case Kind.INTEGER | Kind.DECIMAL:
-            return _plain_numbers(values, _marks(type_.format))
+            return _normalize_numbers(values, _marks(type_.format))
         case _:
-            return _plain_times(values, _PIECE.findall(type_.format))
+            return _normalize_times(values, _PIECE.findall(type_.format))
 
 
 def _texts(*texts: str) -> pa.StringArray:
@@ -207,17 +207,17 @@ def _constant(text: str) -> pa.StringScalar:
     return _texts(text)[0]
 
 
-_MISFIT: Final = _constant("?")
+_INVALID: Final = _constant("?")
 _MONTH_NAMES: Final = _texts(*(name.lower() for name in _MONTHS))
 _MONTH_NUMBERS: Final = _texts(*(f"{number:02}" for number in range(1, 13)))
 
 
-def _plain_booleans(values: pa.StringArray, true: str, false: str) -> pa.StringArray:
+def _normalize_booleans(values: pa.StringArray, true: str, false: str) -> pa.StringArray:
     is_true, is_false = (_matches(values, f"(?i:{_literally(word)})") for word in (true, false))
-    return pc.if_else(is_true, _constant("true"), pc.if_else(is_false, _constant("false"), _MISFIT))
+    return pc.if_else(is_true, _constant("true"), pc.if_else(is_false, _constant("false"), _INVALID))
 
 
-def _plain_numbers(values: pa.StringArray, marks: _Marks) -> pa.StringArray:
+def _normalize_numbers(values: pa.StringArray, marks: _Marks) -> pa.StringArray:
     whole = "0|[1-9][0-9]*"
     if marks.grouping:
         whole += f"|[1-9][0-9]{{0,2}}(?:{_literally(marks.grouping)}[0-9]{{3}})+"
@@ -230,10 +230,10 @@ def _plain_numbers(values: pa.StringArray, marks: _Marks) -> pa.StringArray:
         text = pc.replace_substring(text, marks.grouping, "")
     if marks.decimal not in ("", "."):
         text = pc.replace_substring(text, marks.decimal, ".")
-    return pc.if_else(_matches(values, number), text, _MISFIT)
+    return pc.if_else(_matches(values, number), text, _INVALID)
 
 
-def _plain_times(values: pa.StringArray, pieces: Sequence[str]) -> pa.StringArray:
+def _normalize_times(values: pa.StringArray, pieces: Sequence[str]) -> pa.StringArray:
     arrow: Any = pc  # the stubs have no overloads for what follows
     found = arrow.extract_regex(values, f"^{''.join(_time_pattern(pieces, place) for place in range(len(pieces)))}$")
     directives = {_PARTS[piece]: piece for piece in pieces if piece in _PARTS}
@@ -252,7 +252,7 @@ def _plain_times(values: pa.StringArray, pieces: Sequence[str]) -> pa.StringArra
         text = arrow.binary_join_element_wise(text, time, _constant(" "))
     if "microsecond" in directives:
         text = arrow.binary_join_element_wise(text, part("microsecond"), _constant("."))
-    return arrow.if_else(arrow.or_(arrow.is_valid(text), arrow.is_null(values)), text, _MISFIT)
+    return arrow.if_else(arrow.or_(arrow.is_valid(text), arrow.is_null(values)), text, _INVALID)
 
 
 def _time_pattern(pieces: Sequence[str], place: int) -> str:
@@ -284,13 +284,13 @@ def _matches(values: pa.StringArray, pattern: str) -> pa.BooleanArray:
     return pc.match_substring_regex(values, f"^(?:{pattern})$")
 
 
-def written(value: str | Decimal | int | date | None, type_: ColumnType) -> str | None:
+def format_value(value: str | Decimal | int | date | None, type_: ColumnType) -> str | None:
     """One value as the file writes it under `type_`, declared or plain. `None` is a blank."""
     match value:
         case None | str():
             return value
         case bool():
-            true, false = _words(type_.format)
+            true, false = _boolean_words(type_.format)
             return true if value else false
         case date():
             format_ = type_.format or BARE_FORMATS[type_.kind]
@@ -298,13 +298,13 @@ def written(value: str | Decimal | int | date | None, type_: ColumnType) -> str 
                 has_fraction = isinstance(value, datetime) and value.microsecond > 0
                 format_ = format_.removesuffix(ANY_FRACTION) + ".%f" * has_fraction
             pieces = _PIECE.findall(format_)
-            return "".join(_written_part(value, piece) for piece in pieces)
+            return "".join(_format_part(value, piece) for piece in pieces)
         case _:
             marks = _marks(type_.format)
             return f"{Decimal(value):,f}".translate(str.maketrans({",": marks.grouping, ".": marks.decimal or "."}))
 
 
-def _written_part(at: date, piece: str) -> str:
+def _format_part(at: date, piece: str) -> str:
     # Not by strftime: the zeros before a year depend on the platform, the names of months on the locale.
     part = _PARTS.get(piece)
     if part is None:

@@ -10,22 +10,22 @@ from dataclasses import dataclass, field, replace
 from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError
 from qt_pipeline.tabular.headers import ByHeader
 from qt_pipeline.tabular.names import Naming, is_identifier, unique_names
-from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnType, Kind, Seen
+from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnProfile, ColumnType, Kind
 from qt_pipeline.values import DriftPolicy
 
 SHORT_DIGITS = 15
 """Decimals of up to this many digits survive a binary float; the first contract leaves room up to here."""
 
-LONGEST_BOUND = 4000
+MAX_BOUND = 4000
 """The longest bounded text of SQL Server, in UTF-16 code units (NVARCHAR(4000))."""
 
-_LENGTHS = (50, 100, 200, 500, 1000, 2000, LONGEST_BOUND)
+_LENGTHS = (50, 100, 200, 500, 1000, 2000, MAX_BOUND)
 _HEADROOM = 2
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SchemaRules:
     """What decides how the columns of a file become those of a table.
 
     `declared` has the types that a person has fixed, by header. `keeps_rows` says that rows of earlier loads stay in
@@ -57,7 +57,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SchemaChange:
     """How a contract differs from the one before it. No type before: a new column; none after: a missing one."""
 
     column: str
@@ -73,15 +73,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ResolvedContract:
     """The contract under which a file is loaded, and how it differs from the one before."""
 
     contract: Contract
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[Seen], rules: Rules) -> Settled:
+def resolve_contract(
+    contract: Contract | None, headers: Sequence[str], seen: Sequence[ColumnProfile], rules: SchemaRules
+) -> ResolvedContract:
     """Decide under which contract a file with these `headers` is loaded, `seen` being what each column holds.
 
     Raises:
@@ -89,8 +91,8 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
         DriftError: the file differs in a way that the policy does not allow.
     """
     if contract is None:
-        founded = _found(headers, seen, rules)
-        return Settled(founded, warnings=_ambiguous(founded.columns, seen, rules))
+        founded = _columns_by_header(headers, seen, rules)
+        return ResolvedContract(founded, warnings=_ambiguous(founded.columns, seen, rules))
     positions = contract.positions(headers)
     _check_declared([column for column, at in zip(contract.columns, positions, strict=True) if at is not None], rules)
     new = contract.new_positions(headers)
@@ -116,17 +118,21 @@ def settle(contract: Contract | None, headers: Sequence[str], seen: Sequence[See
     followed = [
         replace(column, type=type_ or column.type) for column, type_ in zip(contract.columns, kept, strict=True)
     ]
-    added = _found(headers, seen, rules, beside=contract, positions=new).columns
+    added = _columns_by_header(headers, seen, rules, beside=contract, positions=new).columns
     changes = [
-        *(Change(a.name, a.type, b.type) for a, b in zip(contract.columns, followed, strict=True) if a.type != b.type),
-        *(Change(column.name, column.type, None) for column in missing),
-        *(Change(column.name, None, column.type) for column in added),
+        *(
+            SchemaChange(a.name, a.type, b.type)
+            for a, b in zip(contract.columns, followed, strict=True)
+            if a.type != b.type
+        ),
+        *(SchemaChange(column.name, column.type, None) for column in missing),
+        *(SchemaChange(column.name, None, column.type) for column in added),
     ]
     warnings = _ambiguous(added, [seen[position] for position in new], rules)
-    return Settled(Contract((*followed, *added)), tuple(changes), warnings)
+    return ResolvedContract(Contract((*followed, *added)), tuple(changes), warnings)
 
 
-def known_as(contract: Contract, headers: Sequence[str], rules: Rules) -> Contract:
+def align_headers(contract: Contract, headers: Sequence[str], rules: SchemaRules) -> Contract:
     """A contract whose headers are the columns' own names, with the `headers` that give these names instead.
 
     For a table that was there before its first file: `Gross Premium` finds `gross premium`, and under snake_case
@@ -139,20 +145,20 @@ def known_as(contract: Contract, headers: Sequence[str], rules: Rules) -> Contra
     )
 
 
-def holds(type_: ColumnType, seen: Seen) -> bool:
+def holds(type_: ColumnType, seen: ColumnProfile) -> bool:
     """Whether a column of this very type can hold what was seen, as it stands."""
     return _widened(type_, seen) == type_
 
 
-def may_hold(column: Column, seen: Seen, rules: Rules) -> bool:
+def may_hold(column: Column, seen: ColumnProfile, rules: SchemaRules) -> bool:
     """Whether a column, as it is or as it may become, can hold what was seen."""
     return _follow(column, seen, rules) is not None
 
 
-def _found(
+def _columns_by_header(
     headers: Sequence[str],
-    seen: Sequence[Seen],
-    rules: Rules,
+    seen: Sequence[ColumnProfile],
+    rules: SchemaRules,
     *,
     beside: Contract | None = None,
     positions: Sequence[int] | None = None,
@@ -180,14 +186,14 @@ def _found(
     return Contract(tuple(columns))
 
 
-def _first_type(header: str, seen: Seen, rules: Rules) -> ColumnType:
+def _first_type(header: str, seen: ColumnProfile, rules: SchemaRules) -> ColumnType:
     declared = rules.declared_type(header)
     if declared == TEXT or (declared is None and is_identifier(header)):
         return _text_for(seen.length)
     return declared or _narrowest(seen, keeps_rows=rules.keeps_rows)
 
 
-def _ambiguous(columns: Sequence[Column], seen: Sequence[Seen], rules: Rules) -> tuple[str, ...]:
+def _ambiguous(columns: Sequence[Column], seen: Sequence[ColumnProfile], rules: SchemaRules) -> tuple[str, ...]:
     """A warning for each new column whose values are text only because trailing zeros tell them apart."""
     return tuple(
         f"Column {column.name!r} is text: only zeros at the end tell some of its values apart, like the sections 3.1 "
@@ -199,11 +205,11 @@ def _ambiguous(columns: Sequence[Column], seen: Sequence[Seen], rules: Rules) ->
     )
 
 
-def _narrowest(seen: Seen, *, keeps_rows: bool) -> ColumnType:
+def _narrowest(seen: ColumnProfile, *, keeps_rows: bool) -> ColumnType:
     match seen.kind:
         case None:
-            return ColumnType(Kind.OPEN)
-        case Kind.INTEGER if seen.plain:
+            return ColumnType(Kind.UNKNOWN)
+        case Kind.INTEGER if seen.canonical:
             return ColumnType(Kind.INTEGER)
         case Kind.DECIMAL if (
             digits := max(1, seen.whole_digits) + seen.scale
@@ -227,43 +233,43 @@ def _precision_for(digits: int, *, keeps_rows: bool) -> int:
 
 def _text_for(length: int) -> ColumnType:
     """Text with room for twice the longest value seen; unbounded beyond what SQL Server can bound."""
-    if length > LONGEST_BOUND:
+    if length > MAX_BOUND:
         return ColumnType(Kind.TEXT)
-    room = min(length * _HEADROOM, LONGEST_BOUND)
+    room = min(length * _HEADROOM, MAX_BOUND)
     return ColumnType(Kind.TEXT, length=next(bound for bound in _LENGTHS if bound >= room))
 
 
-def _check_declared(columns: Sequence[Column], rules: Rules) -> None:
+def _check_declared(columns: Sequence[Column], rules: SchemaRules) -> None:
     """Refuse declarations that the rows of earlier loads forbid."""
     if not rules.keeps_rows:
         return
     forbidden = {
         column: declared
         for column in columns
-        if (declared := rules.declared_type(column.header)) is not None and not _takes_in(declared, column.type)
+        if (declared := rules.declared_type(column.header)) is not None and not _can_widen_from(declared, column.type)
     }
     if forbidden:
         raise DeclarationError(forbidden)
 
 
-def _follow(column: Column, seen: Seen, rules: Rules) -> ColumnType | None:
+def _follow(column: Column, seen: ColumnProfile, rules: SchemaRules) -> ColumnType | None:
     """The type that a column has from this file on; None where the policy leaves it none."""
     declared = rules.declared_type(column.header)
     if declared == TEXT and column.type.kind is not Kind.TEXT:
         return _text_for(max(seen.length, _written_length(column.type)))
     if declared is not None and declared != TEXT:
         return declared if holds(declared, seen) else None
-    if column.type.kind is Kind.OPEN:
+    if column.type.kind is Kind.UNKNOWN:
         return _first_type(column.header, seen, rules)
     widened = _widened(column.type, seen, keeps_rows=rules.keeps_rows)
     if widened is None and rules.policy is DriftPolicy.EVOLVE:
-        return _joined(column.type, seen, keeps_rows=rules.keeps_rows)
+        return _common_supertype(column.type, seen, keeps_rows=rules.keeps_rows)
     return None if widened != column.type and rules.policy is DriftPolicy.FREEZE else widened
 
 
-def _joined(type_: ColumnType, seen: Seen, *, keeps_rows: bool) -> ColumnType | None:
+def _common_supertype(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: bool) -> ColumnType | None:
     """The narrowest type for both what the column held and what was seen: whole numbers → decimals → text."""
-    if not type_.is_plain:
+    if not type_.is_canonical:
         # What was seen is no longer the text of the file: only a person can say what these values are now.
         return None
     if type_.kind in _NUMBERS:
@@ -277,17 +283,17 @@ def _joined(type_: ColumnType, seen: Seen, *, keeps_rows: bool) -> ColumnType | 
     return _text_for(max(seen.length, _written_length(type_)))
 
 
-def _takes_in(type_: ColumnType, before: ColumnType) -> bool:
+def _can_widen_from(type_: ColumnType, before: ColumnType) -> bool:
     """Whether a column that was of the type `before` can become this one with the rows that it holds."""
     if before.kind is Kind.TEXT:
         return type_.kind is Kind.TEXT and (not type_.length or 0 < before.length <= type_.length)
-    if before.kind in _NUMBERS and (before.is_plain or type_.kind in _NUMBERS):
-        most = Seen(before.kind, _whole_digits(before), before.scale, length=_written_length(before))
+    if before.kind in _NUMBERS and (before.is_canonical or type_.kind in _NUMBERS):
+        most = ColumnProfile(before.kind, _whole_digits(before), before.scale, length=_written_length(before))
         return holds(type_, most)
-    return before.kind in (type_.kind, Kind.OPEN)
+    return before.kind in (type_.kind, Kind.UNKNOWN)
 
 
-def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> ColumnType | None:
+def _widened(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: bool = False) -> ColumnType | None:
     """The type of the same family that holds what was seen; None where no such type does."""
     if seen.kind is None:
         return type_
@@ -296,8 +302,8 @@ def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> Colu
             return type_ if not type_.length or seen.length <= type_.length else _text_for(seen.length)
         case Kind.INTEGER | Kind.DECIMAL:
             return _widened_number(type_, seen.as_number(), keeps_rows=keeps_rows)
-        case Kind.DATE | Kind.TIMESTAMP if seen.kind is type_.kind and type_.is_plain:
-            both = Seen(type_.kind, format=type_.format).join(seen)
+        case Kind.DATE | Kind.TIMESTAMP if seen.kind is type_.kind and type_.is_canonical:
+            both = ColumnProfile(type_.kind, format=type_.format).join(seen)
             return (
                 type_ if (both.kind, both.format) == (type_.kind, type_.format) else replace(type_, format=seen.format)
             )
@@ -306,15 +312,15 @@ def _widened(type_: ColumnType, seen: Seen, *, keeps_rows: bool = False) -> Colu
             return type_ if seen.kind is type_.kind else None
 
 
-def _widened_number(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> ColumnType | None:
+def _widened_number(type_: ColumnType, number: ColumnProfile, *, keeps_rows: bool) -> ColumnType | None:
     if type_.kind is Kind.INTEGER:
         fits = not type_.precision or number.whole_digits <= type_.precision
-        whole = number.kind is Kind.INTEGER and number.plain
+        whole = number.kind is Kind.INTEGER and number.canonical
         return (type_ if fits else replace(type_, precision=0)) if whole else None
     return _widened_decimal(type_, number, keeps_rows=keeps_rows) if number.kind in _NUMBERS else None
 
 
-def _widened_decimal(type_: ColumnType, number: Seen, *, keeps_rows: bool) -> ColumnType | None:
+def _widened_decimal(type_: ColumnType, number: ColumnProfile, *, keeps_rows: bool) -> ColumnType | None:
     scale = max(type_.scale, number.scale)
     whole = max(number.whole_digits, _whole_digits(type_)) if keeps_rows else number.whole_digits
     digits = whole + scale
@@ -329,14 +335,14 @@ def _whole_digits(type_: ColumnType) -> int:
 
 
 _INTEGER_DIGITS = 19
-_LONGEST_WRITTEN = {Kind.BOOLEAN: 5, Kind.DATE: 10, Kind.TIMESTAMP: 26, Kind.INTEGER: 20, Kind.DECIMAL: 40}
+_MAX_WRITTEN_LENGTH = {Kind.BOOLEAN: 5, Kind.DATE: 10, Kind.TIMESTAMP: 26, Kind.INTEGER: 20, Kind.DECIMAL: 40}
 
 
 def _written_length(type_: ColumnType) -> int:
     """How long the text of a value of this type can be."""
-    return _LONGEST_WRITTEN.get(type_.kind, type_.length)
+    return _MAX_WRITTEN_LENGTH.get(type_.kind, type_.length)
 
 
-def _as_declared(column: Column, rules: Rules) -> Column:
+def _as_declared(column: Column, rules: SchemaRules) -> Column:
     """The column as the reader of an error should see it: with the type that the catalog asks for, if it does."""
     return replace(column, type=rules.declared_type(column.header) or column.type)

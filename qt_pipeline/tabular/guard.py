@@ -19,8 +19,8 @@ _NOWHERE = np.empty(0, dtype=np.int64)
 _BESIDE_QUOTE = np.isin(np.arange(256), (_COMMA, _QUOTE, _LF, _CR))
 _KEEP = "Nothing was loaded; the table keeps its rows. Correct the file at its source and publish it again."
 
-Places = np.ndarray[tuple[int], np.dtype[np.int64]]
-Fault = tuple[int, str]
+Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
+CsvFault = tuple[int, str]
 """A place in the bytes at hand, and what is wrong there."""
 
 
@@ -34,7 +34,7 @@ class BadCsvError(PermanentError):
         self.reason = reason
         self.line = line
         self.byte = byte
-        super().__init__(f"The file is not valid CSV at line {line}, byte {byte}: {reason}.", todo=_KEEP)
+        super().__init__(f"The file is not valid CSV at line {line}, byte {byte}: {reason}.", hint=_KEEP)
 
 
 class CsvGuard:
@@ -90,7 +90,7 @@ class CsvGuard:
         self._line += count_lines(data)
         self._byte += len(data)
 
-    def _misplaced_quote(self, quotes: Places, window: bytes) -> list[Fault]:
+    def _misplaced_quote(self, quotes: Positions, window: bytes) -> list[CsvFault]:
         if not quotes.size:
             return []
         # While every quote stands where RFC 4180 allows it, they open and close in turn (`""` closes and opens again).
@@ -101,7 +101,7 @@ class CsvGuard:
         reason = "a quote inside a value that is not quoted, or more text after a closing quote"
         return [(int(place), reason) for place in (*stray[:1], *loose[:1])]
 
-    def _blank_line(self, quotes: Places, window: bytes) -> list[Fault]:
+    def _blank_line(self, quotes: Positions, window: bytes) -> list[CsvFault]:
         if not any(pair in window for pair in ((b"\n\n", b"\n\r", b"\r\r") if b"\r" in window else (b"\n\n",))):
             return []
         codes = np.frombuffer(window, dtype=np.uint8)
@@ -113,7 +113,7 @@ class CsvGuard:
         return [(int(place), "a blank line") for place in outside[:1]]
 
 
-def _nul(data: bytes) -> list[Fault]:
+def _nul(data: bytes) -> list[CsvFault]:
     place = data.find(b"\0")
     return [(place, "a NUL character")] if place >= 0 else []
 

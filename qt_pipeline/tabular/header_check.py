@@ -73,7 +73,7 @@ class NotAHeaderError(PermanentError):
         self.seems = seems
         super().__init__(
             f"The first line of the file is not taken for a header: the file seems to be {seems}.",
-            todo="Nothing was loaded. Publish it as CSV in UTF-8: one line of headers, and values separated by commas. "
+            hint="Nothing was loaded. Publish it as CSV in UTF-8: one line of headers, and values separated by commas. "
             "If its first line is the header all the same, load it with --first-line-is-header, or set "
             "'first_line_is_header: true' for the dataset in the catalog.",
         )

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qt_pipeline.tabular.arrow import convert
-from qt_pipeline.tabular.types import ANY_FRACTION, COMPACT_DATE, ISO_DATE, MAX_SECTIONS, Kind, Seen
+from qt_pipeline.tabular.types import ANY_FRACTION, COMPACT_DATE, ISO_DATE, MAX_SECTIONS, ColumnProfile, Kind
 
 _DIGIT, _MINUS, _DOT, _COLON, _SPACE, _T, _LETTER, _OTHER = (1 << bit for bit in range(8))
 
@@ -34,7 +34,7 @@ _DATE_LENGTH: Final = 10
 _SECONDS_LENGTH: Final = 19
 _COMPACT_LENGTH: Final = 8
 _SURELY_64_BITS: Final = 18
-_TEXT: Final = Seen(Kind.TEXT)
+_TEXT: Final = ColumnProfile(Kind.TEXT)
 # UTF-8, as RFC 3629 has it.
 _BEYOND_ASCII: Final = 0x80
 _CONTINUATION_MASK: Final = 0xC0
@@ -42,7 +42,7 @@ _CONTINUATION: Final = 0x80
 _FOUR_BYTES: Final = 0xF0
 
 
-def look(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool = True) -> Seen:
+def infer_kind(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool = True) -> ColumnProfile:
     """What the values of `column` (strings, blank as null) have in common.
 
     `compact_dates` says that eight digits may be a day, as the header tells. With `keep_texts`, the different decimals
@@ -50,8 +50,8 @@ def look(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool = True
     """
     values = column.drop_null() if column.null_count else column
     if not len(values):
-        return Seen()
-    seen = replace(_kind_of(values, compact_dates=compact_dates), length=_longest(values))
+        return ColumnProfile()
+    seen = replace(_kind_of(values, compact_dates=compact_dates), length=_max_length(values))
     if seen.kind is not Kind.DECIMAL:
         return seen
     return replace(seen, decimal_texts=_decimal_texts(values) if keep_texts else None)
@@ -64,27 +64,27 @@ def _decimal_texts(values: pa.StringArray) -> frozenset[str] | None:
     return frozenset(text for text in cast("list[str]", different.to_pylist()) if "." in text)
 
 
-def measure(column: pa.StringArray) -> Seen:
+def measure(column: pa.StringArray) -> ColumnProfile:
     """Like `look`, for a column that is known to be text."""
-    return Seen(Kind.TEXT, length=_longest(column)) if column.null_count < len(column) else Seen()
+    return ColumnProfile(Kind.TEXT, length=_max_length(column)) if column.null_count < len(column) else ColumnProfile()
 
 
-def _kind_of(values: pa.StringArray, *, compact_dates: bool) -> Seen:
+def _kind_of(values: pa.StringArray, *, compact_dates: bool) -> ColumnProfile:
     present = int(np.bitwise_or.reduce(_CLASSES[_bytes_of(values)]))
     if present & _OTHER:
         return _TEXT
     if not present & ~_NUMBER_BYTES:
-        return _look_at_numbers(values, present, compact_dates=compact_dates)
+        return _infer_numbers(values, present, compact_dates=compact_dates)
     if present & _COLON:
-        return _look_at_timestamps(values)
+        return _infer_timestamps(values)
     if not present & ~(_LETTER | _T):
-        return Seen(Kind.BOOLEAN) if _all_match(values, _BOOLEAN) else _TEXT
+        return ColumnProfile(Kind.BOOLEAN) if _all_match(values, _BOOLEAN) else _TEXT
     return _TEXT
 
 
-def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: bool) -> Seen:
+def _infer_numbers(values: pa.StringArray, present: int, *, compact_dates: bool) -> ColumnProfile:
     if present & _MINUS and not present & _DOT and _are_days(values):
-        return Seen(Kind.DATE, format=ISO_DATE)
+        return ColumnProfile(Kind.DATE, format=ISO_DATE)
     # The bytes are digits, minus signs and points: what makes them numbers is where the signs and points stand.
     starts, lengths, data = _starts(values), _lengths(values), _bytes_of(values)
     negative = data[starts] == ord("-")
@@ -105,21 +105,23 @@ def _look_at_numbers(values: pa.StringArray, present: int, *, compact_dates: boo
     # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
     whole -= zero
     if points.size:
-        return Seen(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
-    return _look_at_integers(values, whole, negative, compact_dates=compact_dates)
+        return ColumnProfile(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
+    return _infer_integers(values, whole, negative, compact_dates=compact_dates)
 
 
-def _look_at_integers(values: pa.StringArray, digits: np.ndarray, negative: np.ndarray, *, compact_dates: bool) -> Seen:
+def _infer_integers(
+    values: pa.StringArray, digits: np.ndarray, negative: np.ndarray, *, compact_dates: bool
+) -> ColumnProfile:
     most = int(digits.max())
     compact = compact_dates and most == digits.min() == _COMPACT_LENGTH and not np.any(negative)
     if compact and _are_days(with_dashes(values)):
-        return Seen(Kind.DATE, format=COMPACT_DATE)
+        return ColumnProfile(Kind.DATE, format=COMPACT_DATE)
     negative_zero = bool(np.any(negative & (_characters(values, 1) == ord("0"))))
     plain = not negative_zero and (most <= _SURELY_64_BITS or _parses(values, pa.int64()))
-    return Seen(Kind.INTEGER, whole_digits=most, plain=plain)
+    return ColumnProfile(Kind.INTEGER, whole_digits=most, canonical=plain)
 
 
-def _look_at_timestamps(values: pa.StringArray) -> Seen:
+def _infer_timestamps(values: pa.StringArray) -> ColumnProfile:
     if not _all_match(values, _TIMESTAMP) or not _parses(values, pa.timestamp("us")):
         return _TEXT
     if not _are_days(pc.utf8_slice_codeunits(values, 0, _DATE_LENGTH)):
@@ -129,7 +131,7 @@ def _look_at_timestamps(values: pa.StringArray) -> Seen:
         # No one format would give each text back.
         return _TEXT
     fraction = int(lengths[0]) - _SECONDS_LENGTH - 1 if len(lengths) == 1 else None
-    return Seen(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), fraction))
+    return ColumnProfile(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), fraction))
 
 
 def timestamp_format(separator: str, fraction: int | None) -> str:
@@ -170,7 +172,7 @@ def _parses(values: pa.StringArray, type_: pa.DataType) -> bool:
     return True
 
 
-def _longest(values: pa.StringArray) -> int:
+def _max_length(values: pa.StringArray) -> int:
     """The length of the longest value in UTF-16 code units, as SQL Server counts; 0 if there is none."""
     lengths, data = _lengths(values), _bytes_of(values)
     if not len(data) or data.max() < _BEYOND_ASCII:

@@ -44,7 +44,7 @@ _IDENTIFIER_WORDS = frozenset(
 # PostgreSQL has them in every table (its documentation, 5.6).
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _BMP = 0xFFFF
-_LONGEST_SUFFIX = len("_4194304")
+_MAX_SUFFIX = len("_4194304")
 # To hiragana: katakana stand in the same order, 96 further on.
 _KANA = {code: code - 96 for code in range(0x30A1, 0x30F7)}
 _IDENTIFIER_ENDINGS = ("code", "number")
@@ -80,7 +80,7 @@ def unique_names(
         base = named(without_invisible(header)) or f"column_{position}"
         name = _cut(base, max_bytes)
         if _folded(name) in used:
-            stem = _folded(_cut(base, max_bytes - _LONGEST_SUFFIX))
+            stem = _folded(_cut(base, max_bytes - _MAX_SUFFIX))
             count = last_numbers.get(stem, 1)
             while _folded(name) in used:
                 count += 1

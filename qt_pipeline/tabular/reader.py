@@ -60,7 +60,7 @@ class EmptyFileError(PermanentError):
     """The file has no bytes, so not even a header."""
 
     def __init__(self) -> None:
-        super().__init__("The file is empty: it has no header.", todo="The table keeps its rows.")
+        super().__init__("The file is empty: it has no header.", hint="The table keeps its rows.")
 
 
 class TooManyColumnsError(PermanentError):
@@ -69,7 +69,7 @@ class TooManyColumnsError(PermanentError):
     def __init__(self, columns: int, max_columns: int) -> None:
         super().__init__(
             f"The file has {columns:,} columns; a table of the target has at most {max_columns:,}.",
-            todo="Leave out columns at the source. The table keeps its rows.",
+            hint="Leave out columns at the source. The table keeps its rows.",
         )
 
 
@@ -77,7 +77,7 @@ class RowTooLongError(PermanentError):
     """A single row is larger than the block that is parsed at a time."""
 
     def __init__(self, block_size: int) -> None:
-        super().__init__(f"The file has a row longer than {block_size >> 20} MiB.", todo="The table keeps its rows.")
+        super().__init__(f"The file has a row longer than {block_size >> 20} MiB.", hint="The table keeps its rows.")
 
 
 def read_header(open_stream: OpenStream) -> Header:
@@ -168,7 +168,7 @@ def read_text(
         try:
             with open_stream() as stream:
                 read_fully(stream, header.rows_byte)
-                source = _Source(stream, None if checked else _guard(header))
+                source = _GuardedSource(stream, None if checked else _guard(header))
                 if not source.is_empty:
                     yield from _batches(source, header, block_size)
         except pa.ArrowInvalid as error:
@@ -185,7 +185,7 @@ def _naming_separator(header: str) -> Generator[None]:
         likeliest = max(_OTHER_SEPARATORS, key=header.count)
         if header.count(likeliest) > header.count(","):
             name = _OTHER_SEPARATORS[likeliest]
-            error.todo = f"Its header looks as if separated by {name}: only commas are read. {error.todo}"
+            error.hint = f"Its header looks as if separated by {name}: only commas are read. {error.hint}"
         raise
 
 
@@ -193,7 +193,7 @@ def _guard(header: Header) -> CsvGuard:
     return CsvGuard(first_line=header.rows_line, first_byte=header.rows_byte, columns=len(header.names))
 
 
-def _batches(source: "_Source", header: Header, block_size: int) -> Iterator[TextBatch]:
+def _batches(source: "_GuardedSource", header: Header, block_size: int) -> Iterator[TextBatch]:
     names = [str(position) for position in range(len(header.names))]
     reader = pacsv.open_csv(
         cast("BinaryIO", source),
@@ -212,7 +212,7 @@ def _batches(source: "_Source", header: Header, block_size: int) -> Iterator[Tex
         yield TextBatch(columns=texts_of(batch), lines=lines)
 
 
-class _Source(io.RawIOBase):
+class _GuardedSource(io.RawIOBase):
     """The bytes of the rows, checked by the guard on their way into Arrow.
 
     Arrow takes a byte order mark at the beginning of any stream for itself. It gets one of our own, so that U+FEFF at
@@ -282,4 +282,4 @@ def _explain(open_stream: OpenStream, header: Header, error: pa.ArrowInvalid, bl
         return RowTooLongError(block_size)
     with open_stream() as stream:
         fault = locate_fault(stream, len(header.names))
-    return fault or PermanentError("The file cannot be read as CSV.", todo="The table keeps its rows.")
+    return fault or PermanentError("The file cannot be read as CSV.", hint="The table keeps its rows.")

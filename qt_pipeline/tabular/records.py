@@ -43,10 +43,10 @@ def record_at(open_stream: OpenStream, line: int) -> tuple[RawRecord, RawRecord]
             raise NoRecordError(
                 f"No record begins on line {line}: it is within the record of lines {record.first_line} to "
                 f"{record.last_line}.",
-                todo=f"Ask for line {record.first_line}.",
+                hint=f"Ask for line {record.first_line}.",
             )
     end = f"the file has {last.last_line} lines" if last else "the file is empty"
-    raise NoRecordError(f"No record begins on line {line}: {end}.", todo="The column _qt_row names a row's line.")
+    raise NoRecordError(f"No record begins on line {line}: {end}.", hint="The column _qt_row names a row's line.")
 
 
 def _records(open_stream: OpenStream) -> Iterator[RawRecord]:

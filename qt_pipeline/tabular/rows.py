@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from qt_pipeline.tabular.arrow import Array, Ints, convert, nulls
 from qt_pipeline.tabular.contract import Contract
-from qt_pipeline.tabular.declared import plain
+from qt_pipeline.tabular.declared import normalize
 from qt_pipeline.tabular.drift import holds
 from qt_pipeline.tabular.infer import with_dashes
-from qt_pipeline.tabular.inspect import Expected, Inspection, Inspector
+from qt_pipeline.tabular.profiler import Expected, FileProfile, Profiler
 from qt_pipeline.tabular.reader import Header, OpenStream, RowTooLongError, read_text
 from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind
 
@@ -55,11 +55,11 @@ class Rows:
         return self._converted[key]
 
 
-class AssumptionBrokenError(Exception):
+class SpeculationFailedError(Exception):
     """The file does not keep the contract that was assumed for it: it has to be inspected as a whole."""
 
 
-class Passage:
+class SpeculativeReader:
     """One pass over a file whose contract is assumed, not known: it looks at each value before it converts it.
 
     Most files keep the contract of the one before, and then are read once instead of twice.
@@ -72,8 +72,8 @@ class Passage:
         self._header = header
         self._assumed = assumed
         self._block_size = block_size
-        self._is_new = [type_ is None or type_.kind is Kind.OPEN for type_ in expected]
-        self._inspector = Inspector(header, expected)
+        self._is_new = [type_ is None or type_.kind is Kind.UNKNOWN for type_ in expected]
+        self._inspector = Profiler(header, expected)
 
     def rows(self) -> Iterator[Rows]:
         """The rows of the file.
@@ -92,24 +92,24 @@ class Passage:
                 seen = self._inspector.seen
                 holds_all = all(holds(type_, seen[i]) for type_, i in kept)
                 if not holds_all or any(seen[i].may_be_sections for i in decimals):
-                    raise AssumptionBrokenError
+                    raise SpeculationFailedError
                 yield _rows(self._assumed, positions, columns, batch.lines)
         except RowTooLongError:
             # Perhaps only for this size of block: an inspection tries the larger one too.
-            raise AssumptionBrokenError from None
+            raise SpeculationFailedError from None
 
     @property
-    def inspection(self) -> Inspection:
+    def profile(self) -> FileProfile:
         """What was seen; of the whole file, when `rows` has come to its end."""
-        return self._inspector.inspection(self._block_size)
+        return self._inspector.profile(self._block_size)
 
 
-def read_rows(open_stream: OpenStream, inspection: Inspection, contract: Contract) -> Iterator[Rows]:
+def read_rows(open_stream: OpenStream, inspection: FileProfile, contract: Contract) -> Iterator[Rows]:
     """Read an inspected file again, under the contract that was settled for it."""
     positions = contract.positions(inspection.header.names)
     for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
         columns = [
-            values if type_ is None or type_.is_plain else plain(values, type_)
+            values if type_ is None or type_.is_canonical else normalize(values, type_)
             for values, type_ in zip(batch.columns, inspection.expected, strict=True)
         ]
         yield _rows(contract, positions, columns, batch.lines)

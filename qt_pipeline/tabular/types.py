@@ -20,7 +20,7 @@ COMPACT_DATE = "%Y%m%d"
 ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"
 ANY_FRACTION = "[.%f]"
 """The end of a timestamp's format where some values have a fraction of a second and others have none."""
-_PLAIN_TIMESTAMP = re.compile(rf"({ISO_DATE}[ T]%H:%M:%S)(\.%[1-6]f|\[\.%f\])?")
+_CANONICAL_TIMESTAMP = re.compile(rf"({ISO_DATE}[ T]%H:%M:%S)(\.%[1-6]f|\[\.%f\])?")
 MAX_SECTIONS = 1000
 """A column with more different decimals than this holds quantities, not the sections of a document."""
 
@@ -37,7 +37,7 @@ class Kind(StrEnum):
     DATE = "date"
     TIMESTAMP = "timestamp"
     TEXT = "text"
-    OPEN = "open"
+    UNKNOWN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class ColumnType:
         return name if self.format in ("", BARE_FORMATS.get(self.kind)) else f"{name} {self.format}"
 
     @property
-    def is_plain(self) -> bool:
+    def is_canonical(self) -> bool:
         """Whether the file writes such values in the form that needs no declaration."""
         match self.kind:
             case Kind.DATE:
                 return self.format in (ISO_DATE, COMPACT_DATE)
             case Kind.TIMESTAMP:
-                return _PLAIN_TIMESTAMP.fullmatch(self.format) is not None
+                return _CANONICAL_TIMESTAMP.fullmatch(self.format) is not None
             case _:
                 return not self.format
 
@@ -91,7 +91,7 @@ class ColumnType:
                 return pa.date32()
             case Kind.TIMESTAMP:
                 return pa.timestamp("us")
-            case Kind.TEXT | Kind.OPEN:
+            case Kind.TEXT | Kind.UNKNOWN:
                 return pa.string()
 
 
@@ -101,7 +101,7 @@ BARE_FORMATS: Mapping[Kind, str] = {Kind.DATE: ISO_DATE, Kind.TIMESTAMP: f"{ISO_
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ColumnProfile:
     """What the values of a column, or a part of it, have in common. No values seen: `kind` is None.
 
     `whole_digits` counts digits before the decimal point (a lone zero is none), `scale` those after it. `plain` is
@@ -114,7 +114,7 @@ class Seen:
     whole_digits: int = 0
     scale: int = 0
     format: str = ""
-    plain: bool = True
+    canonical: bool = True
     length: int = 0
     decimal_texts: frozenset[str] | None = field(default=frozenset(), compare=False, repr=False)
 
@@ -128,7 +128,7 @@ class Seen:
         fractions = [text for text in bare if not text.endswith(".")]
         return len(set(fractions)) < len(fractions)
 
-    def join(self, other: "Seen") -> "Seen":
+    def join(self, other: "ColumnProfile") -> "ColumnProfile":
         """What both parts have in common; the order of the parts and where they were cut do not matter."""
         if self.kind is None or other.kind is None:
             return other if self.kind is None else self
@@ -141,20 +141,20 @@ class Seen:
             return one.wider(two, Kind.INTEGER)
         if {one.kind, two.kind} == {Kind.INTEGER, Kind.DECIMAL}:
             return one.wider(two, Kind.DECIMAL)
-        return Seen(Kind.TEXT, length=max(self.length, other.length))
+        return ColumnProfile(Kind.TEXT, length=max(self.length, other.length))
 
-    def as_number(self) -> "Seen":
+    def as_number(self) -> "ColumnProfile":
         """Days written as `20260131` are whole numbers too, when a neighbour is no day."""
-        return Seen(Kind.INTEGER, whole_digits=8, length=8) if self.format == COMPACT_DATE else self
+        return ColumnProfile(Kind.INTEGER, whole_digits=8, length=8) if self.format == COMPACT_DATE else self
 
-    def wider(self, other: "Seen", kind: Kind) -> "Seen":
+    def wider(self, other: "ColumnProfile", kind: Kind) -> "ColumnProfile":
         """Both, when they are of one kind, or numbers that meet in `kind`."""
-        return Seen(
+        return ColumnProfile(
             kind,
             whole_digits=max(self.whole_digits, other.whole_digits),
             scale=max(self.scale, other.scale),
             format=self.format,
-            plain=kind is Kind.DECIMAL or (self.plain and other.plain),
+            canonical=kind is Kind.DECIMAL or (self.canonical and other.canonical),
             length=max(self.length, other.length),
             decimal_texts=_few(self.decimal_texts, other.decimal_texts),
         )
@@ -170,5 +170,5 @@ def _few(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[
 
 def _shared_format(one: str, two: str) -> str | None:
     """The plain format of timestamps of two plain formats that differ by their fractions alone."""
-    seconds, others = (_PLAIN_TIMESTAMP.fullmatch(format_) for format_ in (one, two))
+    seconds, others = (_CANONICAL_TIMESTAMP.fullmatch(format_) for format_ in (one, two))
     return f"{seconds[1]}{ANY_FRACTION}" if seconds and others and seconds[1] == others[1] else None

@@ -5,29 +5,39 @@ way to a collector of traces, which is imported only where one is named.
 Not here: what is worth telling; the other rooms know that.
 """
 
+from qt_pipeline.telemetry.context import log_context
 from qt_pipeline.telemetry.logs import LogFormat, json_lines, log_to_stderr
-from qt_pipeline.telemetry.progress import Meter, Observer, Progress, Stage, Ticker
-from qt_pipeline.telemetry.spans import Span, TraceContext, attempt, follow, is_recording, of_event, record, run, span
+from qt_pipeline.telemetry.progress import LoadStage, Progress, ProgressCallback, ProgressLogger, ProgressTracker
+from qt_pipeline.telemetry.spans import (
+    Span,
+    TraceContext,
+    attempt,
+    is_recording,
+    link_event,
+    of_event,
+    record,
+    run,
+    span,
+)
 from qt_pipeline.telemetry.traces import RELAY_SERVICE, RUN_SERVICE, end_traces, traces_to
-from qt_pipeline.telemetry.work import about_work
 
 __all__ = [
     "RELAY_SERVICE",
     "RUN_SERVICE",
+    "LoadStage",
     "LogFormat",
-    "Meter",
-    "Observer",
     "Progress",
+    "ProgressCallback",
+    "ProgressLogger",
+    "ProgressTracker",
     "Span",
-    "Stage",
-    "Ticker",
     "TraceContext",
-    "about_work",
     "attempt",
     "end_traces",
-    "follow",
     "is_recording",
     "json_lines",
+    "link_event",
+    "log_context",
     "log_to_stderr",
     "of_event",
     "record",

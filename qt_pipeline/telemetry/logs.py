@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, cast
 
 from qt_pipeline.safe_text import printable, printable_lines
+from qt_pipeline.telemetry.context import current_context
 from qt_pipeline.telemetry.spans import trace_ids
-from qt_pipeline.telemetry.work import known
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -35,7 +35,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **known(),
+            **current_context(),
             **trace_ids(),
         }
         if (work := cast("Work | None", getattr(record, "work", None))) is not None:

@@ -34,8 +34,8 @@ from qt_pipeline.values import is_loopback_url
 _PATH = "/v1/traces"
 _EXPORT_SECONDS = 2
 _END_SECONDS = 2
-_MOST_WAITING = 2048
-_AT_ONCE = 512
+_MAX_QUEUED = 2048
+_BATCH_SIZE = 512
 _DELAY_MILLISECONDS = 1000
 _QUIET_SECONDS = 300
 
@@ -61,9 +61,9 @@ class OtlpExporter:
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 exporter,
-                max_queue_size=_MOST_WAITING,
+                max_queue_size=_MAX_QUEUED,
                 schedule_delay_millis=_DELAY_MILLISECONDS,
-                max_export_batch_size=_AT_ONCE,
+                max_export_batch_size=_BATCH_SIZE,
             )
         )
         self._tracer = self._provider.get_tracer("qt_pipeline")
@@ -106,7 +106,7 @@ class _GivenIds(IdGenerator):
         return int(self._given.context.span_id, 16)
 
 
-class _Complaints(logging.Handler):
+class _ThrottledHandler(logging.Handler):
     """One line now and then for all that the SDK says: its words may repeat the address, and a token in it."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class _Complaints(logging.Handler):
             )
 
 
-_complaints = _Complaints()
+_complaints = _ThrottledHandler()
 
 
 def _below(parent: TraceContext | None) -> Context:

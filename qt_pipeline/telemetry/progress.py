@@ -20,7 +20,7 @@ _TWO_DIGITS = 10
 _log = logging.getLogger(__name__)
 
 
-class Stage(StrEnum):
+class LoadStage(StrEnum):
     """The stages of a dataset's way. `READ` looks at a file as a whole before, or instead of, staging its rows."""
 
     DOWNLOAD = "download"
@@ -33,13 +33,13 @@ class Stage(StrEnum):
 class Progress:
     """The figures of one stage so far. `total_bytes` is None where nobody knows it."""
 
-    stage: Stage
+    stage: LoadStage
     bytes: int = 0
     total_bytes: int | None = None
     rows: int = 0
 
 
-Observer: TypeAlias = Callable[[Progress], None]
+ProgressCallback: TypeAlias = Callable[[Progress], None]
 """Is told of each chunk and each batch, in whatever thread it passes, one call at a time: it must be quick."""
 
 
@@ -47,31 +47,31 @@ class _Sized(Protocol):
     def __len__(self) -> int: ...
 
 
-class _Sink(Protocol):
+class _ByteSink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
 Sized = TypeVar("Sized", bound=_Sized)
 Open: TypeAlias = Callable[[], BinaryIO]
-OpenSink: TypeAlias = Callable[[], AbstractContextManager[_Sink]]
+OpenSink: TypeAlias = Callable[[], AbstractContextManager[_ByteSink]]
 
 
-class Meter:
+class ProgressTracker:
     """Counts what passes, stage by stage, for an observer."""
 
-    def __init__(self, observe: Observer, *, total_bytes: int | None = None) -> None:
+    def __init__(self, observe: ProgressCallback, *, total_bytes: int | None = None) -> None:
         self._observe = observe
         self._total_bytes = total_bytes
-        self._stage = Stage.READ
+        self._stage = LoadStage.READ
         # Each is written by one thread: bytes are read ahead of the rows that are made of them.
         self._bytes = 0
         self._rows = 0
         self._telling = Lock()
 
-    def enter(self, stage: Stage, *, rows: int = 0) -> None:
+    def enter(self, stage: LoadStage, *, rows: int = 0) -> None:
         """Begin a stage."""
         self._stage, self._bytes, self._rows = stage, 0, rows
-        self._tell()
+        self._report()
 
     def opening(self, open_: Open) -> Open:
         """The same file; what is read of it counts."""
@@ -81,7 +81,7 @@ class Meter:
         """The same sink; what is written to it counts, from the beginning for each that is opened."""
 
         @contextmanager
-        def opened() -> Generator[_Sink]:
+        def opened() -> Generator[_ByteSink]:
             with open_sink() as sink:
                 self.enter(self._stage)
                 yield _Counting(sink, self._add_bytes)
@@ -93,13 +93,13 @@ class Meter:
         for some in batches:
             yield some
             self._rows += len(some)
-            self._tell()
+            self._report()
 
     def _add_bytes(self, number: int) -> None:
         self._bytes += number
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         with self._telling:
             self._observe(Progress(self._stage, self._bytes, self._total_bytes, self._rows))
 
@@ -129,7 +129,7 @@ class _Watched:
 
 
 class _Counting:
-    def __init__(self, sink: _Sink, add: Callable[[int], None]) -> None:
+    def __init__(self, sink: _ByteSink, add: Callable[[int], None]) -> None:
         self._sink = sink
         self._add = add
 
@@ -138,7 +138,7 @@ class _Counting:
         self._add(len(data))
 
 
-class Ticker:
+class ProgressLogger:
     """Tells of the progress of `subject` in a line of the log every five seconds; short work is not told of."""
 
     def __init__(
@@ -157,18 +157,18 @@ class Ticker:
         if told is None or told.stage is not progress.stage or progress.bytes < told.bytes:
             self._told, self._told_at = progress, now
             # One transaction, that tells nothing of itself.
-            if progress.stage is Stage.PUBLISH and now - self._began >= _SECONDS:
+            if progress.stage is LoadStage.PUBLISH and now - self._began >= _SECONDS:
                 self._say(f"{self._subject}: publishes {progress.rows:,} rows.")
-        elif now - self._told_at >= _SECONDS and progress.stage is not Stage.PUBLISH:
+        elif now - self._told_at >= _SECONDS and progress.stage is not LoadStage.PUBLISH:
             self._say(f"{self._subject}: {_so_far(told, progress, now - self._told_at)}.")
             self._told, self._told_at = progress, now
 
 
 def _so_far(before: Progress, now: Progress, seconds: float) -> str:
-    if now.stage is Stage.STAGE:
+    if now.stage is LoadStage.STAGE:
         part = f", {100 * now.bytes // now.total_bytes} % of the file" if now.total_bytes else ""
         return f"staged {now.rows:,} rows ({(now.rows - before.rows) / seconds:,.0f}/s){part}"
-    verb = "downloaded" if now.stage is Stage.DOWNLOAD else "read"
+    verb = "downloaded" if now.stage is LoadStage.DOWNLOAD else "read"
     whole = f" of {_size(now.total_bytes)}" if now.total_bytes else ""
     return f"{verb} {_size(now.bytes)}{whole} ({_size((now.bytes - before.bytes) / seconds)}/s)"
 

@@ -18,9 +18,9 @@ from typing import Literal
 from uuid import UUID
 
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.telemetry.work import about_work, known
+from qt_pipeline.telemetry.context import current_context, log_context
 
-Kind = Literal["INTERNAL", "SERVER", "CLIENT"]
+SpanKind = Literal["INTERNAL", "SERVER", "CLIENT"]
 _TRACE_BYTES = 16
 _SPAN_BYTES = 8
 _PREFIX = "qt."
@@ -41,26 +41,26 @@ class Span:
     name: str
     context: TraceContext
     parent: TraceContext | None = None
-    kind: Kind = "INTERNAL"
+    kind: SpanKind = "INTERNAL"
     attributes: dict[str, str | int | float] = field(default_factory=dict[str, str | int | float])
     error: str = ""
     began: int = field(default_factory=time.time_ns)
     ended: int = 0
 
-    def note(self, **attributes: object) -> None:
+    def set_attributes(self, **attributes: object) -> None:
         """Say more of it. None says nothing."""
         for name, value in attributes.items():
             if value is not None:
                 self.attributes[_PREFIX + name] = value if isinstance(value, int | float) else _text(value)
 
 
-class _Outlet:
+class _Exporter:
     """Where finished spans of this process go."""
 
     record: Callable[[Span], None] | None = None
 
 
-outlet = _Outlet()
+exporter = _Exporter()
 _current: ContextVar[Span | None] = ContextVar("qt_pipeline_span", default=None)
 
 
@@ -82,18 +82,18 @@ def of_run(run_id: str) -> TraceContext:
 
 def is_recording() -> bool:
     """Whether anybody wants spans."""
-    return outlet.record is not None
+    return exporter.record is not None
 
 
 def record(finished: Span) -> None:
     """Hand over a span that is over; its end is now, unless it is given."""
-    if outlet.record is not None:
+    if exporter.record is not None:
         finished.ended = finished.ended or time.time_ns()
-        outlet.record(finished)
+        exporter.record(finished)
 
 
 @contextmanager
-def span(name: str, *, kind: Kind = "INTERNAL", unless: tuple[type[Exception], ...] = ()) -> Generator[Span]:
+def span(name: str, *, kind: SpanKind = "INTERNAL", unless: tuple[type[Exception], ...] = ()) -> Generator[Span]:
     """A piece of the present span, or the beginning of a trace. An error that leaves the block fails it.
 
     Errors of the types `unless` are part of the plan and do not.
@@ -102,33 +102,33 @@ def span(name: str, *, kind: Kind = "INTERNAL", unless: tuple[type[Exception], .
     trace_id = around.context.trace_id if around else os.urandom(_TRACE_BYTES).hex()
     context = TraceContext(trace_id, os.urandom(_SPAN_BYTES).hex())
     made = Span(name, context, around.context if around else None, kind)
-    made.note(**known())
+    made.set_attributes(**current_context())
     with _present(made):
         try:
             yield made
         except unless:
             raise
         except BaseException as error:
-            made.error = _words(error)
+            made.error = _describe_error(error)
             raise
 
 
 @contextmanager
 def run(run_id: str, *, dataset_id: str | None = None) -> Generator[None]:
     """A whole run, in a trace of its own until it is said to `follow` an event."""
-    with about_work(run_id=run_id, dataset_id=dataset_id):
+    with log_context(run_id=run_id, dataset_id=dataset_id):
         made = Span("run", of_run(run_id))
-        made.note(**known())
+        made.set_attributes(**current_context())
         with _present(made):
             yield
 
 
-def follow(event_id: str | None, *, through_seq: int) -> None:
+def link_event(event_id: str | None, *, through_seq: int) -> None:
     """The present run is there for this event, and for those before it up to the number `through_seq`."""
     present = _current.get()
     if present is None:
         return
-    present.note(event_id=event_id, through_seq=through_seq)
+    present.set_attributes(event_id=event_id, through_seq=through_seq)
     if event_id is not None:
         present.parent = of_event(event_id)
         present.context = TraceContext(present.parent.trace_id, present.context.span_id)
@@ -141,12 +141,12 @@ def attempt() -> Generator[None]:
     if present is None:
         yield
         return
-    present.note(**known())
+    present.set_attributes(**current_context())
     present.error = ""
     try:
         yield
     except BaseException as error:
-        present.error = _words(error)
+        present.error = _describe_error(error)
         raise
 
 
@@ -173,6 +173,6 @@ def _text(value: object) -> str:
     return str(value).encode(errors="replace").decode()
 
 
-def _words(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     # Only our own errors are known to hold no value of a row and no secret.
-    return error.what if isinstance(error, PipelineError) else type(error).__name__
+    return error.message if isinstance(error, PipelineError) else type(error).__name__

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from qt_pipeline.telemetry.spans import outlet
+from qt_pipeline.telemetry.spans import exporter
 
 if TYPE_CHECKING:
     from qt_pipeline.telemetry.otlp import OtlpExporter
@@ -39,7 +39,7 @@ def traces_to(endpoint: str | None, service: str) -> Generator[None]:
         yield
         return
     _open.append(exporter)
-    outlet.record = exporter.record
+    exporter.record = exporter.record
     try:
         yield
     finally:
@@ -48,6 +48,6 @@ def traces_to(endpoint: str | None, service: str) -> Generator[None]:
 
 def end_traces() -> None:
     """Send what waits, now; for a process that will not come to the end of its block."""
-    outlet.record = None
+    exporter.record = None
     while _open:
         _open.pop().close()

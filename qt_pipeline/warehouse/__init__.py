@@ -22,30 +22,30 @@ from qt_pipeline.warehouse.errors import (
     VerificationError,
 )
 from qt_pipeline.warehouse.keys import try_key
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached
-from qt_pipeline.warehouse.load import Load, PublishedLoad
-from qt_pipeline.warehouse.retention import Needed
+from qt_pipeline.warehouse.ledger import LoadJob, LoadProgress, LoadRecord, LoadStatus
+from qt_pipeline.warehouse.publish import Load, PublishedLoad
+from qt_pipeline.warehouse.retention import RetainedLoads
 from qt_pipeline.warehouse.tables import TableSpec
 from qt_pipeline.warehouse.verify import Totals, Verification
-from qt_pipeline.warehouse.warehouse import Expectation, Warehouse
+from qt_pipeline.warehouse.warehouse import TableState, Warehouse
 
 __all__ = [
     "AfterPublishError",
     "ColumnTypeError",
     "DuplicateKeyError",
-    "Expectation",
     "Load",
     "LoadJob",
+    "LoadProgress",
     "LoadRecord",
     "LoadStatus",
-    "Needed",
     "PublishedLoad",
-    "Reached",
+    "RetainedLoads",
     "StaleLoadError",
     "TableBusyError",
     "TableNotOursError",
     "TableRefusedError",
     "TableSpec",
+    "TableState",
     "TargetLimitError",
     "TargetRefusedError",
     "TargetUnavailableError",
@@ -88,7 +88,7 @@ def open_warehouse(
             if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
                 raise ConfigurationError(
                     "The target must be a plain SQLite file.",
-                    todo="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db.",
+                    hint="Set QT_WAREHOUSE_URL to sqlite:////path/to/file.db.",
                 )
             return Warehouse(SqliteTarget(parsed, prepare=prepare), backend)
         case "postgresql":

@@ -43,7 +43,7 @@ from qt_pipeline.warehouse.target import Computed, SqlTypes, Target
 
 _SMALL_DIGITS, _INT_DIGITS = 4, 9
 # The places after a second's point that keep every microsecond; None is the engine's most.
-_WHOLE_MOMENTS = (None, 6, 7)
+_WHOLE_TIMESTAMPS = (None, 6, 7)
 # The first that fits: a smaller whole number is a whole number too.
 _TYPES: tuple[tuple[type[TypeEngine[Any]], ColumnType], ...] = (
     (Boolean, ColumnType(Kind.BOOLEAN)),
@@ -77,7 +77,7 @@ def adopted(columns: SqlTypes, target: Target, *, table: str, dataset_id: str, d
     if unfit:
         raise TableNotOursError(
             f"The table {table} cannot be taken over: its columns {', '.join(unfit)} could change values.",
-            todo="Give them the type that docs/targets.md names for such values, or the dataset another table.",
+            hint="Give them the type that docs/targets.md names for such values, or the dataset another table.",
             dataset_id=dataset_id,
         )
     return Contract(tuple(Column(name, name, type_) for name, type_ in types.items() if type_ is not None))
@@ -115,7 +115,7 @@ def can_hold(sql: TypeEngine[Any], needed: ColumnType, target: Target) -> bool:
     if held is None or wanted.kind is not held.kind:
         return False
     match wanted.kind:
-        case Kind.TEXT if needed.kind is Kind.OPEN:
+        case Kind.TEXT if needed.kind is Kind.UNKNOWN:
             # Its values are all NULL; its first one decides.
             return True
         case Kind.TEXT:
@@ -144,7 +144,7 @@ def column_type_error(
     wanted = ", ".join(f"{one.name!r} as {_in_sql(target.column_type(one.needed), dialect)}" for one in unfit)
     return ColumnTypeError(
         f"Columns of the table {table} could change the values of the file: {listed}. The table keeps its rows.",
-        todo=f"Change these columns ({wanted}), rename them if they are not of the file, or declare in the catalog "
+        hint=f"Change these columns ({wanted}), rename them if they are not of the file, or declare in the catalog "
         "what they are.",
         dataset_id=dataset_id,
     )
@@ -152,7 +152,7 @@ def column_type_error(
 
 def _as_stored(needed: ColumnType, target: Target) -> ColumnType:
     """The type, or text where the target stores such values as text."""
-    by_text = needed.kind in (Kind.DECIMAL, Kind.OPEN) and isinstance(target.column_type(needed), String)
+    by_text = needed.kind in (Kind.DECIMAL, Kind.UNKNOWN) and isinstance(target.column_type(needed), String)
     return TEXT if by_text else needed
 
 
@@ -175,6 +175,6 @@ def _type_for(sql: TypeEngine[Any], target: Target) -> ColumnType | None:
         return None
     if isinstance(sql, String):
         return ColumnType(Kind.TEXT, length=sql.length or 0)
-    if isinstance(sql, DateTime) and (sql.timezone or getattr(sql, "precision", None) not in _WHOLE_MOMENTS):
+    if isinstance(sql, DateTime) and (sql.timezone or getattr(sql, "precision", None) not in _WHOLE_TIMESTAMPS):
         return None
     return next((type_ for kind, type_ in _TYPES if isinstance(sql, kind)), None)

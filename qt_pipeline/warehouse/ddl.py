@@ -13,7 +13,7 @@ from sqlalchemy.sql.ddl import ExecutableDDLElement
 
 from qt_pipeline.tabular import Contract
 from qt_pipeline.warehouse.ledger import columns, loads, metadata
-from qt_pipeline.warehouse.tables import Shapes, TableSpec
+from qt_pipeline.warehouse.tables import TableBuilder, TableSpec
 from qt_pipeline.warehouse.target import Target
 
 # The oldest that tells one transaction from another.
@@ -48,7 +48,7 @@ def preparation(target: Target, backend: str, table: TableSpec | None, contract:
         made[first_index:] = sorted(made[first_index:])
     if table is not None and contract is not None:
         # The target's own way to make a table, which takes a connection: this one only writes down.
-        target.create_table(cast("Connection", engine), Shapes(target, table).table(contract))
+        target.create_table(cast("Connection", engine), TableBuilder(target, table).table(contract))
     return made
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.tabular import Change, Contract, Rows
+from qt_pipeline.tabular import Contract, Rows, SchemaChange
 from qt_pipeline.warehouse.errors import DuplicateKeyError
 from qt_pipeline.warehouse.keys import try_key
 from qt_pipeline.warehouse.ledger import LoadRecord
-from qt_pipeline.warehouse.load import Load, PublishedLoad
+from qt_pipeline.warehouse.publish import Load, PublishedLoad
 from qt_pipeline.warehouse.verify import Totals
 
 
@@ -47,7 +47,7 @@ class DryRun(Load):
             pass
         return Totals(self._rows)
 
-    def publish(self, changes: tuple[Change, ...] = ()) -> PublishedLoad:
+    def publish(self, changes: tuple[SchemaChange, ...] = ()) -> PublishedLoad:
         """See Load. Nothing is published."""
         self.check_order()
         if self._duplicates is not None:

@@ -3,34 +3,34 @@
 Here: the errors of this room, with what to do about each. Not here: errors of a file's content (see tabular).
 """
 
-from qt_pipeline.database import Fault
-from qt_pipeline.errors import Concern, PermanentError, TransientError
+from qt_pipeline.database import ServerError
+from qt_pipeline.errors import FailureScope, PermanentError, TransientError
 from qt_pipeline.warehouse.verify import Verification
 
 
 class TargetUnavailableError(TransientError):
     """The target database refuses or cannot be reached; a repeat may find it well."""
 
-    concerns = Concern.TARGET
+    concerns = FailureScope.TARGET
 
 
 class TargetRefusedError(PermanentError):
     """The target database says no, and will say so again: a missing right, a login that is not let in."""
 
-    concerns = Concern.TARGET
+    concerns = FailureScope.TARGET
 
 
 class TableRefusedError(TargetRefusedError):
     """The target database refuses one table: what it would hold, how it is named, or what depends on it."""
 
-    concerns = Concern.DATASET
+    concerns = FailureScope.DATASET
 
 
-def refused(fault: Fault) -> type[TargetUnavailableError | TargetRefusedError]:
+def refused(fault: ServerError) -> type[TargetUnavailableError | TargetRefusedError]:
     """The error for what a server has said."""
-    if fault.passing:
+    if fault.transient:
         return TargetUnavailableError
-    return TableRefusedError if fault.of_table else TargetRefusedError
+    return TableRefusedError if fault.table_scoped else TargetRefusedError
 
 
 class StageLostError(TransientError):
@@ -77,6 +77,6 @@ class VerificationError(PermanentError):
         self.verification = verification
         super().__init__(
             f"What was {stage} is not what the file holds: {verification.difference}.",
-            todo="The publish was rolled back and the table keeps its rows. Run it again; if it repeats, report it.",
+            hint="The publish was rolled back and the table keeps its rows. Run it again; if it repeats, report it.",
             dataset_id=dataset_id,
         )

@@ -37,10 +37,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoSuchModuleEr
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import NameMatching, address_of, pool_options
+from qt_pipeline.database import NameMatching, pool_options, redacted_database_url
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.private import FILE_MODE, make_folder
-from qt_pipeline.tabular import LONGEST_BOUND, MAX_DIGITS, Column, ColumnType, Kind
+from qt_pipeline.tabular import MAX_BOUND, MAX_DIGITS, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import (
     TableBusyError,
     TableRefusedError,
@@ -54,12 +54,12 @@ from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _WAIT_SECONDS = 120
-_ROWS_AT_ONCE = 1000
-_SUMS_AT_ONCE = 200
+_BATCH_ROWS = 1000
+_SUMS_BATCH_SIZE = 200
 _OPEN_LENGTH = 50
 _EXACT = Context(prec=100)
 # Where the plain name means less than microseconds.
-_MOMENT = (
+_TIMESTAMP = (
     DateTime()
     .with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     .with_variant(cast("Any", oracle.TIMESTAMP)(), "oracle")
@@ -70,14 +70,14 @@ _SLOW = (
     "commits when a table is made or changed (MySQL, Oracle), a load that fails there can leave the change behind."
 )
 
-_STAYING = (ProgrammingError, IntegrityError, DataError)
+_PERMANENT = (ProgrammingError, IntegrityError, DataError)
 
 _log = logging.getLogger(__name__)
 
 
 # Their SQL is SQLAlchemy's, which knows the dialects.
 _MEASURES: Measures = {
-    kind: {Measure.CHARACTERS if kind in (Kind.TEXT, Kind.OPEN) else Measure.VALUES: ""} for kind in Kind
+    kind: {Measure.CHARACTERS if kind in (Kind.TEXT, Kind.UNKNOWN) else Measure.VALUES: ""} for kind in Kind
 }
 
 
@@ -114,21 +114,21 @@ class GenericTarget:
     ) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
-        self._address = address_of(url)
+        self._address = redacted_database_url(url)
         try:
             # Parameters stay out of error messages: they hold rows.
             engine = create_engine(url, hide_parameters=True, **pool_options(keep_connections=keep_connections))
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
                 f"No driver for {url.drivername}:// is installed ({error}).",
-                todo="Install its SQLAlchemy dialect, or set QT_WAREHOUSE_URL to postgresql://, mssql:// or sqlite:///.",
+                hint="Install its SQLAlchemy dialect, or set QT_WAREHOUSE_URL to postgresql://, mssql:// or sqlite:///.",
             ) from None
         self.max_name_bytes = engine.dialect.max_identifier_length
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
         _log.warning("%s", _SLOW)
         if not prepare:
             return
-        with self.exclusive("the ledger"), self.writing() as connection:
+        with self.table_lock("the ledger"), self.writing() as connection:
             for name in sorted(filter(None, {schema, staging_schema})):
                 if not inspect(connection).has_schema(name):
                     connection.execute(CreateSchema(name))
@@ -172,7 +172,7 @@ class GenericTarget:
         return nullcontext()
 
     @contextmanager
-    def exclusive(self, table: str) -> Generator[None]:
+    def table_lock(self, table: str) -> Generator[None]:
         """See Target. A lock of the operating system, which ends with its process and is known on this machine."""
         folder = Path(tempfile.gettempdir()) / "qt_pipeline.locks"
         make_folder(folder)
@@ -183,7 +183,7 @@ class GenericTarget:
         except Timeout:
             raise TableBusyError(
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                todo="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; it will be tried again.",
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -196,11 +196,11 @@ class GenericTarget:
             case Kind.DECIMAL:
                 return Numeric(type_.precision, type_.scale)
             case Kind.TIMESTAMP:
-                return _MOMENT
-            case Kind.OPEN:
+                return _TIMESTAMP
+            case Kind.UNKNOWN:
                 return Unicode(_OPEN_LENGTH)
             case Kind.TEXT:
-                return Unicode(type_.length) if 0 < type_.length <= LONGEST_BOUND else UnicodeText()
+                return Unicode(type_.length) if 0 < type_.length <= MAX_BOUND else UnicodeText()
             case _:
                 return plain_type(type_.kind)
 
@@ -229,7 +229,7 @@ class GenericTarget:
                     schema=stage.schema or self.schema,
                     if_exists="append",
                     index=False,
-                    chunksize=_ROWS_AT_ONCE,
+                    chunksize=_BATCH_ROWS,
                     # Its own insert would leave the quoting of names to chance.
                     method=partial(_insert, stage),
                 )
@@ -260,7 +260,7 @@ class GenericTarget:
         )
         raise TableRefusedError(
             f"The table {table.name!r} has columns that are too narrow for this file.",
-            todo=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
+            hint=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
         )
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:  # noqa: ARG002  # see Target
@@ -277,8 +277,8 @@ class GenericTarget:
         """See Target."""
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
-        for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
-            some = summed[start : start + _SUMS_AT_ONCE]
+        for start in range(0, max(1, len(summed)), _SUMS_BATCH_SIZE):
+            some = summed[start : start + _SUMS_BATCH_SIZE]
             # An average database adds up whole numbers in 64 bits.
             parts = [func.sum(sql_cast(table.c[c.name], Numeric(MAX_DIGITS, c.type.scale))) for c in some]
             rows, *found = connection.execute(counting(table, parts, load_id)).one()
@@ -286,20 +286,20 @@ class GenericTarget:
                 # Binary floats, where a database has nothing else, are the nearest to a number of that scale.
                 sums[c.name] = _EXACT.quantize(Decimal(sum_ or 0), Decimal(1).scaleb(-c.type.scale))
         asked = {(c.name, some): _aggregate(table, c, some) for c in columns for some in self.measures[c.type.kind]}
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE, load_id=load_id)
+        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_BATCH_SIZE, load_id=load_id)
         return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
 
-    def tidy(self, table: Table) -> None:
+    def post_publish_maintenance(self, table: Table) -> None:
         """See Target. What a database does for its space differs too much."""
 
     def _refusal(self, error: DBAPIError) -> PipelineError:
         # The words of an unknown driver may repeat a row; before the first statement there is none.
         words = " ".join(str(error.orig).split()) if error.statement is None else type(error.orig).__name__
-        stays = isinstance(error, _STAYING) and not error.connection_invalidated
+        stays = isinstance(error, _PERMANENT) and not error.connection_invalidated
         kind = TargetRefusedError if stays else TargetUnavailableError
         return kind(
             f"The target {self._address} refuses: {words}.",
-            todo="Check that the server runs and that this login may create and write tables there.",
+            hint="Check that the server runs and that this login may create and write tables there.",
         )
 
 

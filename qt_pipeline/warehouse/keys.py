@@ -14,7 +14,7 @@ from sqlalchemy import URL, ColumnElement, Connection, Table, func, or_, select
 from qt_pipeline.tabular import ROW_COLUMN, Column, Contract, Rows, header_key
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import DuplicateKeyError
-from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.tables import TableBuilder, TableSpec, batches_for
 from qt_pipeline.warehouse.target import Target
 
 _SHOWN = 10
@@ -33,7 +33,7 @@ def key_columns(headers: Sequence[str], contract: Contract, dataset_id: str) -> 
     if missing:
         raise DuplicateKeyError(
             f"The file has no column {', '.join(map(repr, missing))}, which the catalog names as the key.",
-            todo="Correct the 'key' of the dataset in the catalog: it takes headers as the file has them.",
+            hint="Correct the 'key' of the dataset in the catalog: it takes headers as the file has them.",
             dataset_id=dataset_id,
         )
     for header in headers:
@@ -41,7 +41,7 @@ def key_columns(headers: Sequence[str], contract: Contract, dataset_id: str) -> 
             raise DuplicateKeyError(
                 f"The key names the column {header!r}, and the table has several with this header: "
                 f"{_listed([repr(column.name) for column in alike])}.",
-                todo="Give these columns different headers at the source, or correct the 'key' of the dataset in the "
+                hint="Give these columns different headers at the source, or correct the 'key' of the dataset in the "
                 "catalog.",
                 dataset_id=dataset_id,
             )
@@ -92,7 +92,7 @@ def try_key(headers: Sequence[str], contract: Contract, rows: Iterable[Rows], da
     passing = (Rows(key, tuple(some.texts[position] for position in positions), some.lines) for some in rows)
     with tempfile.TemporaryDirectory(prefix="qt-key-") as folder:
         target = SqliteTarget(URL.create("sqlite", database=str(Path(folder) / "key.db")), prepare=False)
-        stage = Shapes(target, TableSpec("key")).stage(0, key)
+        stage = TableBuilder(target, TableSpec("key")).stage(0, key)
         target.stage(stage, batches_for(stage, passing, 0, utc_now()), becomes_table=False)
         with target.publishing(stage) as connection:
             check_key(target, connection, stage, columns, dataset_id)
@@ -105,6 +105,6 @@ def _listed(things: Sequence[object]) -> str:
 def _bad_key(what: str, names: Sequence[str], dataset_id: str) -> DuplicateKeyError:
     return DuplicateKeyError(
         f"{what} ({_listed([repr(name) for name in names])}).",
-        todo="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
+        hint="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
         dataset_id=dataset_id,
     )

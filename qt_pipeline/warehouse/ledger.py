@@ -101,9 +101,9 @@ class LoadRecord(LoadJob):
     error: str | None
 
     @property
-    def shows(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the table showed this load's file when it ended."""
-        return self.status in SHOWN
+        return self.status in CURRENT_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +127,18 @@ class TablePlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class LoadProgress:
     """How far a dataset was loaded, as numbers of events; 0 for never.
 
     Every event up to `published` came before the download of a file that was published since. Every one up to `looked`
     came before a download that was published or that the table showed already.
     """
 
-    published: int = 0
-    looked: int = 0
+    published_through: int = 0
+    checked_through: int = 0
 
 
-def _words(statuses: type[LoadStatus]) -> list[str]:
+def _values(statuses: type[LoadStatus]) -> list[str]:
     return [status.value for status in statuses]
 
 
@@ -154,7 +154,7 @@ loads = Table(
     SqlColumn("table_name", Unicode(128), nullable=False),
     SqlColumn("mode", Unicode(20), nullable=False),
     # As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
-    SqlColumn("status", Enum(LoadStatus, native_enum=False, length=20, values_callable=_words), nullable=False),
+    SqlColumn("status", Enum(LoadStatus, native_enum=False, length=20, values_callable=_values), nullable=False),
     SqlColumn("run_id", Unicode(100), nullable=False),
     SqlColumn("landing_run_id", Unicode(100), nullable=False),
     SqlColumn("landing_uri", UnicodeText, nullable=False),
@@ -197,8 +197,8 @@ columns = Table(
 
 ADDED_LATER = ("restores_load_id", "declared")
 """The columns of `loads` that older versions did not make."""
-_IDS_AT_ONCE = 500
-SHOWN = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
+_IDS_BATCH_SIZE = 500
+CURRENT_STATUSES = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
 """How a load ends whose file the table shows."""
 
 
@@ -280,7 +280,7 @@ def last_begun(connection: Connection, place: TablePlace) -> int | None:
 
 def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
     """The newest load that shows in a dataset's table. Numbers are issued under its lock: the highest came last."""
-    return _last(connection, loads.c.dataset_id == dataset_id, SHOWN)
+    return _last(connection, loads.c.dataset_id == dataset_id, CURRENT_STATUSES)
 
 
 def last_into(connection: Connection, place: TablePlace) -> LoadRecord | None:
@@ -314,7 +314,7 @@ def changed_by(connection: Connection, runs: Mapping[str, str]) -> list[LoadReco
     """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""
     found: list[LoadRecord] = []
     waiting = iter(runs)
-    while some := list(islice(waiting, _IDS_AT_ONCE)):
+    while some := list(islice(waiting, _IDS_BATCH_SIZE)):
         statement = _select_records().where(
             # Runs have no index, datasets have.
             loads.c.dataset_id.in_({runs[run_id] for run_id in some}),
@@ -332,24 +332,24 @@ def record(connection: Connection, load_id: int) -> LoadRecord | None:
     return LoadRecord(**row) if row else None
 
 
-def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
+def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, LoadProgress]:
     """For each dataset that was loaded, how far. Only loads whose own run had downloaded the file count."""
-    found: dict[str, Reached] = {}
+    found: dict[str, LoadProgress] = {}
     waiting = iter(dataset_ids)
     through_published = case((loads.c.status == LoadStatus.PUBLISHED, loads.c.through_seq), else_=0)
-    while some := list(islice(waiting, _IDS_AT_ONCE)):
+    while some := list(islice(waiting, _IDS_BATCH_SIZE)):
         statement = (
             select(loads.c.dataset_id, func.max(through_published), func.max(loads.c.through_seq))
             .where(
                 loads.c.dataset_id.in_(some),
-                loads.c.status.in_(SHOWN),
+                loads.c.status.in_(CURRENT_STATUSES),
                 loads.c.inbox_id == inbox_id,
                 loads.c.landing_run_id == loads.c.run_id,
             )
             .group_by(loads.c.dataset_id)
         )
         for dataset_id, published, looked in connection.execute(statement):
-            found[dataset_id] = Reached(published=published, looked=looked)
+            found[dataset_id] = LoadProgress(published_through=published, checked_through=looked)
     return found
 
 

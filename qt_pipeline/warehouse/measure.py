@@ -27,7 +27,7 @@ _NO_CHARACTERS, _REPLACEMENT = (0xFFFE, 0xFFFF), 0xFFFD
 _PADDING = 16
 _MASKS: _Words = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], dtype=np.uint32)
 _BLOCK = 12
-LONGEST_HASHED: Final = 1200
+MAX_HASHED_LENGTH: Final = 1200
 """Texts of more bytes have their length, first and last character in place of a hash, which would take long here."""
 
 
@@ -193,7 +193,7 @@ def _last_utf16(texts: _Texts) -> int:
 
 
 def _postgres_hash(texts: _Texts) -> int:
-    short = texts.lengths <= LONGEST_HASHED
+    short = texts.lengths <= MAX_HASHED_LENGTH
     high, low = _lookup3(texts.data, texts.starts[short], texts.lengths[short])
     total = (int(high.view(np.int32).sum(dtype=np.int64)) << 32) + int(low.sum(dtype=np.int64))
     if not short.all():

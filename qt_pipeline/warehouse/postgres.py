@@ -38,10 +38,10 @@ from sqlalchemy.types import TypeEngine
 
 from qt_pipeline.database import (
     NameMatching,
-    address_of,
     advisory_key,
     postgres_engine,
     postgres_fault,
+    redacted_database_url,
     require_utf8,
 )
 from qt_pipeline.errors import PipelineError
@@ -49,7 +49,7 @@ from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import LONGEST_HASHED, Measure, Measures, ask, measured_values, measuring
+from qt_pipeline.warehouse.measure import MAX_HASHED_LENGTH, Measure, Measures, ask, measured_values, measuring
 from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
@@ -59,7 +59,7 @@ _ALTER_SECONDS = 2
 _CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
 # PostgreSQL answers with 1664 columns at most.
-_SUMS_AT_ONCE = 1000
+_SUMS_BATCH_SIZE = 1000
 # A lock's transaction is idle while its load goes on. Not every version has each of these.
 _VALUES = "count({})"
 _DAY = 24 * 60 * 60 * 1_000_000
@@ -75,7 +75,7 @@ _MEASURES: Measures = {
     },
 }
 _HASH = (
-    f'sum(CASE WHEN octet_length({{}}) <= {LONGEST_HASHED} THEN hashtextextended({{}} COLLATE "C", 0) '
+    f'sum(CASE WHEN octet_length({{}}) <= {MAX_HASHED_LENGTH} THEN hashtextextended({{}} COLLATE "C", 0) '
     "ELSE (CAST(octet_length({}) AS bigint) << 42) + (CAST(ascii({}) AS bigint) << 21) + ascii(right({}, 1)) END)"
 )
 _SAMPLE = "Zo\u00eb and more than twelve bytes"
@@ -128,7 +128,7 @@ class PostgresTarget:
     ) -> None:
         self.schema = schema
         self.staging_schema = staging_schema
-        self._address = address_of(url)
+        self._address = redacted_database_url(url)
         engine = postgres_engine(url, setting=_SETTING, wait_seconds=_WAIT_SECONDS, keep_connections=keep_connections)
         self._engine: Engine = engine.execution_options(schema_translate_map={None: schema})
         self._locks = local()
@@ -171,7 +171,7 @@ class PostgresTarget:
                     raise StageLostError(
                         f"The server or a connection pooler has ended the session that held the table {held.table!r}, "
                         "and another process loads it.",
-                        todo="It is staged again by the next try. If it repeats, raise the pooler's idle timeouts.",
+                        hint="It is staged again by the next try. If it repeats, raise the pooler's idle timeouts.",
                     )
             yield connection
 
@@ -191,7 +191,7 @@ class PostgresTarget:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
 
     @contextmanager
-    def exclusive(self, table: str) -> Generator[None]:
+    def table_lock(self, table: str) -> Generator[None]:
         """See Target. A lock of the server's that ends with its transaction, which stays open for the whole load.
 
         A transaction keeps its connection also behind a pooler. It has neither a snapshot nor a number: it holds back
@@ -210,7 +210,7 @@ class PostgresTarget:
                     raise
                 raise TableBusyError(
                     f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                    todo="Wait for it to end; it will be tried again.",
+                    hint="Wait for it to end; it will be tried again.",
                 ) from None
             pid = connection.scalar(select(func.pg_backend_pid()))
             before, self._locks.held = getattr(self._locks, "held", None), _Lock(table, key, int(pid or 0))
@@ -299,7 +299,7 @@ class PostgresTarget:
             encoding, hashed = connection.execute(_HASHED, {"text": _SAMPLE}).one()
         same = (encoding, hashed) == ("UTF8", measured_values(Measure.POSTGRES_HASH, pa.array([_SAMPLE])))
         of_text = {Measure.POSTGRES_HASH: _HASH} if same else {Measure.CHARACTERS: "sum(char_length({}))"}
-        return {**_MEASURES, Kind.TEXT: of_text, Kind.OPEN: of_text}
+        return {**_MEASURES, Kind.TEXT: of_text, Kind.UNKNOWN: of_text}
 
     def totals(
         self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
@@ -308,7 +308,7 @@ class PostgresTarget:
         names = [column.name for column in summed_columns(columns)]
         asked = measuring(connection, columns, self.measures)
         parts = [*(func.sum(table.c[name]) for name in names), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE, load_id=load_id)
+        rows, found = ask(connection, table, parts, at_once=_SUMS_BATCH_SIZE, load_id=load_id)
         sums, measured = found[: len(names)], found[len(names) :]
         return Totals(
             rows=rows,
@@ -324,7 +324,7 @@ class PostgresTarget:
         """See Target."""
         return column.collate("C") if isinstance(column.type, String) else column
 
-    def tidy(self, table: Table) -> None:
+    def post_publish_maintenance(self, table: Table) -> None:
         """See Target. Without it, refreshes would grow the table: autovacuum often comes too late."""
         try:
             with self._explained(), self._engine.connect() as connection:
@@ -347,8 +347,8 @@ class PostgresTarget:
     def _refusal(self, cause: BaseException | None) -> PipelineError:
         fault = postgres_fault(cause)
         return refused(fault)(
-            f"The target {self._address} refuses: {fault.words}.",
-            todo=fault.hint,
+            f"The target {self._address} refuses: {fault.message}.",
+            hint=fault.hint,
         )
 
 

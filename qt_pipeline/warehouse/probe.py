@@ -15,7 +15,7 @@ from sqlalchemy import Table, select
 from qt_pipeline.tabular import Column, ColumnType, Contract, Kind, Rows
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse.errors import TargetRefusedError
-from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.tables import OWN_PREFIX, TableBuilder, TableSpec, batches_for
 from qt_pipeline.warehouse.target import Target
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
 
@@ -60,7 +60,7 @@ class Probe:
         if difference := Verification(expected=expected, found=found).difference:
             raise TargetRefusedError(
                 f"The target does not give back what it was given: {difference}.",
-                todo="Look for a trigger or a rule on new tables, or use another target.",
+                hint="Look for a trigger or a rule on new tables, or use another target.",
             )
 
 
@@ -72,7 +72,7 @@ def probe_table(schema: str | None) -> TableSpec:
 @contextmanager
 def probing(target: Target, spec: TableSpec) -> Generator[Probe]:
     """A trial with the table `spec`, whose schema is there. Nothing of it stays."""
-    shapes = Shapes(target, spec)
+    shapes = TableBuilder(target, spec)
     staged = shapes.stage(_any_number(), _CONTRACT, target.stage_prefixes)
     try:
         yield Probe(target, staged, shapes.table(_CONTRACT))

@@ -10,13 +10,13 @@ from itertools import islice
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
 from qt_pipeline.values import WriteMode
-from qt_pipeline.warehouse.ledger import SHOWN, LoadStatus, columns, loads
+from qt_pipeline.warehouse.ledger import CURRENT_STATUSES, LoadStatus, columns, loads
 
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class RetainedLoads:
     """The loads of a dataset that something leans on, by their numbers.
 
     `in_table` are those whose rows the table may hold, and the one whose file it shows. `lines` are all whose lines
@@ -28,7 +28,7 @@ class Needed:
     lines: frozenset[int] = frozenset()
 
 
-def needed(connection: Connection, dataset_id: str) -> Needed:
+def needed(connection: Connection, dataset_id: str) -> RetainedLoads:
     """What of a dataset's loads must stay, whatever their age."""
     of_dataset = loads.c.dataset_id == dataset_id
     lines = connection.execute(
@@ -37,7 +37,7 @@ def needed(connection: Connection, dataset_id: str) -> Needed:
         .order_by(loads.c.load_id.desc())
     ).all()
     kept = {line.load_id for line in lines if line.status is LoadStatus.STAGING}
-    in_table = set([line.load_id for line in lines if line.status in SHOWN][:1])
+    in_table = set([line.load_id for line in lines if line.status in CURRENT_STATUSES][:1])
     last_of_table: set[tuple[str | None, str]] = set()
     last_written: set[tuple[str | None, str]] = set()
     rows_are_replaced = False
@@ -57,13 +57,13 @@ def needed(connection: Connection, dataset_id: str) -> Needed:
         select(columns.c.first_load, columns.c.last_load).where(columns.c.dataset_id == dataset_id)
     ).all()
     kept.update(in_table, _settling(connection, of_dataset), *named)
-    return Needed(frozenset(in_table), frozenset(kept))
+    return RetainedLoads(frozenset(in_table), frozenset(kept))
 
 
 def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[int]:
     """The loads that `reached` takes its numbers from."""
     found: set[int] = set()
-    for statuses in ((LoadStatus.PUBLISHED,), SHOWN):
+    for statuses in ((LoadStatus.PUBLISHED,), CURRENT_STATUSES):
         counting = and_(of_dataset, loads.c.status.in_(statuses), loads.c.landing_run_id == loads.c.run_id)
         highest = (
             select(loads.c.inbox_id, func.max(loads.c.through_seq).label("seq"))
@@ -77,8 +77,8 @@ def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[in
     return found
 
 
-def forget(connection: Connection, load_ids: Iterable[int]) -> None:
+def delete_loads(connection: Connection, load_ids: Iterable[int]) -> None:
     """Delete lines of the ledger."""
     waiting = iter(load_ids)
-    while some := list(islice(waiting, _AT_ONCE)):
+    while some := list(islice(waiting, _BATCH_SIZE)):
         connection.execute(delete(loads).where(loads.c.load_id.in_(some)))

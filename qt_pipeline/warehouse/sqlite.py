@@ -72,7 +72,7 @@ _WAIT_SECONDS = 120
 _EXACT = Context(prec=100)
 _HALF = 1_000_000_000
 # SQLite answers with 2000 columns at most.
-_SUMS_AT_ONCE = 500
+_SUMS_BATCH_SIZE = 500
 _STAGE = "qt_stage"
 _READERS_WAIT = (
     "Readers wait while a table is published: the file's disk does not take SQLite's write-ahead log (WAL). Move it to "
@@ -92,7 +92,7 @@ _MEASURES: Measures = {
     **{kind: {Measure.VALUES: _VALUES} for kind in (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP)},
     Kind.BOOLEAN: {Measure.VALUES: _VALUES, Measure.TRUES: "sum({})"},
     Kind.TEXT: _OF_TEXT,
-    Kind.OPEN: _OF_TEXT,
+    Kind.UNKNOWN: _OF_TEXT,
 }
 _TRIGGERS = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table COLLATE NOCASE")
 
@@ -189,7 +189,7 @@ class SqliteTarget:
         return nullcontext()
 
     @contextmanager
-    def exclusive(self, table: str) -> Generator[None]:
+    def table_lock(self, table: str) -> Generator[None]:
         """See Target. A lock of the operating system, which ends with its process."""
         folder = self._file.with_name(f"{self._file.name}.locks")
         make_folder(folder)
@@ -200,7 +200,7 @@ class SqliteTarget:
         except Timeout:
             raise TableBusyError(
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                todo="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; it will be tried again.",
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -297,8 +297,8 @@ class SqliteTarget:
         """See Target."""
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
-        for start in range(0, max(1, len(summed)), _SUMS_AT_ONCE):
-            some = summed[start : start + _SUMS_AT_ONCE]
+        for start in range(0, max(1, len(summed)), _SUMS_BATCH_SIZE):
+            some = summed[start : start + _SUMS_BATCH_SIZE]
             try:
                 rows, found = _added_up(connection, table, some, load_id)
             except DBAPIError as error:
@@ -307,10 +307,10 @@ class SqliteTarget:
                 rows, found = _added_up_in_halves(connection, table, some, load_id)
             sums |= found
         asked = measuring(connection, columns, self.measures)
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_AT_ONCE, load_id=load_id)
+        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_BATCH_SIZE, load_id=load_id)
         return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
 
-    def tidy(self, table: Table) -> None:
+    def post_publish_maintenance(self, table: Table) -> None:
         """See Target. SQLite uses the pages of deleted rows again by itself."""
 
     def _stage_file(self, stage: Table) -> Path:
@@ -330,7 +330,7 @@ class SqliteTarget:
         if name.startswith(_CONSTRAINT):
             return TableRefusedError(
                 f"The table refuses a row of the file: {cause}.",
-                todo="Correct the dataset at its source, or the constraint of the table. The table keeps its rows.",
+                hint="Correct the dataset at its source, or the constraint of the table. The table keeps its rows.",
             )
         # A misuse of the driver has no name: two statements where one may stand.
         wrong = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
@@ -338,7 +338,7 @@ class SqliteTarget:
         kind = refused if wrong else TargetUnavailableError
         return kind(
             f"The SQLite file {self._file} cannot be used: {cause}.",
-            todo="Check that its disk has space, that this user may write there and that no other program holds it.",
+            hint="Check that its disk has space, that this user may write there and that no other program holds it.",
         )
 
 

@@ -173,7 +173,7 @@ def _refusal(table: str, types: Mapping[str, str], reason: str) -> TableRefusedE
     wanted = ", ".join(f"{column!r} to {type_}" for column, type_ in types.items())
     return TableRefusedError(
         f"Columns of the table {table!r} are too narrow for this file, and SQLite cannot change them: {reason}.",
-        todo=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
+        hint=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
     )
 
 

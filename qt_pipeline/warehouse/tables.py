@@ -33,7 +33,7 @@ from qt_pipeline.warehouse.target import Batch, SqlTypes, Target
 
 OWN_PREFIX = "_qt_"
 """How the names of our own tables and columns begin."""
-_MOMENT = ColumnType(Kind.TIMESTAMP)
+_TIMESTAMP = ColumnType(Kind.TIMESTAMP)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +60,7 @@ class TableSpec:
         return self.mode is not WriteMode.REPLACE
 
     @property
-    def own_columns(self) -> tuple[str, ...]:
+    def system_columns(self) -> tuple[str, ...]:
         """The names of our own columns in the table."""
         moment = (LOADED_AT_COLUMN,) if self.mode is WriteMode.APPEND else ()
         return (*moment, LOAD_COLUMN, ROW_COLUMN) if self.lineage_columns else ()
@@ -70,7 +70,7 @@ class TableSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class TableBuilder:
     """Makes SQLAlchemy's tables for one table of a target and its staging tables."""
 
     target: Target
@@ -79,25 +79,25 @@ class Shapes:
     """The columns that the table has already. Texts are compared as they are there, in staging too."""
 
     @property
-    def own_columns(self) -> tuple[str, ...]:
+    def system_columns(self) -> tuple[str, ...]:
         """The names of our own columns in the table. One that was there under another mode goes on being filled."""
         ours = (LOADED_AT_COLUMN, LOAD_COLUMN, ROW_COLUMN)
-        return tuple(name for name in ours if name in self.spec.own_columns or name in self.present)
+        return tuple(name for name in ours if name in self.spec.system_columns or name in self.present)
 
     def table(self, contract: Contract) -> Table:
         """The table that readers see."""
-        return self._shape(self.spec.name, self.spec.schema, contract, self.own_columns)
+        return self._shape(self.spec.name, self.spec.schema, contract, self.system_columns)
 
     def stage(self, load_id: int, contract: Contract, prefixes: Sequence[str] = ()) -> Table:
         """The staging table of a load. It has our columns whatever the table has."""
-        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.own_columns else ()
+        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.system_columns else ()
         own = (*moment, LOAD_COLUMN, ROW_COLUMN)
         schema = self.target.staging_schema or self.spec.schema
         return self._shape(stage_name(load_id), schema, contract, own, prefixes)
 
     def own_type(self, name: str) -> TypeEngine[Any]:
         """The type of one of our own columns."""
-        return self.target.column_type(_MOMENT) if name == LOADED_AT_COLUMN else BigInteger()
+        return self.target.column_type(_TIMESTAMP) if name == LOADED_AT_COLUMN else BigInteger()
 
     def remarks(self, contract: Contract) -> Iterator[str]:
         """What a reader must know of columns that are not what they look like, in sentences."""

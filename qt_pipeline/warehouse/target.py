@@ -165,7 +165,7 @@ class Target(Protocol):
         """
         ...
 
-    def exclusive(self, table: str) -> AbstractContextManager[None]:
+    def table_lock(self, table: str) -> AbstractContextManager[None]:
         """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
         ...
 
@@ -232,7 +232,7 @@ class Target(Protocol):
         """A value that is equal to another's only where both are the same, whatever the column's collation is."""
         ...
 
-    def tidy(self, table: Table) -> None:
+    def post_publish_maintenance(self, table: Table) -> None:
         """Give back the space of the rows that a publish has replaced. The publish stands, whatever this meets."""
         ...
 
@@ -259,5 +259,5 @@ def plain_type(kind: Kind) -> TypeEngine[Any]:
             return Date()
         case Kind.TIMESTAMP:
             return DateTime()
-        case Kind.DECIMAL | Kind.TEXT | Kind.OPEN:
+        case Kind.DECIMAL | Kind.TEXT | Kind.UNKNOWN:
             return Text()

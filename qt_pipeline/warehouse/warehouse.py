@@ -19,18 +19,18 @@ from qt_pipeline.warehouse import ddl, ledger, retention
 from qt_pipeline.warehouse.adopt import adopted
 from qt_pipeline.warehouse.dry_run import DryRun
 from qt_pipeline.warehouse.errors import TableNotOursError, TargetLimitError
-from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, Reached, TablePlace
-from qt_pipeline.warehouse.load import Load, count_rows
+from qt_pipeline.warehouse.ledger import LoadJob, LoadProgress, LoadRecord, LoadStatus, TablePlace
 from qt_pipeline.warehouse.probe import Probe, probe_table, probing
-from qt_pipeline.warehouse.retention import Needed
-from qt_pipeline.warehouse.tables import OWN_PREFIX, Shapes, TableSpec
+from qt_pipeline.warehouse.publish import Load, count_rows
+from qt_pipeline.warehouse.retention import RetainedLoads
+from qt_pipeline.warehouse.tables import OWN_PREFIX, TableBuilder, TableSpec
 from qt_pipeline.warehouse.target import SqlTypes, TableColumns, Target
 
 AnyLoad = TypeVar("AnyLoad", bound=Load)
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class TableState:
     """What a load of a table finds: the contract, the newest load that shows, and the columns that are there.
 
     `last` is of the dataset, wherever it went; `written` wrote the newest rows of this table. `takes_over`: the table
@@ -40,7 +40,7 @@ class Expectation:
     contract: Contract | None
     last: LoadRecord | None
     written: LoadRecord | None
-    takes_over: bool
+    adopting: bool
     columns: SqlTypes | None
 
 
@@ -98,7 +98,7 @@ class Warehouse:
         with self._target.reading() as connection:
             return ledger.read_contract(connection, dataset_id)
 
-    def expectation(self, dataset_id: str, table: TableSpec) -> Expectation:
+    def expectation(self, dataset_id: str, table: TableSpec) -> TableState:
         """What a load of this table would find. Asking makes nothing, not even a ledger.
 
         Raises:
@@ -106,24 +106,22 @@ class Warehouse:
         """
         spec = self.placed(table)
         if not self._target.exists():
-            return Expectation(None, None, None, takes_over=False, columns=None)
+            return TableState(None, None, None, adopting=False, columns=None)
         has_ledger = self._target.has_ledger()
         with self._target.reading() as connection:
             return self._expectation(connection, dataset_id, spec, has_ledger=has_ledger)
 
-    def _expectation(
-        self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool
-    ) -> Expectation:
+    def _expectation(self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool) -> TableState:
         found = self._target.columns_of(connection, spec.name, spec.schema)
         columns = None if found is None else TableColumns(found, self._target.names)
         written = self._last_written(connection, dataset_id, spec) if has_ledger else None
         takes_over = columns is not None and written is None
         if columns is not None and takes_over:
-            contract = self._taken_over(connection, dataset_id, spec, columns)
+            contract = self._adopted_columns(connection, dataset_id, spec, columns)
         else:
             contract = ledger.read_contract(connection, dataset_id) if has_ledger else None
         last = ledger.newest(connection, dataset_id=dataset_id) if has_ledger else None
-        return Expectation(contract, last, written, takes_over=takes_over, columns=columns)
+        return TableState(contract, last, written, adopting=takes_over, columns=columns)
 
     def loads(self, *, dataset_id: str | None = None, limit: int = 100) -> list[LoadRecord]:
         """Lines of the ledger, newest first."""
@@ -133,7 +131,7 @@ class Warehouse:
     def newest_loads(self) -> dict[str, LoadRecord]:
         """For each dataset that was loaded, the newest load that shows in its table."""
         with self._target.reading() as connection:
-            return ledger.newest_loads(connection, ledger.SHOWN)
+            return ledger.newest_loads(connection, ledger.CURRENT_STATUSES)
 
     def newest_writes(self) -> dict[str, LoadRecord]:
         """For each dataset that was loaded, the newest load that wrote rows into its table; they name it."""
@@ -155,24 +153,24 @@ class Warehouse:
         with self._target.reading() as connection:
             return ledger.record(connection, load_id)
 
-    def needed_loads(self, dataset_id: str) -> Needed:
+    def needed_loads(self, dataset_id: str) -> RetainedLoads:
         """The loads of a dataset that later loads, its rows or the settling of events lean on, whatever their age."""
         with self._target.reading() as connection:
             return retention.needed(connection, dataset_id)
 
-    def forget(self, load_ids: Iterable[int]) -> None:
+    def delete_loads(self, load_ids: Iterable[int]) -> None:
         """Delete lines of the ledger; those of `needed_loads` must not be among them."""
         with self._target.writing() as connection:
-            retention.forget(connection, load_ids)
+            retention.delete_loads(connection, load_ids)
 
-    def shows(self, job: LoadJob, table: TableSpec) -> LoadRecord | None:
+    def current_load(self, job: LoadJob, table: TableSpec) -> LoadRecord | None:
         """The newest load, if the table shows the very file of `job` already; asking makes nothing.
 
         Raises:
             TableNotOursError: the table is somebody else's, or another dataset's.
         """
         load = self.dry_run(job, table)
-        return load.last if load.shows_already() else None
+        return load.last if load.is_up_to_date() else None
 
     def dry_run(self, job: LoadJob, table: TableSpec) -> DryRun:
         """A load that writes nothing and holds no lock.
@@ -186,7 +184,7 @@ class Warehouse:
         return self._load(DryRun, job, spec, self.expectation(job.dataset_id, table), load_id=0)
 
     def _load(
-        self, kind: type[AnyLoad], job: LoadJob, spec: TableSpec, expected: Expectation, *, load_id: int
+        self, kind: type[AnyLoad], job: LoadJob, spec: TableSpec, expected: TableState, *, load_id: int
     ) -> AnyLoad:
         return kind(
             target=self._target,
@@ -196,11 +194,11 @@ class Warehouse:
             last=expected.last,
             written=expected.written,
             contract=expected.contract,
-            takes_over=expected.takes_over,
+            adopting=expected.adopting,
             table_columns=expected.columns,
         )
 
-    def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, Reached]:
+    def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, LoadProgress]:
         """For each dataset that was loaded, up to which event of an inbox."""
         with self._target.reading() as connection:
             return ledger.reached(connection, inbox_id, dataset_ids)
@@ -225,7 +223,7 @@ class Warehouse:
         """
         spec = self.placed(table)
         self._check_name(job, spec)
-        with self._target.exclusive(str(spec)):
+        with self._target.table_lock(str(spec)):
             load = self._begin(job, spec)
             try:
                 yield load
@@ -246,14 +244,14 @@ class Warehouse:
         if spec.name.casefold().startswith(OWN_PREFIX):
             raise TableNotOursError(
                 f"The name of the table {spec.name!r} begins as those of the ledger and of staging tables do.",
-                todo="Give the dataset another table name in the catalog.",
+                hint="Give the dataset another table name in the catalog.",
                 dataset_id=job.dataset_id,
             )
         length = len(spec.name.encode())
         if length > self._target.max_name_bytes:
             raise TargetLimitError(
                 f"The name of the table has {length} bytes; the target takes {self._target.max_name_bytes}.",
-                todo="Give the dataset a shorter table name in the catalog.",
+                hint="Give the dataset a shorter table name in the catalog.",
                 dataset_id=job.dataset_id,
             )
 
@@ -273,7 +271,7 @@ class Warehouse:
             last = ledger.last_begun(connection, self._place(spec))
         # The last one may have been killed between its publish and the end of its staging table.
         for load_id in {*unfinished, *([last] if last is not None else [])}:
-            self._target.drop_stage(Shapes(self._target, spec).stage(load_id, Contract(())))
+            self._target.drop_stage(TableBuilder(self._target, spec).stage(load_id, Contract(())))
         if unfinished:
             with self._target.writing() as connection:
                 for load_id in unfinished:
@@ -289,18 +287,18 @@ class Warehouse:
             same = "" if last.table_name == spec.name else f" (as {last.table_name!r}, which is the same name here)"
             raise TableNotOursError(
                 f"The table {spec.name!r} belongs to the dataset {last.dataset_id}{same}.",
-                todo="Give each dataset a table of its own in the catalog.",
+                hint="Give each dataset a table of its own in the catalog.",
                 dataset_id=dataset_id,
             )
         return last
 
-    def _taken_over(self, connection: Connection, dataset_id: str, spec: TableSpec, columns: SqlTypes) -> Contract:
+    def _adopted_columns(self, connection: Connection, dataset_id: str, spec: TableSpec, columns: SqlTypes) -> Contract:
         shape = Table(quoted_name(spec.name, quote=True), MetaData(), schema=spec.schema)
         prepared = {LOAD_COLUMN, ROW_COLUMN} <= set(columns) and count_rows(connection, shape) == 0
         if not (spec.adopt or prepared):
             raise TableNotOursError(
                 f"The table {spec.name!r} exists already and was not made by this project.",
-                todo="Give the dataset another table in the catalog, rename the existing one, or let it be taken over "
+                hint="Give the dataset another table in the catalog, rename the existing one, or let it be taken over "
                 "with 'adopt: true'.",
                 dataset_id=dataset_id,
             )

@@ -3,13 +3,25 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from qt_pipeline.alerting import Background, Cause, Change, FinishedRun, Incident, Key, Kind, Owed, Seen, Tone, observe
+from qt_pipeline.alerting import (
+    AlertKind,
+    Cause,
+    ColumnChange,
+    FinishedRun,
+    Incident,
+    Key,
+    MessageContext,
+    Observations,
+    PendingNotifications,
+    Severity,
+    observe,
+)
 from qt_pipeline.alerting.messages import compose, datasets_named, runs_named
-from qt_pipeline.errors import Concern
+from qt_pipeline.errors import FailureScope
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 DATASET = "d-premium"
-BACKGROUND = Background(
+BACKGROUND = MessageContext(
     names={DATASET: "Premium bordereau", "d-claims": "Claims"},
     causes={"run-1": Cause("The row at line 3 has 3 values.", "Mend the file in Quantemplate.")},
     parked={},
@@ -18,30 +30,30 @@ BACKGROUND = Background(
 
 
 def failed(
-    *dataset_ids: str, concerns: Concern = Concern.DATASET, parked: frozenset[str] = frozenset()
+    *dataset_ids: str, concerns: FailureScope = FailureScope.DATASET, parked: frozenset[str] = frozenset()
 ) -> list[Incident]:
-    runs = [FinishedRun(f"run-{n}", d, NOW, failed=True, concerns=concerns) for n, d in enumerate(dataset_ids, 1)]
-    return list(observe({}, Seen(runs=runs, parked=parked), now=NOW).values())
+    runs = [FinishedRun(f"run-{n}", d, NOW, failed=True, scope=concerns) for n, d in enumerate(dataset_ids, 1)]
+    return list(observe({}, Observations(runs=runs, parked=parked), now=NOW).values())
 
 
 def over(incidents: list[Incident], *, after: timedelta = timedelta(minutes=12)) -> list[Incident]:
     board: dict[Key, Incident] = {i.key: i for i in incidents}
-    runs = [FinishedRun("run-x", d, NOW + after, failed=False) for i in incidents for d in i.hits]
-    return list(observe(board, Seen(runs=runs), now=NOW + after).values())
+    runs = [FinishedRun("run-x", d, NOW + after, failed=False) for i in incidents for d in i.affected]
+    return list(observe(board, Observations(runs=runs), now=NOW + after).values())
 
 
-def alerts(incidents: list[Incident]) -> Owed:
-    return Owed(tuple(incidents), ())
+def alerts(incidents: list[Incident]) -> PendingNotifications:
+    return PendingNotifications(tuple(incidents), ())
 
 
-def recoveries(incidents: list[Incident]) -> Owed:
-    return Owed((), tuple(incidents))
+def recoveries(incidents: list[Incident]) -> PendingNotifications:
+    return PendingNotifications((), tuple(incidents))
 
 
 def test_a_dataset_that_does_not_load_has_cause_next_step_since_when_and_link() -> None:
     message = compose(alerts(failed(DATASET)), BACKGROUND)
     assert message.title == "[qt_pipeline] Premium bordereau does not load"
-    assert message.tone is Tone.FAILURE
+    assert message.severity is Severity.FAILURE
     assert message.body.splitlines() == [
         "The row at line 3 has 3 values.",
         "What to do: Mend the file in Quantemplate.",
@@ -63,7 +75,7 @@ def test_events_that_are_parked_are_told_with_the_commands_for_them() -> None:
 
 def test_parked_events_without_a_failed_run_say_why_they_are() -> None:
     background = replace(BACKGROUND, parked={DATASET: "Run abc was canceled. Replay the event."})
-    [incident] = observe({}, Seen(parked={DATASET}), now=NOW).values()
+    [incident] = observe({}, Observations(parked={DATASET}), now=NOW).values()
     body = compose(alerts([incident]), background).body
     assert body.startswith("Run abc was canceled. Replay the event.\nWhat to do: ")
     assert "Run: " not in body
@@ -72,7 +84,7 @@ def test_parked_events_without_a_failed_run_say_why_they_are() -> None:
 def test_what_all_share_is_told_with_the_datasets_counted_and_the_first_named() -> None:
     ids = [DATASET, *(f"d-{n}" for n in range(1, 13))]
     background = replace(BACKGROUND, parked={DATASET: "Tried."})
-    message = compose(alerts(failed(*ids, concerns=Concern.TARGET, parked=frozenset(ids))), background)
+    message = compose(alerts(failed(*ids, concerns=FailureScope.TARGET, parked=frozenset(ids))), background)
     assert message.title == "[qt_pipeline] The target database fails: 13 datasets do not load"
     assert "Datasets that do not load: Premium bordereau, d-1, d-2," in message.body
     assert "d-9 and 3 more" in message.body
@@ -102,18 +114,18 @@ def test_several_incidents_are_one_message_with_ten_of_them_and_the_number_of_th
 
 def test_a_recovery_says_how_long_it_took_and_how_many_runs_failed() -> None:
     message = compose(recoveries(over(failed(DATASET))), BACKGROUND)
-    assert (message.title, message.tone) == ("[qt_pipeline] Premium bordereau loads again", Tone.SUCCESS)
+    assert (message.title, message.severity) == ("[qt_pipeline] Premium bordereau loads again", Severity.SUCCESS)
     assert message.body == "Premium bordereau loads again, after 12 minutes in which 1 run failed."
 
 
 def test_a_recovery_of_what_all_share_counts_runs_and_datasets() -> None:
-    message = compose(recoveries(over(failed(DATASET, "d-1", DATASET, concerns=Concern.QUANTEMPLATE))), BACKGROUND)
+    message = compose(recoveries(over(failed(DATASET, "d-1", DATASET, concerns=FailureScope.QUANTEMPLATE))), BACKGROUND)
     assert message.title == "[qt_pipeline] Quantemplate is well again"
     assert "after 12 minutes in which 3 runs of 2 datasets failed." in message.body
 
 
 def test_an_outage_that_leaves_datasets_behind_says_so() -> None:
-    [incident] = over(failed(DATASET, concerns=Concern.TARGET))
+    [incident] = over(failed(DATASET, concerns=FailureScope.TARGET))
     message = compose(recoveries([replace(incident, left=1)]), BACKGROUND)
     assert message.body.endswith("1 dataset still does not load, each with an alert of its own.")
 
@@ -125,9 +137,9 @@ def test_a_dataset_that_is_gone_does_not_load_again() -> None:
 
 
 def test_alerts_and_recoveries_of_one_moment_are_one_message() -> None:
-    message = compose(Owed(tuple(failed("d-claims")), tuple(over(failed(DATASET)))), BACKGROUND)
+    message = compose(PendingNotifications(tuple(failed("d-claims")), tuple(over(failed(DATASET)))), BACKGROUND)
     assert message.title == "[qt_pipeline] Claims does not load; 1 is over"
-    assert message.tone is Tone.FAILURE
+    assert message.severity is Severity.FAILURE
     assert "Premium bordereau loads again" in message.body
 
 
@@ -138,13 +150,13 @@ def test_many_recoveries_are_counted() -> None:
 
 
 def test_stale_data_and_new_columns_are_warnings() -> None:
-    seen = Seen(
-        stale={DATASET: Cause("It is old.", "Look.")}, changes=[Change("d-claims", 7, "run-7", NOW, "New 'Tax'.")]
+    seen = Observations(
+        stale={DATASET: Cause("It is old.", "Look.")}, changes=[ColumnChange("d-claims", 7, "run-7", NOW, "New 'Tax'.")]
     )
     stale, drift = observe({}, seen, now=NOW).values()
-    assert compose(alerts([stale, drift]), BACKGROUND).tone is Tone.WARNING
+    assert compose(alerts([stale, drift]), BACKGROUND).severity is Severity.WARNING
     message = compose(alerts([stale]), BACKGROUND)
-    assert (message.title, message.tone) == ("[qt_pipeline] Premium bordereau is stale", Tone.WARNING)
+    assert (message.title, message.severity) == ("[qt_pipeline] Premium bordereau is stale", Severity.WARNING)
     message = compose(alerts([drift]), BACKGROUND)
     assert message.title == "[qt_pipeline] Claims has changed its columns"
     assert message.body.startswith("New 'Tax'.\nWhat to do: Tell those who read the table.")
@@ -169,8 +181,8 @@ def test_long_or_odd_words_stay_on_their_line() -> None:
 def test_only_what_is_named_has_to_be_looked_up() -> None:
     many = failed(*(f"d-{n}" for n in range(30)))
     assert len(runs_named(alerts(many))) == len(datasets_named(alerts(many))) == 10
-    [shared] = failed(*(f"d-{n}" for n in range(30)), concerns=Concern.TARGET)
+    [shared] = failed(*(f"d-{n}" for n in range(30)), concerns=FailureScope.TARGET)
     assert runs_named(alerts([shared])) == {"run-30"}
     assert datasets_named(alerts([shared])) == {f"d-{n}" for n in range(10)}
     assert datasets_named(recoveries(over(failed(DATASET)))) == {DATASET}
-    assert Kind.TARGET is shared.kind
+    assert AlertKind.TARGET is shared.kind

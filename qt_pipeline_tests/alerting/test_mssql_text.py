@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from qt_pipeline.alerting import AlertStore, FinishedRun, Memory, Seen, State, observe, open_store
+from qt_pipeline.alerting import AlertState, AlertStore, Checkpoint, FinishedRun, Observations, observe, open_store
 from qt_pipeline.database import mssql
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
 
@@ -40,13 +40,15 @@ def test_opening_makes_the_tables_alone() -> None:
 
 
 def test_a_state_is_written_in_one_transaction(store: AlertStore, driver: Driver) -> None:
-    first = State(Memory(), observe({}, Seen(runs=[FinishedRun("r-1", "d-one", MOMENT, failed=True)]), now=MOMENT))
-    later = observe(first.incidents, Seen(runs=[FinishedRun("r-2", "d-one", MOMENT, failed=False)]), now=MOMENT)
-    store.write(State(), first)
-    store.write(first, State(Memory(), later))
+    first = AlertState(
+        Checkpoint(), observe({}, Observations(runs=[FinishedRun("r-1", "d-one", MOMENT, failed=True)]), now=MOMENT)
+    )
+    later = observe(first.incidents, Observations(runs=[FinishedRun("r-2", "d-one", MOMENT, failed=False)]), now=MOMENT)
+    store.write(AlertState(), first)
+    store.write(first, AlertState(Checkpoint(), later))
     held("write", driver)
 
 
 def test_a_state_is_read_in_one_transaction(store: AlertStore, driver: Driver) -> None:
-    assert store.read() == State()
+    assert store.read() == AlertState()
     held("read", driver)

@@ -7,10 +7,10 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from qt_pipeline.alerting import TEST, Courier, Message, Outcome, Tone, addresses_of
+from qt_pipeline.alerting import TEST, Message, Sender, SendResult, Severity, addresses_of
 from qt_pipeline_tests.alerting.services import SECRET, Service
 
-MESSAGE = Message("[qt_pipeline] Claims does not load", "It broke.\nWhat to do: Mend it.", Tone.FAILURE)
+MESSAGE = Message("[qt_pipeline] Claims does not load", "It broke.\nWhat to do: Mend it.", Severity.FAILURE)
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def refusing() -> SecretStr:
         return SecretStr(f"json://127.0.0.1:{taken.getsockname()[1]}/{SECRET}")
 
 
-def send(*urls: SecretStr, courier: Courier | None = None, message: Message = MESSAGE) -> list[Outcome]:
-    return (courier or Courier()).deliver(dict.fromkeys(addresses_of(urls), message))
+def send(*urls: SecretStr, courier: Sender | None = None, message: Message = MESSAGE) -> list[SendResult]:
+    return (courier or Sender()).deliver(dict.fromkeys(addresses_of(urls), message))
 
 
 def test_a_message_arrives_with_title_text_and_tone(service: Service) -> None:
@@ -33,8 +33,8 @@ def test_a_message_arrives_with_title_text_and_tone(service: Service) -> None:
     assert received["type"] == "failure"
 
 
-@pytest.mark.parametrize("tone", Tone)
-def test_every_tone_is_one_that_services_know(service: Service, tone: Tone) -> None:
+@pytest.mark.parametrize("tone", Severity)
+def test_every_tone_is_one_that_services_know(service: Service, tone: Severity) -> None:
     send(service.url, message=Message("A title", "A text", tone))
     assert service.received[0]["type"] == tone.value
 
@@ -70,7 +70,7 @@ def test_a_service_that_hangs_holds_nobody_up_and_gets_nothing_more_meanwhile(
     service: Service, other_service: Service
 ) -> None:
     service.hang()
-    courier = Courier(seconds=0.3)
+    courier = Sender(seconds=0.3)
     send(other_service.url)  # Apprise's own beginning takes a second.
     begun = time.monotonic()
     hanging, well = send(service.url, other_service.url, courier=courier)
@@ -86,7 +86,7 @@ def test_a_service_that_hangs_holds_nobody_up_and_gets_nothing_more_meanwhile(
 
 def test_what_a_service_took_late_is_not_sent_again(service: Service) -> None:
     service.hang()
-    courier = Courier(seconds=0.3)
+    courier = Sender(seconds=0.3)
     assert not send(service.url, courier=courier)[0].taken
     service.answer.set()
     await_late(courier)
@@ -99,7 +99,7 @@ def test_what_a_service_took_late_is_not_sent_again(service: Service) -> None:
 def test_what_a_service_refused_late_is_sent_again(service: Service) -> None:
     service.hang()
     service.status = 500
-    courier = Courier(seconds=0.3)
+    courier = Sender(seconds=0.3)
     assert not send(service.url, courier=courier)[0].taken
     service.answer.set()
     await_late(courier)
@@ -108,12 +108,12 @@ def test_what_a_service_refused_late_is_sent_again(service: Service) -> None:
     assert service.titles == [MESSAGE.title]
 
 
-def await_late(courier: Courier) -> None:
+def await_late(courier: Sender) -> None:
     for sending in courier._late.values():
         sending.thread.join(30)
 
 
-def until_taken(service: Service, courier: Courier, message: Message) -> None:
+def until_taken(service: Service, courier: Sender, message: Message) -> None:
     deadline = time.monotonic() + 30
     while not send(service.url, courier=courier, message=message)[0].taken:
         assert time.monotonic() < deadline
@@ -128,7 +128,7 @@ class Exploding:
 
 
 def test_an_error_on_the_way_is_told_by_its_kind_alone() -> None:
-    [outcome] = Courier().deliver({Exploding(): MESSAGE})
+    [outcome] = Sender().deliver({Exploding(): MESSAGE})
     assert outcome.problem == "ValueError on the way"
 
 

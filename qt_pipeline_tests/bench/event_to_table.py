@@ -114,12 +114,12 @@ def _wait_for(stack: Stack, look: Callable[[], LoadRecord | None]) -> LoadRecord
             return found
         stack.check_alive()
         time.sleep(_LOOK_SECONDS)
-    raise DemoError(f"No table was committed within {_LONGEST_SECONDS} seconds.", todo=f"See {stack.ui_url}.")
+    raise DemoError(f"No table was committed within {_LONGEST_SECONDS} seconds.", hint=f"See {stack.ui_url}.")
 
 
 def _published(warehouse: Warehouse, dataset_id: str, seq: int) -> LoadRecord | None:
     loads = warehouse.loads(dataset_id=dataset_id, limit=3)
-    return next((load for load in loads if load.shows and load.through_seq >= seq), None)
+    return next((load for load in loads if load.is_current and load.through_seq >= seq), None)
 
 
 def _run_start(stack: Stack, run_id: str) -> float:

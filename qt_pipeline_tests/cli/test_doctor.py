@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from qt_pipeline import cli
-from qt_pipeline.doctor import Area, Finding, State
+from qt_pipeline.doctor import Area, Finding, FindingState
 from qt_pipeline.settings import PROJECT_ROOT
 
-WELL = Finding(Area.TARGET, "the [target]", State.OK, "It answers.")
-WARNED = Finding(Area.RELAY, "the relay", State.WARNING, "It is alone.", "Set [a] token.")
-FAILED = Finding(Area.TOKEN, "the token", State.FAILURE, "It is refused.", "Ask for \x1b[31manother.")
-SKIPPED = Finding(Area.DATASETS, "datasets", State.SKIPPED, "There must be a token first.")
+WELL = Finding(Area.TARGET, "the [target]", FindingState.OK, "It answers.")
+WARNED = Finding(Area.RELAY, "the relay", FindingState.WARNING, "It is alone.", "Set [a] token.")
+FAILED = Finding(Area.TOKEN, "the token", FindingState.FAILURE, "It is refused.", "Ask for \x1b[31manother.")
+SKIPPED = Finding(Area.DATASETS, "datasets", FindingState.SKIPPED, "There must be a token first.")
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """What the doctor will find."""
     findings: list[Finding] = []
     # The command hides its module, which has the same name.
-    monkeypatch.setattr(sys.modules["qt_pipeline.cli.doctor"], "examine", lambda _: findings)
+    monkeypatch.setattr(sys.modules["qt_pipeline.cli.doctor"], "run_checks", lambda _: findings)
     return findings
 
 
@@ -87,7 +87,7 @@ def test_a_pipe_gets_whole_paths(
 ) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     path = "/srv/quantemplate/" + "folder/" * 15
-    found += [Finding(Area.LANDING, path, State.OK, f"It is in {path}.")]
+    found += [Finding(Area.LANDING, path, FindingState.OK, f"It is in {path}.")]
     doctor(monkeypatch)
     assert f" {path} " in capsys.readouterr().out
 
@@ -107,14 +107,14 @@ def test_scripts_get_one_object_and_nothing_else(
                 "subject": "the token",
                 "state": "failure",
                 "found": "It is refused.",
-                "todo": "Ask for \x1b[31manother.",
+                "hint": "Ask for \x1b[31manother.",
             },
             {
                 "area": "relay",
                 "subject": "the relay",
                 "state": "warning",
                 "found": "It is alone.",
-                "todo": "Set [a] token.",
+                "hint": "Set [a] token.",
             },
         ],
     }

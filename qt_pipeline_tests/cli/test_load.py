@@ -150,7 +150,7 @@ def test_a_dry_run_tells_contract_and_drift_and_writes_nothing(run: Ran, file: P
     file.write_bytes(FILE.replace(b"2.25", b"none"))
     ran = run("load", str(file), "--dataset-id", "d-one", "--dry-run", "--json")
     assert (ran[0], answer(ran)["status"]) == (1, "would fail")
-    assert answer(ran)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": None}]
+    assert answer(ran)["invalid_values"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": None}]
     after = sorted((path, path.read_bytes()) for path in (tmp_path / "state").rglob("*") if path.is_file())
     assert [path for path, _ in after if path.suffix == ".db"] == [path for path, _ in before if path.suffix == ".db"]
     landed = [[found for found in there if "landing" in found[0].parts] for there in (before, after)]
@@ -177,9 +177,11 @@ def test_a_file_that_does_not_fit_ends_with_code_1_and_says_where(run: Ran, file
     assert "line 3, column 'Paid': 'none' is not decimal(15,2)" in complaint
     failed = run("load", str(file), "--dataset-id", "d-one", "--json")
     assert (failed[0], answer(failed)["status"]) == (1, "failed")
-    assert answer(failed)["misfits"] == [{"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": "none"}]
+    assert answer(failed)["invalid_values"] == [
+        {"line": 3, "column": "Paid", "expected": "decimal(15,2)", "value": "none"}
+    ]
     # Each of the two refused files, with what did not fit.
-    assert len(list((tmp_path / "state" / "landing" / "d-one").glob("*/misfits-by-hand-*.csv"))) == 2
+    assert len(list((tmp_path / "state" / "landing" / "d-one").glob("*/invalid-values-manual-*.csv"))) == 2
 
 
 def test_more_values_than_an_error_names_are_listed_up_to_ten(run: Ran, file: Path) -> None:
@@ -214,15 +216,15 @@ def test_an_error_that_nobody_foresaw_is_one_json_object_without_its_text(
     def fail(*_: Any) -> None:
         raise raised
 
-    monkeypatch.setattr("qt_pipeline.ingest.load.check_headers", fail)
+    monkeypatch.setattr("qt_pipeline.ingest.loader.check_headers", fail)
     code, told, complaint = run("load", str(file), "--dataset-id", "d-one", "--json", *options)
     assert code == 1
     assert json.loads(told) == {
         "dataset_id": "d-one",
         "status": "failed",
         "error": f"An error occurred that this program does not handle: {type(raised).__name__}.",
-        "todo": "Run the command without --json to see where, and report it.",
-        "misfits": [],
+        "hint": "Run the command without --json to see where, and report it.",
+        "invalid_values": [],
     }
     assert "kanarie" not in told + complaint
 

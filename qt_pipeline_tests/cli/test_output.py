@@ -8,7 +8,15 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from qt_pipeline.cli.output import ago, lasting, print_table, printable, several, shown, size
+from qt_pipeline.cli.output import (
+    format_age,
+    format_duration,
+    format_size,
+    pluralize,
+    print_table,
+    printable,
+    safe_markup,
+)
 from qt_pipeline.values import utc_now
 
 
@@ -17,7 +25,7 @@ from qt_pipeline.values import utc_now
     ["plain", "[bold]not bold[/bold]", "\\[bold]x[/]", "ends in \\", "\N{NO-BREAK SPACE}é", "a\\\\[red]b"],
 )
 def test_text_from_outside_is_shown_as_it_is(text: str) -> None:
-    marked = Text.from_markup(f"{shown(text)}[b]ours[/b]")
+    marked = Text.from_markup(f"{safe_markup(text)}[b]ours[/b]")
     assert marked.plain == f"{text}ours"
     assert [(span.start, span.end) for span in marked.spans] == [(len(text), len(text) + 4)]
 
@@ -32,14 +40,14 @@ def test_what_would_steer_the_terminal_is_replaced(steering: str) -> None:
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
 )
 def test_how_long_something_took(seconds: float, words: str) -> None:
-    assert lasting(seconds) == lasting(timedelta(seconds=seconds)) == words
+    assert format_duration(seconds) == format_duration(timedelta(seconds=seconds)) == words
 
 
 def test_how_long_ago_something_was() -> None:
     now = utc_now()
-    assert ago(now - timedelta(minutes=3, seconds=20)) == "3 min ago"
-    assert ago(now + timedelta(minutes=3)) == "0 s ago"
-    assert ago(None) == ""
+    assert format_age(now - timedelta(minutes=3, seconds=20)) == "3 min ago"
+    assert format_age(now + timedelta(minutes=3)) == "0 s ago"
+    assert format_age(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -54,11 +62,11 @@ def test_how_long_ago_something_was() -> None:
     ],
 )
 def test_sizes(count: int, words: str) -> None:
-    assert size(count) == words
+    assert format_size(count) == words
 
 
 def test_counts() -> None:
-    assert [several(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [pluralize(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
 
 
 ID = "d-e4tf3yyxerabcvicidv5oyey"

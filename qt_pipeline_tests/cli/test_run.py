@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qt_pipeline import cli
-from qt_pipeline.cli import following
+from qt_pipeline.cli import watch
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline_tests.fake_dagster import DAEMONS, RUN_ID, FakeDagster
 
@@ -24,9 +24,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Run the command, which looks often: its exit code, and what it says."""
     monkeypatch.setenv(ENV_FILE_VARIABLE, "")
     monkeypatch.setenv("QT_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(following, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(following, "_GAP_SECONDS", 3)
-    monkeypatch.setattr(following, "_DAEMON_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "_GAP_SECONDS", 3)
+    monkeypatch.setattr(watch, "_DAEMON_SECONDS", 0.1)
 
     def ran(dagster: FakeDagster, *arguments: str) -> Ran:
         monkeypatch.setenv("QT_DAGSTER_URL", dagster.url)
@@ -50,7 +50,7 @@ def test_a_short_gap_is_bridged_and_said_once(run: Run) -> None:
 
 
 def test_a_dagster_that_goes_away_for_long_ends_the_wait_with_code_4(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_GAP_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "_GAP_SECONDS", 0.2)
     with FakeDagster("STARTED") as dagster:
         dagster.out_after(3, seconds=5)
         code, told, complaint = run(dagster, "d-one", "--wait")

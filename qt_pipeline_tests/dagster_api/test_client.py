@@ -43,8 +43,8 @@ def test_nobody_who_answers_is_unavailable_and_the_next_step_is_named() -> None:
     port = free_ports(Ports(0, 0, 0), lambda _: None).dagster
     with pytest.raises(DagsterUnavailableError, match="cannot be reached") as refusal:
         DagsterApi(f"http://127.0.0.1:{port}").version()
-    assert "make dev" in refusal.value.todo
-    assert "QT_DAGSTER_URL" in refusal.value.todo
+    assert "make dev" in refusal.value.hint
+    assert "QT_DAGSTER_URL" in refusal.value.hint
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +130,14 @@ def told(*events: dict[str, object]) -> RunEvents:
 
 def test_the_first_failure_explains_a_run_in_its_own_words() -> None:
     entries = [
-        {"label": "what happened", "text": "It broke."},
-        {"label": "what to do", "text": "Mend it."},
+        {"label": "error", "text": "It broke."},
+        {"label": "how to fix", "text": "Mend it."},
         {"label": "rows", "intValue": 3},
     ]
     failure = event("ExecutionStepFailureEvent", failureMetadata={"metadataEntries": entries}, error=None)
     found = told(failure, event("RunFailureEvent", message="Execution of run failed. Steps failed: ['x']."))
     assert found.failure is not None
-    assert (found.failure.what, found.failure.todo) == ("It broke.", "Mend it.")
+    assert (found.failure.message, found.failure.hint) == ("It broke.", "Mend it.")
 
 
 def test_a_failure_without_our_words_is_told_by_its_innermost_error() -> None:
@@ -147,10 +147,10 @@ def test_a_failure_without_our_words_is_told_by_its_innermost_error() -> None:
     }
     found = told(event("ExecutionStepFailureEvent", failureMetadata=None, error=error))
     assert found.failure is not None
-    assert (found.failure.what, found.failure.todo) == ("Not set: QT_CLIENT_ID.", "")
+    assert (found.failure.message, found.failure.hint) == ("Not set: QT_CLIENT_ID.", "")
     gone = told(event("RunFailureEvent", message="The process is gone.", error=None))
     assert gone.failure is not None
-    assert gone.failure.what == "The process is gone."
+    assert gone.failure.message == "The process is gone."
 
 
 def test_what_was_said_of_one_step_says_nothing_of_the_next() -> None:

@@ -39,7 +39,7 @@ def test_a_refusal_is_known_by_its_state_and_no_row_is_told(
     error: Exception | None, words: str, *, passing: bool
 ) -> None:
     fault = postgres_fault(error)
-    assert (fault.words, fault.passing) == (words, passing)
+    assert (fault.message, fault.transient) == (words, passing)
 
 
 def test_each_connection_has_bounds_and_its_encoding_and_what_the_url_sets_stays() -> None:
@@ -84,4 +84,4 @@ def test_the_number_of_a_lock_is_the_same_in_every_process_and_another_for_anoth
     ],
 )
 def test_a_refusal_says_whether_it_is_about_one_table(error: Exception, *, of_table: bool) -> None:
-    assert postgres_fault(error).of_table is of_table
+    assert postgres_fault(error).table_scoped is of_table

@@ -16,7 +16,7 @@ from qt_pipeline.catalog import Catalog, load_catalog
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
-from qt_pipeline.defs.resources import Dispatcher, Patience, Queue
+from qt_pipeline.defs.resources import Dispatcher, LoadRetryPolicy, Queue
 from qt_pipeline.defs.sensors import events_sensor
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.inbox import Inbox, NewEvent, StoredEvent
@@ -108,7 +108,8 @@ class House:
     ) -> "Run":
         """Materialize assets of a dataset, as one run of the code location would."""
         defs = build_defs(
-            ingest=self.ingest(with_credentials=with_credentials), patience=Patience(attempts=2, delay_seconds=0.01)
+            ingest=self.ingest(with_credentials=with_credentials),
+            patience=LoadRetryPolicy(attempts=2, delay_seconds=0.01),
         )
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,

@@ -11,15 +11,24 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 from pydantic import SecretStr
 
-from qt_pipeline.alerting import AlertStore, Cause, Courier, Post, State, addresses_of, from_text, open_store
+from qt_pipeline.alerting import (
+    AlertRouting,
+    AlertState,
+    AlertStore,
+    Cause,
+    Sender,
+    addresses_of,
+    from_text,
+    open_store,
+)
 from qt_pipeline.catalog import load_catalog
 from qt_pipeline.definitions import build_defs
-from qt_pipeline.defs import endings
+from qt_pipeline.defs import finished_runs
 from qt_pipeline.defs.alerts import alerts_sensor
 from qt_pipeline.defs.assets import DATASET
 from qt_pipeline.defs.partitions import datasets
-from qt_pipeline.defs.resources import Watch
-from qt_pipeline.defs.runs import note_failure
+from qt_pipeline.defs.resources import AlertMonitor
+from qt_pipeline.defs.runs import tag_failure
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.inbox import Inbox, InboxUnavailableError
 from qt_pipeline.sandbox import Fault
@@ -67,11 +76,11 @@ class Alerts:
     def forget_when(self, **forgotten: Any) -> None:
         """As if waits that a tick remembers were over."""
         before = self.store.read()
-        self.store.write(before, State(replace(before.memory, **forgotten), before.incidents))
+        self.store.write(before, AlertState(replace(before.checkpoint, **forgotten), before.incidents))
 
-    def _watch(self) -> Watch:
-        return Watch(
-            post=Post(addresses_of(self.urls), Courier(), per_hour=20, sure=self.sure),
+    def _watch(self) -> AlertMonitor:
+        return AlertMonitor(
+            post=AlertRouting(addresses_of(self.urls), Sender(), per_hour=20, debounce=self.sure),
             open_inbox=self._inbox,
             open_store=self._store,
             open_warehouse=self._warehouse,
@@ -81,7 +90,7 @@ class Alerts:
 
     def _inbox(self) -> Inbox:
         if self.inbox_is_away:
-            raise InboxUnavailableError("The inbox is not available: its disk is full.", todo="Make space.")
+            raise InboxUnavailableError("The inbox is not available: its disk is full.", hint="Make space.")
         return self.house.inbox
 
     def _store(self) -> AlertStore:
@@ -140,7 +149,7 @@ def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_i
     assert alerts.tick() == "Open incidents: does-not-load (1). Messages sent: 1."
     [message] = service.received
     assert message["title"] == f"{TITLE}Premium bordereau does not load"
-    assert message["message"].startswith(str(run.failure.metadata["what happened"].value))
+    assert message["message"].startswith(str(run.failure.metadata["error"].value))
     assert f"What to do: {run.failure.metadata['what to do'].value}\n" in message["message"]
     assert f"Run: http://127.0.0.1:3000/runs/{run.id}\n" in message["message"]
     assert "canary-of-a-row" not in message["message"]
@@ -188,7 +197,7 @@ def test_an_error_says_whether_all_datasets_share_its_cause(
     runs = fail_by(house, status, DATASET_ID, OTHER_ID)
     run = house.instance.get_run_by_id(runs[0])
     assert run is not None
-    assert run.tags["qt/concerns"] == {401: "quantemplate", 403: "dataset"}[status]
+    assert run.tags["qt/failure_scope"] == {401: "quantemplate", 403: "dataset"}[status]
     alerts.tick()
     assert service.titles == [f"{TITLE}{title}"]
     assert "Premium bordereau" in service.received[0]["message"]
@@ -321,7 +330,7 @@ def test_nothing_is_told_before_all_runs_that_ended_are_known(
 ) -> None:
     ended(house)
     ended(house, well=True)
-    monkeypatch.setattr(endings, "_AT_ONCE", 1)
+    monkeypatch.setattr(finished_runs, "_BATCH_SIZE", 1)
     for _ in range(3):
         alerts.tick()
     assert service.received == []
@@ -340,7 +349,7 @@ def test_a_tag_that_somebody_gives_to_an_old_run_makes_it_no_new_one(house: Hous
     def seen(hours: int) -> int:
         now = utc_now()
         until = now - timedelta(hours=hours)
-        return len(endings.endings(house.instance, until=until, seen={}, now=now).runs)
+        return len(finished_runs.finished_runs(house.instance, until=until, seen={}, now=now).runs)
 
     assert [seen(hours=2), seen(hours=0)] == [1, 0]
 
@@ -379,7 +388,7 @@ def without_ingest(house: House, error: Exception, *, noted: bool) -> str:
             assert isinstance(error, PipelineError)
             assert context.instance is not None
             assert context.run is not None
-            note_failure(context.instance, context.run.run_id, error)
+            tag_failure(context.instance, context.run.run_id, error)
         raise error
 
     house.serve(CSV)
@@ -390,16 +399,16 @@ def without_ingest(house: House, error: Exception, *, noted: bool) -> str:
 
 
 def test_an_error_of_ours_before_the_first_step_is_told_in_its_own_words(house: House) -> None:
-    error = ConfigurationError("QT_API_URL: is not an address.", todo="Correct it.")
-    cause = endings.why_failed(house.instance, without_ingest(house, error, noted=True))
+    error = ConfigurationError("QT_API_URL: is not an address.", hint="Correct it.")
+    cause = finished_runs.why_failed(house.instance, without_ingest(house, error, noted=True))
     assert cause == Cause("QT_API_URL: is not an address. Correct it.")
 
 
 def test_words_of_errors_that_are_not_ours_are_not_told(house: House) -> None:
     error = ValueError("could not convert canary-of-a-row")
-    cause = endings.why_failed(house.instance, without_ingest(house, error, noted=False))
+    cause = finished_runs.why_failed(house.instance, without_ingest(house, error, noted=False))
     assert cause == Cause("It failed unexpectedly (ValueError).", "See the run's log. If it repeats, report it.")
 
 
 def test_of_a_run_that_says_nothing_nothing_is_said(house: House) -> None:
-    assert endings.why_failed(house.instance, "no such run") is None
+    assert finished_runs.why_failed(house.instance, "no such run") is None

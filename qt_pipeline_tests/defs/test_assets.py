@@ -7,7 +7,7 @@ import pytest
 
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.assets import DATASET, TABLE
-from qt_pipeline.defs.resources import Patience
+from qt_pipeline.defs.resources import LoadRetryPolicy
 from qt_pipeline.sandbox import Fault
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.warehouse import Load, LoadStatus, TargetUnavailableError
@@ -171,13 +171,13 @@ def test_the_values_that_do_not_fit_are_a_table_with_values_only_where_they_may_
     run = claims.run()
     assert not run.success
     assert run.materialized == [DATASET]
-    rows = [tuple(row.values()) for row in plain(run.failure.metadata)["misfits"]]
+    rows = [tuple(row.values()) for row in plain(run.failure.metadata)["invalid_values"]]
     if catalog == SHOWN:
         assert rows == [("3", "Inception", "date", "soon"), ("4", "Premium", "decimal(15,2)", "ten|and <a> bit")]
     else:
         assert rows == [("3", "Inception", "date"), ("4", "Premium", "decimal(15,2)")]
     [folder] = (claims.folder / "landing" / DATASET_ID).glob(f"*-{run.id[:8]}")
-    listed = (folder / f"misfits-{run.id}.csv").read_text()
+    listed = (folder / f"invalid-values-{run.id}.csv").read_text()
     assert [line.split(",")[:2] for line in listed.splitlines()[1:]] == [["3", "Inception"], ["4", "Premium"]]
     assert ("soon" in listed) == (catalog == SHOWN)
 
@@ -186,7 +186,7 @@ def test_no_more_than_a_hundred_misfits_are_shown(claims: House) -> None:
     claims.serve("Paid\n1\n")
     claims.run()
     claims.serve("Paid\n" + "x\n" * 150)
-    assert len(plain(claims.run().failure.metadata)["misfits"]) == 100
+    assert len(plain(claims.run().failure.metadata)["invalid_values"]) == 100
 
 
 def test_the_run_carries_the_number_of_the_newest_event_it_covers(claims: House) -> None:
@@ -355,9 +355,9 @@ def test_a_bad_file_fails_the_run_and_says_which_dataset_where_and_what_to_do(cl
     assert description.startswith(f"Dataset {DATASET_ID}: ")
     assert f"at line {line}, byte {byte}: " in description
     assert metadata["dataset"] == DATASET_ID
-    assert str(metadata["what to do"]) in description
-    assert str(metadata["what happened"]) in description
-    assert metadata["what to do"]
+    assert str(metadata["how to fix"]) in description
+    assert str(metadata["error"]) in description
+    assert metadata["how to fix"]
     assert claims.sql("SELECT * FROM claims") == before
 
 
@@ -444,7 +444,7 @@ def down_for(house: House, monkeypatch: pytest.MonkeyPatch, tries: int) -> list[
     def away(*arguments: Any) -> AbstractContextManager[Load]:
         if len(found) < tries:
             found.append(1)
-            raise TargetUnavailableError("The target is away.", todo="Wait.")
+            raise TargetUnavailableError("The target is away.", hint="Wait.")
         return begin(*arguments)
 
     monkeypatch.setattr(house.warehouse, "begin", away)
@@ -469,7 +469,7 @@ def test_a_target_that_stays_away_fails_the_run_and_a_repeat_may_help(
     run = claims.run()
     assert not run.success
     assert len(found) == 2
-    assert run.failure.metadata["what happened"].value == "The target is away."
+    assert run.failure.metadata["error"].value == "The target is away."
     assert "qt/failure" not in run.tags
 
 
@@ -497,4 +497,4 @@ def test_settings_that_are_wrong_fail_a_run_for_good(house: House, monkeypatch: 
 
 @pytest.mark.parametrize(("tries", "wait"), [(1, 10), (2, 20), (3, 40), (4, None)])
 def test_the_wait_between_two_tries_of_a_load_doubles(tries: int, wait: float | None) -> None:
-    assert Patience(attempts=4, delay_seconds=10).wait_after(tries) == wait
+    assert LoadRetryPolicy(attempts=4, delay_seconds=10).wait_after(tries) == wait

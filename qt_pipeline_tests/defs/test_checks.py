@@ -55,7 +55,7 @@ def test_a_file_fails_the_check_that_is_about_it_and_only_that(
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert words in as_read(str(check.description))
     said = plain(check.metadata)
-    assert (said["dataset"], words in said["what happened"], bool(said["what to do"])) == (DATASET_ID, True, True)
+    assert (said["dataset"], words in said["error"], bool(said["how to fix"])) == (DATASET_ID, True, True)
     others = [other for other in run.checks if other.check_name != failing]
     assert len(others) == len(DESCRIPTIONS) - 1
     # They keep the result of the load before, and say so.

@@ -136,7 +136,7 @@ def test_the_rooms_are_put_together_from_the_settings(house: House, monkeypatch:
 
     assert result.success
     assert {"inbox.db", "landing", "runs", "warehouse.db"} <= {path.name for path in state.iterdir()}
-    assert RunLocks(state / "runs").look(result.run_id) is Process.ALIVE
+    assert RunLocks(state / "runs").status(result.run_id) is Process.ALIVE
 
 
 def test_the_instance_allows_one_run_of_a_partition_at_a_time(tmp_path: Path) -> None:

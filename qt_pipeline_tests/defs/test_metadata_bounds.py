@@ -30,8 +30,8 @@ def test_the_columns_of_a_wide_file_are_cut() -> None:
 
 @pytest.mark.parametrize("length", [10, 45_000_000])
 def test_an_error_is_cut_wherever_it_goes(length: int) -> None:
-    error = PermanentError("x" * length, todo="y" * length, dataset_id="d-one")
+    error = PermanentError("x" * length, hint="y" * length, dataset_id="d-one")
     failure = metadata.failure(error)
-    text = f"{error} {error!r} {error.what} {error.todo} {failure.description} {failure.metadata}"
+    text = f"{error} {error!r} {error.message} {error.hint} {failure.description} {failure.metadata}"
     assert len(text) < 100_000
     assert ("more characters" in str(error)) is (length > 10)

@@ -10,7 +10,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from qt_pipeline.defs.assets import TABLE
 from qt_pipeline.dispatch import Policy
-from qt_pipeline.inbox import EventState, Inbox, InboxUnavailableError, Moved, NewEvent
+from qt_pipeline.inbox import DrainResult, EventState, Inbox, InboxUnavailableError, NewEvent
 from qt_pipeline.quantemplate import PIPELINE_COMPLETED
 from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House, Run, Tick
 
@@ -90,12 +90,12 @@ def test_a_tick_that_has_nothing_to_ask_for_waits_for_the_next_event(house: Hous
 class Waiting:
     """What a tick needs of a queue; the queue itself is tested where it is at home."""
 
-    def __init__(self, *found: Moved | InboxUnavailableError) -> None:
+    def __init__(self, *found: DrainResult | InboxUnavailableError) -> None:
         self.found = list(found)
 
-    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> Moved:
+    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
         assert limit * seconds > 0
-        found = self.found.pop(0) if self.found else Moved(0, 0)
+        found = self.found.pop(0) if self.found else DrainResult(0, 0)
         if isinstance(found, InboxUnavailableError):
             raise found
         inbox.append([NewEvent("e", "DatasetUpdated", DATASET_ID, None, b"{}")] * found.moved)
@@ -103,12 +103,12 @@ class Waiting:
 
 
 def test_a_tick_takes_in_what_waits_in_the_queue_before_it_plans(house: House) -> None:
-    [request] = house.tick(queue=Waiting(Moved(moved=2, poisoned=1))).requests
+    [request] = house.tick(queue=Waiting(DrainResult(moved=2, poisoned=1))).requests
     assert request.tags["qt/events"] == "1 to 2"
 
 
 def test_a_tick_that_waits_looks_into_the_queue_too(house: House) -> None:
-    queue = Waiting(Moved(0, 0), Moved(moved=1, poisoned=0))
+    queue = Waiting(DrainResult(0, 0), DrainResult(moved=1, poisoned=0))
     [request] = house.tick(queue=queue, wait_seconds=60).requests
     assert request.partition_key == DATASET_ID
 
@@ -239,10 +239,10 @@ def test_after_an_unchanged_file_an_event_waits_for_the_next_look(house: House) 
     house.serve(CSV)
     house.run()
     [seq] = house.announce(DATASET_ID)
-    policy = Policy(looks=(timedelta(0),))
+    policy = Policy(rechecks=(timedelta(0),))
     carry_out(house, house.tick(policy=policy))
     assert house.tick(policy=policy).requests == []
-    assert (house.event(seq).state, house.event(seq).looks) == (EventState.PENDING, 1)
+    assert (house.event(seq).state, house.event(seq).unchanged_checks) == (EventState.PENDING, 1)
     house.serve(CSV + "009,3.75\n")
     carry_out(house, house.tick(policy=policy))
     house.tick(policy=policy)
@@ -353,7 +353,7 @@ def test_a_run_that_has_just_started_may_not_have_come_as_far_as_its_lock(house:
 
 def test_a_run_whose_process_lives_is_left_alone_however_long_it_takes(house: House) -> None:
     run_id = start_run(house, ago=timedelta(days=3))
-    house.locks.hold(run_id)
+    house.locks.acquire(run_id)
     house.tick()
     assert status(house, run_id) is dg.DagsterRunStatus.STARTED
 

@@ -96,7 +96,7 @@ def test_an_error_about_hostile_headers_is_inert(house: House, first: int) -> No
     wrong_values = house.run()
     assert not wrong_values.success
     assert_inert(wrong_values)
-    for listed in (house.folder / "landing" / DATASET_ID).glob(f"*/misfits-{wrong_values.id}.csv"):
+    for listed in (house.folder / "landing" / DATASET_ID).glob(f"*/invalid-values-{wrong_values.id}.csv"):
         cells = [cell for line in csv.reader(listed.read_text().splitlines()) for cell in line]
         assert [cell for cell in cells if cell[:1] in tuple("=+-@")] == []
     house.serve("Ref\n1\n")

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from qt_pipeline.doctor import Area, Finding, State, examine
+from qt_pipeline.doctor import Area, Finding, FindingState, run_checks
 from qt_pipeline.env_file import write_env_file
 from qt_pipeline.inbox import open_inbox
-from qt_pipeline.relay import GroupWriter, Metrics
+from qt_pipeline.relay import GroupCommitWriter, Metrics
 from qt_pipeline.relay.app import RelayApp
-from qt_pipeline.relay.refusals import Refusals
+from qt_pipeline.relay.rejections import Rejections
 from qt_pipeline.relay.server import build_server
 from qt_pipeline.sandbox import SandboxServer
-from qt_pipeline.settings import survey_settings
+from qt_pipeline.settings import report_settings
 from qt_pipeline_tests.fake_dagster import FakeDagster
 
 TOKEN = "the-secret-token-of-the-webhook"
@@ -49,7 +49,7 @@ class Place:
         self.monkeypatch.setenv("QT_ENV_FILE", str(self.env_file))
 
     def look(self) -> list[Finding]:
-        return examine(survey_settings())
+        return run_checks(report_settings())
 
     def dataset(self, **said: object) -> None:
         """Let the catalog say this of the dataset."""
@@ -81,7 +81,9 @@ def sandbox(vendor: SandboxServer) -> SandboxServer:
 def relay_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"sqlite:///{tmp_path_factory.mktemp('relay')}/inbox.db"
     metrics = Metrics()
-    server = build_server(RelayApp(GroupWriter(open_inbox(url), metrics), [SecretStr(TOKEN)], Refusals(metrics)))
+    server = build_server(
+        RelayApp(GroupCommitWriter(open_inbox(url), metrics), [SecretStr(TOKEN)], Rejections(metrics))
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     thread = Thread(target=server.run, args=([listener],))
     thread.start()
@@ -129,5 +131,5 @@ def place(
     return made
 
 
-def only(findings: list[Finding], area: Area, state: State) -> list[Finding]:
+def only(findings: list[Finding], area: Area, state: FindingState) -> list[Finding]:
     return [finding for finding in findings if finding.area is area and finding.state is state]

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from qt_pipeline.doctor import Area, Finding, State, examine
-from qt_pipeline.doctor.case import Case, Check
+from qt_pipeline.doctor import Area, Finding, FindingState, run_checks
+from qt_pipeline.doctor.check import Check, CheckContext
 from qt_pipeline.sandbox import Fault
-from qt_pipeline.settings import survey_settings
+from qt_pipeline.settings import report_settings
 from qt_pipeline_tests.doctor.conftest import Place
 
 
 def test_where_all_is_well_nothing_is_to_be_done(place: Place) -> None:
     findings = place.look()
-    assert [finding for finding in findings if finding.state is not State.OK] == []
-    assert [finding for finding in findings if finding.todo] == []
+    assert [finding for finding in findings if finding.state is not FindingState.OK] == []
+    assert [finding for finding in findings if finding.hint] == []
     assert list(dict.fromkeys(finding.area for finding in findings)) == list(Area)
 
 
@@ -30,25 +30,25 @@ def test_a_look_leaves_no_trace_but_inbox_and_ledger(place: Place) -> None:
 
 def test_a_download_is_closed_after_its_beginning(place: Place) -> None:
     place.sandbox.state.set_faults("d-small", [Fault(kind="endless", times=None)])
-    assert {finding.state for finding in place.look()} == {State.OK}
+    assert {finding.state for finding in place.look()} == {FindingState.OK}
 
 
 @pytest.mark.usefixtures("place")
 def test_every_look_is_made_when_one_goes_wrong() -> None:
-    def explodes(_: Case) -> Iterator[Finding]:
-        yield Finding(Area.TOKEN, "token", State.OK, "So far it is well.")
+    def explodes(_: CheckContext) -> Iterator[Finding]:
+        yield Finding(Area.TOKEN, "token", FindingState.OK, "So far it is well.")
         raise ZeroDivisionError("canary")
 
-    def goes_on(_: Case) -> Iterator[Finding]:
-        yield Finding(Area.TARGET, "target", State.OK, "It is well.")
+    def goes_on(_: CheckContext) -> Iterator[Finding]:
+        yield Finding(Area.TARGET, "target", FindingState.OK, "It is well.")
 
-    _, *found = examine(survey_settings(), [Check(explodes, (Area.TOKEN,)), Check(goes_on, (Area.TARGET,))])
+    _, *found = run_checks(report_settings(), [Check(explodes, (Area.TOKEN,)), Check(goes_on, (Area.TARGET,))])
     assert [(one.area, one.state) for one in found] == [
-        (Area.TOKEN, State.OK),
-        (Area.TOKEN, State.FAILURE),
-        (Area.TARGET, State.OK),
+        (Area.TOKEN, FindingState.OK),
+        (Area.TOKEN, FindingState.FAILURE),
+        (Area.TARGET, FindingState.OK),
     ]
-    assert "ZeroDivisionError" in found[1].found
+    assert "ZeroDivisionError" in found[1].message
     assert "canary" not in str(found)
 
 
@@ -56,20 +56,20 @@ def test_every_look_is_made_when_one_goes_wrong() -> None:
 def test_a_look_that_does_not_end_is_left() -> None:
     over = threading.Event()
 
-    def hangs(_: Case) -> Iterator[Finding]:
+    def hangs(_: CheckContext) -> Iterator[Finding]:
         over.wait(60)
-        yield Finding(Area.TARGET, "target", State.OK, "Too late.")
+        yield Finding(Area.TARGET, "target", FindingState.OK, "Too late.")
 
-    _, found = examine(survey_settings(), [Check(hangs, (Area.TARGET,), seconds=0.05, late="Look at the server.")])
+    _, found = run_checks(report_settings(), [Check(hangs, (Area.TARGET,), seconds=0.05, late="Look at the server.")])
     over.set()
-    assert (found.state, found.todo) == (State.FAILURE, "Look at the server.")
-    assert "not over after" in found.found
+    assert (found.state, found.hint) == (FindingState.FAILURE, "Look at the server.")
+    assert "not over after" in found.message
 
 
 def test_what_needs_a_wrong_setting_is_left_out_and_says_which(place: Place) -> None:
     place.settings |= {"QT_WAREHOUSE_URL": "nonsense", "QT_API_URL": "ftp://x"}
     place.write()
-    skipped = {finding.area: finding.found for finding in place.look() if finding.state is State.SKIPPED}
+    skipped = {finding.area: finding.message for finding in place.look() if finding.state is FindingState.SKIPPED}
     assert skipped == {
         Area.TARGET: "QT_WAREHOUSE_URL must be right first.",
         **dict.fromkeys((Area.TOKEN, Area.ORGANISATION, Area.DATASETS), "QT_API_URL must be right first."),
@@ -82,13 +82,13 @@ def test_without_any_setting_it_says_what_is_missing(place: Place) -> None:
     place.env_file.unlink()
     place.write()
     findings = place.look()
-    failed = [(finding.area, finding.subject) for finding in findings if finding.state is State.FAILURE]
+    failed = [(finding.area, finding.subject) for finding in findings if finding.state is FindingState.FAILURE]
     assert failed == [
         (Area.TOKEN, "QT_CLIENT_ID"),
         (Area.TOKEN, "QT_CLIENT_SECRET"),
         (Area.ORGANISATION, "QT_ORGANISATION_ID"),
     ]
-    assert all("qt-pipeline init" in finding.todo for finding in findings if finding.state is State.FAILURE)
+    assert all("qt-pipeline init" in finding.hint for finding in findings if finding.state is FindingState.FAILURE)
 
 
 SECRETS = {

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from sqlalchemy import event
 
-from qt_pipeline.doctor import Area, State, mounts, storage, vendor
+from qt_pipeline.doctor import Area, FindingState, mounts, storage, vendor
 from qt_pipeline.sandbox import Fault
 from qt_pipeline.sandbox.faults import FaultKind
 from qt_pipeline.values import utc_now
@@ -20,9 +20,9 @@ from qt_pipeline.warehouse import sqlite
 from qt_pipeline_tests.doctor.conftest import DATASET, OTHER, Place, closed_port, only
 
 Plant = Callable[[Place], None]
-Planted = tuple[str, Plant, Area, State, str, str]
+Planted = tuple[str, Plant, Area, FindingState, str, str]
 
-OK, WARNING, FAILURE = State.OK, State.WARNING, State.FAILURE
+OK, WARNING, FAILURE = FindingState.OK, FindingState.WARNING, FindingState.FAILURE
 
 
 def setting(name: str, value: str) -> Plant:
@@ -389,12 +389,12 @@ ALSO: dict[str, set[Area]] = {
 
 @pytest.mark.parametrize("planted", FAULTS, ids=[fault[0] for fault in FAULTS])
 def test_a_fault_is_found_with_its_next_step(place: Place, planted: Planted) -> None:
-    name, plant, area, state, found, todo = planted
+    name, plant, area, state, found, hint = planted
     plant(place)
     findings = place.look()
-    matching = [one for one in only(findings, area, state) if found in one.found]
+    matching = [one for one in only(findings, area, state) if found in one.message]
     assert matching, [one for one in findings if one.state is not OK]
-    assert any(todo in one.todo for one in matching), matching
+    assert any(hint in one.hint for one in matching), matching
     elsewhere = {one.area for one in findings if one.state in (WARNING, FAILURE)} - {area}
     assert elsewhere <= ALSO.get(name, set()), findings
 

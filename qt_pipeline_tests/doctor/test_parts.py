@@ -6,9 +6,9 @@ import mssql_python
 import pytest
 
 from qt_pipeline.doctor import mounts
-from qt_pipeline.doctor.finding import State
+from qt_pipeline.doctor.finding import FindingState
 from qt_pipeline.doctor.local import _state, driver_fault
-from qt_pipeline.doctor.mask import Mask
+from qt_pipeline.doctor.redact import Redactor
 from qt_pipeline.settings import load_settings
 from qt_pipeline.urls import redacted_url
 
@@ -60,7 +60,7 @@ def test_a_driver_whose_library_can_be_loaded_has_no_fault(monkeypatch: pytest.M
 
 def test_a_secret_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QT_ENV_FILE", "")
-    mask = Mask(
+    mask = Redactor(
         load_settings(
             client_secret="secret-1",
             relay_tokens="token-0123456789-a,token-0123456789-ab",
@@ -77,8 +77,8 @@ def test_a_state_folder_that_others_may_read_is_warned_of(tmp_path: Path) -> Non
     state.mkdir()
     state.chmod(0o755)
     [finding] = _state(state)
-    assert (finding.state, finding.todo) == (State.WARNING, f"Run: chmod -R go= '{state}'")
-    assert "755" in finding.found
+    assert (finding.state, finding.hint) == (FindingState.WARNING, f"Run: chmod -R go= '{state}'")
+    assert "755" in finding.message
     state.chmod(0o700)
     (state / "inbox.db").touch(0o644)
     assert list(_state(state)) == []

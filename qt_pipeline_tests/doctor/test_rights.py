@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import make_url
 
-from qt_pipeline.doctor import Area, Finding, State
+from qt_pipeline.doctor import Area, Finding, FindingState
 from qt_pipeline_tests.doctor.conftest import Place, only
 from qt_pipeline_tests.postgres import close_idle_connections
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres
@@ -40,30 +40,30 @@ def target(place: Place, postgres: Postgres, login: str | None = None, **setting
 
 
 def test_who_may_do_all_meets_nothing(place: Place, postgres: Postgres) -> None:
-    assert {finding.state for finding in target(place, postgres)} == {State.OK}
+    assert {finding.state for finding in target(place, postgres)} == {FindingState.OK}
     assert postgres.tables() == OWN_TABLES
 
 
 def test_each_schema_of_the_catalog_is_tried(place: Place, postgres: Postgres) -> None:
     schema = f"another {uuid.uuid4().hex[:8]}"
     place.dataset(schema=schema)
-    subjects = [finding.subject for finding in target(place, postgres) if finding.state is State.OK]
+    subjects = [finding.subject for finding in target(place, postgres) if finding.state is FindingState.OK]
     assert f"a load in the schema {schema}" in subjects
     assert postgres.query(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = '{schema}'") == []
 
 
 def test_who_may_not_make_the_ledger_is_told_of_ddl(place: Place, postgres: Postgres, login: str) -> None:
-    [found] = only(target(place, postgres, login), Area.TARGET, State.FAILURE)
-    assert "The ledger is not there and cannot be made" in found.found
-    assert "qt-pipeline ddl" in found.todo
+    [found] = only(target(place, postgres, login), Area.TARGET, FindingState.FAILURE)
+    assert "The ledger is not there and cannot be made" in found.message
+    assert "qt-pipeline ddl" in found.hint
 
 
 def test_who_may_not_stage_is_told_of_ddl(place: Place, postgres: Postgres, login: str) -> None:
     postgres.open()
     postgres.execute(f"GRANT USAGE ON SCHEMA {postgres.quote(str(postgres.schema))} TO {login}")
-    [found] = only(target(place, postgres, login), Area.TARGET, State.FAILURE)
-    assert "Staging tables cannot be made" in found.found
-    assert "qt-pipeline ddl" in found.todo
+    [found] = only(target(place, postgres, login), Area.TARGET, FindingState.FAILURE)
+    assert "Staging tables cannot be made" in found.message
+    assert "qt-pipeline ddl" in found.hint
 
 
 def test_who_may_only_stage_is_warned_that_tables_are_to_be_made_for_it(
@@ -81,7 +81,7 @@ def test_who_may_only_stage_is_warned_that_tables_are_to_be_made_for_it(
     left = staging.tables()
     staging.drop()
     assert left == set()
-    assert only(findings, Area.TARGET, State.FAILURE) == []
-    [warned] = only(findings, Area.TARGET, State.WARNING)
-    assert "Tables cannot be made" in warned.found
-    assert "before a dataset's first load" in warned.todo
+    assert only(findings, Area.TARGET, FindingState.FAILURE) == []
+    [warned] = only(findings, Area.TARGET, FindingState.WARNING)
+    assert "Tables cannot be made" in warned.message
+    assert "before a dataset's first load" in warned.hint

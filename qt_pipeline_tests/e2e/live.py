@@ -82,7 +82,7 @@ class LiveStack(Stack):
     def published(self, dataset_id: str) -> list[LoadRecord]:
         """The loads that readers have seen, oldest first."""
         newest_first = self.warehouse.loads(dataset_id=dataset_id)
-        return [load for load in reversed(newest_first) if load.shows]
+        return [load for load in reversed(newest_first) if load.is_current]
 
     def newest_publish(self, dataset_id: str) -> LoadRecord:
         """The load whose rows are in the table: later ones found the file unchanged."""

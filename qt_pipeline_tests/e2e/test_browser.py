@@ -88,7 +88,7 @@ def test_a_failed_run_shows_why_and_what_to_do(page: Page, stack: LiveStack) -> 
     expect(page.get_by_text("Failure", exact=True).first).to_be_visible()
     shown = page.get_by_text(re.compile(f"Dataset {BROKEN}: .*quote")).first
     expect(shown).to_be_visible()
-    expect(page.get_by_text("what to do", exact=True).first).to_be_attached()
+    expect(page.get_by_text("how to fix", exact=True).first).to_be_attached()
     assert event.state is EventState.PARKED
     page.goto("/assets/warehouse/table?view=checks")
     expect(page.get_by_text("no_drift", exact=True).first).to_be_visible()

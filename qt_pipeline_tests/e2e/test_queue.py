@@ -26,7 +26,7 @@ def stack(tmp_path: Path) -> Iterator[LiveStack]:
     with running_azurite("queue") as address:
         settings = {
             "QT_DELIVERY_DELAY_SECONDS": "1",
-            "QT_LOOK_AGAIN_MINUTES": "never",
+            "QT_RECHECK_DELAYS_MINUTES": "never",
             "QT_RELAY_QUEUE_URL": f"{address}/devstoreaccount1/events",
         }
         with LiveStack(tmp_path / "state", settings=settings) as running:

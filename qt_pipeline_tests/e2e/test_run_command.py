@@ -96,9 +96,9 @@ def test_a_run_that_fails_ends_with_1_and_says_what_happened_and_what_to_do(serv
     ended = command(served, "run", BAD, "--wait")
     assert ended.code == 1
     assert ended.told.splitlines()[-1].startswith(f"{BAD}: failed after ")
-    what, todo = ended.complaint.splitlines()
+    what, hint = ended.complaint.splitlines()
     assert what.startswith("What happened: Quantemplate's answer has the content type 'text/html'. Tried ")
-    assert todo.startswith("What to do:    Often this is the login or error page of a proxy")
+    assert hint.startswith("What to do:    Often this is the login or error page of a proxy")
     assert served.runs_of(BAD)[0].status == "FAILURE"
 
 

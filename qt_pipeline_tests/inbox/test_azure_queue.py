@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox import EventTooLargeError, Inbox, InboxUnavailableError, NewEvent, azure_queue, open_inbox
-from qt_pipeline.inbox.azure_queue import MAX_MESSAGE_BYTES, EventQueue, Moved, open_queue
+from qt_pipeline.inbox.azure_queue import MAX_MESSAGE_BYTES, AzureEventQueue, DrainResult, open_queue
 from qt_pipeline_tests.examples import few_examples
 
 ACCOUNT = "devstoreaccount1"
@@ -35,7 +35,7 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 
 
 @pytest.fixture
-def queue(queue_url: str) -> Iterator[EventQueue]:
+def queue(queue_url: str) -> Iterator[AzureEventQueue]:
     opened = open_queue(queue_url)
     yield opened
     opened.close()
@@ -74,7 +74,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(azure_queue, "_SUSPICIOUS_AFTER", 2)
 
 
-def received(queue: EventQueue, times: int) -> None:
+def received(queue: AzureEventQueue, times: int) -> None:
     """Somebody receives everything and never deletes it, several times."""
     for _ in range(times):
         deadline = time.monotonic() + 20
@@ -83,10 +83,10 @@ def received(queue: EventQueue, times: int) -> None:
             time.sleep(0.05)
 
 
-def moved_in_the_end(queue: EventQueue, inbox: Inbox) -> Moved:
+def moved_in_the_end(queue: AzureEventQueue, inbox: Inbox) -> DrainResult:
     """What is moved as soon as there is something to move."""
     deadline = time.monotonic() + 20
-    while (moved := queue.move_into(inbox, limit=100, seconds=10)) == Moved(0, 0):
+    while (moved := queue.drain_into(inbox, limit=100, seconds=10)) == DrainResult(0, 0):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return moved
@@ -97,11 +97,11 @@ def as_new(inbox: Inbox) -> list[NewEvent]:
     return [NewEvent(*(getattr(one, name) for name in names)) for one in reversed(inbox.events(limit=1000))]
 
 
-def test_an_event_arrives_as_it_was_put_and_is_gone_from_the_queue(queue: EventQueue, inbox: Inbox) -> None:
+def test_an_event_arrives_as_it_was_put_and_is_gone_from_the_queue(queue: AzureEventQueue, inbox: Inbox) -> None:
     queue.put(EVENT)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
     assert as_new(inbox) == [EVENT]
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(0, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(0, 0)
 
 
 @few_examples()
@@ -117,57 +117,59 @@ def test_an_event_arrives_as_it_was_put_and_is_gone_from_the_queue(queue: EventQ
         received_at=st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # a zone follows
     )
 )
-def test_every_event_that_can_be_arrives_as_it_was_put(queue: EventQueue, inbox: Inbox, event: NewEvent) -> None:
+def test_every_event_that_can_be_arrives_as_it_was_put(queue: AzureEventQueue, inbox: Inbox, event: NewEvent) -> None:
     queue.put(event)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
     assert as_new(inbox)[-1] == event
 
 
-def test_a_message_never_expires(queue: EventQueue, client: Callable[..., QueueClient]) -> None:
+def test_a_message_never_expires(queue: AzureEventQueue, client: Callable[..., QueueClient]) -> None:
     queue.put(EVENT)
     [message] = client().peek_messages(max_messages=5)
     assert message.expires_on is not None
     assert message.expires_on.year == 9999
 
 
-def test_many_messages_are_moved_up_to_the_limit(queue: EventQueue, inbox: Inbox) -> None:
+def test_many_messages_are_moved_up_to_the_limit(queue: AzureEventQueue, inbox: Inbox) -> None:
     for number in range(40):
         queue.put(NewEvent(str(number), "DatasetUpdated", "d-one", None, b"{}"))
-    assert queue.move_into(inbox, limit=35, seconds=30) == Moved(35, 0)
-    assert queue.move_into(inbox, limit=35, seconds=30) == Moved(5, 0)
+    assert queue.drain_into(inbox, limit=35, seconds=30) == DrainResult(35, 0)
+    assert queue.drain_into(inbox, limit=35, seconds=30) == DrainResult(5, 0)
     assert sorted(int(one.event_id) for one in inbox.events(limit=1000)) == list(range(40))
 
 
-def test_no_message_is_taken_when_there_is_no_time(queue: EventQueue, inbox: Inbox) -> None:
+def test_no_message_is_taken_when_there_is_no_time(queue: AzureEventQueue, inbox: Inbox) -> None:
     queue.put(EVENT)
-    assert queue.move_into(inbox, limit=10, seconds=0) == Moved(0, 0)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=0) == DrainResult(0, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
 
 
 def test_a_queue_that_is_not_there_is_made_when_it_is_missed(
-    queue: EventQueue, inbox: Inbox, client: Callable[..., QueueClient]
+    queue: AzureEventQueue, inbox: Inbox, client: Callable[..., QueueClient]
 ) -> None:
     queue.check()
     client().delete_queue()
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(0, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(0, 0)
     client().delete_queue()
     queue.put(EVENT)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
 
 
-def test_the_largest_event_fits_and_a_larger_one_is_refused_before_it_is_sent(queue: EventQueue, inbox: Inbox) -> None:
+def test_the_largest_event_fits_and_a_larger_one_is_refused_before_it_is_sent(
+    queue: AzureEventQueue, inbox: Inbox
+) -> None:
     empty = len(azure_queue._message_of(NewEvent("e", "n", None, None, b"", None, EVENT.received_at)))
     most = (MAX_MESSAGE_BYTES - empty) // 4 * 3
     assert most > 48_000
     queue.put(NewEvent("e", "n", None, None, b"x" * most, None, EVENT.received_at))
     with pytest.raises(EventTooLargeError, match="QT_INBOX_URL"):
         queue.put(NewEvent("e", "n", None, None, b"x" * (most + 1), None, EVENT.received_at))
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
     assert len(inbox.events()[0].body) == most
 
 
 def test_a_crash_between_commit_and_delete_makes_a_duplicate_and_nothing_worse(
-    queue: EventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    queue: AzureEventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch)
 
@@ -181,13 +183,13 @@ def test_a_crash_between_commit_and_delete_makes_a_duplicate_and_nothing_worse(
     with monkeypatch.context() as patched:
         patched.setattr(queue, "_delete", killed)
         with pytest.raises(KilledError):
-            queue.move_into(inbox, limit=10, seconds=10)
-    assert moved_in_the_end(queue, inbox) == Moved(1, 0)
+            queue.drain_into(inbox, limit=10, seconds=10)
+    assert moved_in_the_end(queue, inbox) == DrainResult(1, 0)
     assert as_new(inbox) == [EVENT, EVENT]
 
 
 def test_a_message_that_somebody_else_has_by_now_is_not_deleted_and_does_no_harm(
-    queue: EventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    queue: AzureEventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch)
     append = inbox.append
@@ -199,13 +201,13 @@ def test_a_message_that_somebody_else_has_by_now_is_not_deleted_and_does_no_harm
     queue.put(EVENT)
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "append", slowly)
-        assert queue.move_into(inbox, limit=1, seconds=10) == Moved(1, 0)
-    assert moved_in_the_end(queue, inbox) == Moved(1, 0)
+        assert queue.drain_into(inbox, limit=1, seconds=10) == DrainResult(1, 0)
+    assert moved_in_the_end(queue, inbox) == DrainResult(1, 0)
     assert as_new(inbox) == [EVENT, EVENT]
 
 
 def test_an_inbox_that_refuses_keeps_messages_in_the_queue_and_makes_no_poison_of_them(
-    queue: EventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    queue: AzureEventQueue, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch)
     queue.put(EVENT)
@@ -221,11 +223,11 @@ def test_an_inbox_that_refuses_keeps_messages_in_the_queue_and_makes_no_poison_o
         patched.setattr(inbox, "check", refuse)
         with pytest.raises(InboxUnavailableError, match="down"):
             moved_in_the_end(queue, inbox)
-    assert moved_in_the_end(queue, inbox) == Moved(1, 0)
+    assert moved_in_the_end(queue, inbox) == DrainResult(1, 0)
 
 
 def test_what_comes_again_and_again_and_the_inbox_alone_refuses_is_poison_and_hinders_no_other(
-    queue: EventQueue, inbox: Inbox, client: Callable[..., QueueClient], monkeypatch: pytest.MonkeyPatch
+    queue: AzureEventQueue, inbox: Inbox, client: Callable[..., QueueClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch)
     append = inbox.append
@@ -240,12 +242,12 @@ def test_what_comes_again_and_again_and_the_inbox_alone_refuses_is_poison_and_hi
     received(queue, azure_queue._SUSPICIOUS_AFTER)
     queue.put(EVENT)
     deadline = time.monotonic() + 20
-    seen = Moved(0, 0)
+    seen = DrainResult(0, 0)
     while seen.moved + seen.poisoned < 2:
         assert time.monotonic() < deadline
-        one = queue.move_into(inbox, limit=10, seconds=10)
-        seen = Moved(seen.moved + one.moved, seen.poisoned + one.poisoned)
-    assert seen == Moved(1, 1)
+        one = queue.drain_into(inbox, limit=10, seconds=10)
+        seen = DrainResult(seen.moved + one.moved, seen.poisoned + one.poisoned)
+    assert seen == DrainResult(1, 1)
     assert as_new(inbox) == [EVENT]
     [message] = client("-poison").peek_messages(max_messages=5)
     assert '"bad"' in message.content
@@ -265,7 +267,7 @@ def test_what_comes_again_and_again_and_the_inbox_alone_refuses_is_poison_and_hi
     ],
 )
 def test_what_cannot_be_understood_is_set_aside_whole_and_named_without_its_content(
-    queue: EventQueue,
+    queue: AzureEventQueue,
     inbox: Inbox,
     client: Callable[..., QueueClient],
     caplog: pytest.LogCaptureFixture,
@@ -274,26 +276,26 @@ def test_what_cannot_be_understood_is_set_aside_whole_and_named_without_its_cont
     queue.check()
     sent = client().send_message(content)
     queue.put(EVENT)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 1)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 1)
     assert as_new(inbox) == [EVENT]
     [message] = client("-poison").peek_messages(max_messages=5)
     assert (message.content, message.expires_on and message.expires_on.year) == (content, 9999)
     assert str(sent.id) in caplog.text
     assert "-poison" in caplog.text
     assert "canary" not in caplog.text
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(0, 0)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(0, 0)
 
 
 def test_a_signature_that_may_only_put_can_put_and_be_checked(
-    signed: Callable[..., str], queue: EventQueue, inbox: Inbox
+    signed: Callable[..., str], queue: AzureEventQueue, inbox: Inbox
 ) -> None:
     queue.check()
     only_put = open_queue(signed("a"))
     only_put.check()
     only_put.put(EVENT)
     with pytest.raises(InboxUnavailableError, match=r"40[13] Auth"):
-        only_put.move_into(inbox, limit=1, seconds=10)
-    assert queue.move_into(inbox, limit=10, seconds=10) == Moved(1, 0)
+        only_put.drain_into(inbox, limit=1, seconds=10)
+    assert queue.drain_into(inbox, limit=10, seconds=10) == DrainResult(1, 0)
 
 
 def test_a_queue_that_is_missing_and_may_not_be_made_is_unavailable(signed: Callable[..., str]) -> None:
@@ -328,14 +330,14 @@ def test_a_queue_that_cannot_be_reached_is_unavailable_soon_and_no_secret_is_tol
         queue = open_queue(address)
         if not does_answer:
             silent.close()
-        for ask in (queue.check, lambda: queue.put(EVENT), lambda: queue.move_into(inbox, limit=1, seconds=10)):
+        for ask in (queue.check, lambda: queue.put(EVENT), lambda: queue.drain_into(inbox, limit=1, seconds=10)):
             with pytest.raises(InboxUnavailableError, match=r"cannot be reached|did not answer") as caught:
                 ask()
             assert "canary" not in "".join([*traceback.format_exception(caught.value), repr(queue)])
     assert "canary" not in caplog.text
 
 
-def test_a_request_is_no_line_in_the_log(queue: EventQueue, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_is_no_line_in_the_log(queue: AzureEventQueue, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     queue.put(EVENT)
     assert caplog.text == ""

@@ -51,7 +51,13 @@ def test_an_appended_event_is_stored_as_it_came(inbox: Inbox) -> None:
         *(seq, "e-1", "DatasetUpdated", "d-one"),
         *("yesterday", b"\x00\xff raw"),
     )
-    assert (one.state, one.outcome, one.attempts, one.delivery, one.looks) == (EventState.PENDING, None, 0, None, 0)
+    assert (one.state, one.outcome, one.attempts, one.delivery, one.unchanged_checks) == (
+        EventState.PENDING,
+        None,
+        0,
+        None,
+        0,
+    )
     assert one.source_address == "127.0.0.1"
     assert before <= one.received_at <= utc_now()
 
@@ -158,10 +164,17 @@ def test_the_highest_number_of_a_dataset_counts_every_state(inbox: Inbox) -> Non
 def test_an_update_replaces_the_whole_changeable_state(inbox: Inbox) -> None:
     inbox.append([event(), event()])
     [group] = inbox.open_events()
-    inbox.update([EventUpdate(group, outcome="Failed.", attempts=2, delivery="d:1:2", looks=3, not_before=EARLIER)])
+    inbox.update(
+        [EventUpdate(group, outcome="Failed.", attempts=2, delivery="d:1:2", unchanged_checks=3, not_before=EARLIER)]
+    )
     [waiting] = inbox.open_events()
     assert (waiting.first_seq, waiting.last_seq) == (group.first_seq, group.last_seq)
-    assert (waiting.attempts, waiting.delivery, waiting.looks, waiting.not_before) == (2, "d:1:2", 3, EARLIER)
+    assert (waiting.attempts, waiting.delivery, waiting.unchanged_checks, waiting.not_before) == (
+        2,
+        "d:1:2",
+        3,
+        EARLIER,
+    )
     assert waiting.not_before is not None
     assert waiting.not_before.tzinfo is UTC
     inbox.update([EventUpdate(waiting)])
@@ -250,7 +263,7 @@ def test_groups_stand_for_exactly_the_events_that_are_alike(
     for dataset_id, low, high, state, attempts, delivery, looks in steps:
         groups = [group for group in inbox.open_events() if group.dataset_id == dataset_id]
         for group in groups:
-            of_group = (group.state, group.dataset_id, group.attempts, group.delivery, group.looks)
+            of_group = (group.state, group.dataset_id, group.attempts, group.delivery, group.unchanged_checks)
             alike = [seq for seq, fate in expected.items() if fate == of_group]
             assert (group.first_seq, group.last_seq) == (alike[0], alike[-1])
             part = group.up_to(max(seqs[0] + high, group.first_seq)).beyond(min(seqs[0] + low, group.last_seq - 1))
@@ -264,7 +277,7 @@ def test_groups_stand_for_exactly_the_events_that_are_alike(
             }
             break
     assert {
-        one.seq: (one.state, one.dataset_id, one.attempts, one.delivery, one.looks) for one in inbox.events()
+        one.seq: (one.state, one.dataset_id, one.attempts, one.delivery, one.unchanged_checks) for one in inbox.events()
     } == expected
     for state in (EventState.PENDING, EventState.PARKED):
         assert len(inbox.open_events(state)) == len({fate for fate in expected.values() if fate[0] is state})
@@ -274,11 +287,13 @@ def test_groups_stand_for_exactly_the_events_that_are_alike(
 def test_a_replayed_event_has_a_new_attempt_number_and_all_its_tries(inbox: Inbox, state: EventState) -> None:
     waiting, settled = inbox.append([event(), event()])
     own = group_of(inbox, settled)
-    inbox.update([EventUpdate(own, state, "The end.", attempts=5, delivery="d:2:5", looks=2, not_before=utc_now())])
+    inbox.update(
+        [EventUpdate(own, state, "The end.", attempts=5, delivery="d:2:5", unchanged_checks=2, not_before=utc_now())]
+    )
     assert inbox.replay([waiting, settled, settled + 4711]) == 1
     replayed = inbox.open_events()[1]
     assert (replayed.first_seq, replayed.attempts, replayed.attempts_before_replay) == (settled, 6, 6)
-    assert (replayed.delivery, replayed.looks, replayed.not_before) == (None, 0, None)
+    assert (replayed.delivery, replayed.unchanged_checks, replayed.not_before) == (None, 0, None)
     assert (stored(inbox, settled).outcome, stored(inbox, settled).settled_at) == (None, None)
 
 
@@ -378,7 +393,7 @@ def test_an_inbox_that_lacks_a_column_or_an_index_gets_it_and_keeps_its_events(i
     inbox.close()
     place.make_older()
     again = open_inbox(place.url)
-    assert [(group.first_seq, group.looks) for group in again.open_events()] == [(seq, 0)]
+    assert [(group.first_seq, group.unchanged_checks) for group in again.open_events()] == [(seq, 0)]
     again.append([event()])
     again.close()
     # Both are there to be taken away again.
@@ -404,7 +419,7 @@ def test_a_file_made_by_an_earlier_version_is_brought_up_to_date(sqlite: Sqlite)
     inbox = open_inbox(sqlite.url)
     assert inbox.inbox_id == "the-same"
     [group] = inbox.open_events()
-    assert (group.first_seq, group.attempts, group.delivery, group.looks) == (7, 1, "d-one:7:1", 0)
+    assert (group.first_seq, group.attempts, group.delivery, group.unchanged_checks) == (7, 1, "d-one:7:1", 0)
     inbox.update([EventUpdate(group, EventState.DONE, attempts=1)])
     assert inbox.append([event()]) == [8]
     assert inbox.purge(utc_now(), limit=1) == 1

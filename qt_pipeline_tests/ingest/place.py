@@ -16,7 +16,7 @@ from qt_pipeline.ingest import Ingest, LandOutcome, LoadOutcome
 from qt_pipeline.landing import Landing
 from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.sandbox import Fault, SandboxServer
-from qt_pipeline.warehouse import LoadStatus, Reached, Warehouse, open_warehouse
+from qt_pipeline.warehouse import LoadProgress, LoadStatus, Warehouse, open_warehouse
 from qt_pipeline_tests.compare import assert_table_equals_csv
 
 DATASET = "d-small"
@@ -81,7 +81,7 @@ class Place:
         return seq
 
     def through(self) -> int:
-        return self.warehouse.reached(self.inbox.inbox_id, [DATASET]).get(DATASET, Reached()).looked
+        return self.warehouse.reached(self.inbox.inbox_id, [DATASET]).get(DATASET, LoadProgress()).checked_through
 
     def assert_table_is(self, csv: bytes, loaded: LoadOutcome) -> None:
         file = loaded.file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qt_pipeline.ingest import try_file
+from qt_pipeline.ingest import dry_run
 from qt_pipeline.ingest.guards import RequiredValueError
 from qt_pipeline.tabular import NotAHeaderError, TooManyColumnsError
 from qt_pipeline.warehouse import DuplicateKeyError, LoadStatus
@@ -40,8 +40,8 @@ def test_a_key_of_which_the_file_has_two_columns_is_refused(loading: Loading, ot
     data = f"Layer,Ref,{other}\n1,a,2\n".encode()
     with pytest.raises(DuplicateKeyError, match="several with this header: 'Layer', 'Layer_2'"):
         loading.load(data, key=["Layer"])
-    trial = try_file(loading.warehouse, loading.dataset, loading.file(data))
-    assert isinstance(trial.refusal, DuplicateKeyError)
+    trial = dry_run(loading.warehouse, loading.dataset, loading.file(data))
+    assert isinstance(trial.error, DuplicateKeyError)
     assert loading.load(data, key=["Ref"]).status is LoadStatus.PUBLISHED
 
 
@@ -50,7 +50,7 @@ def test_too_many_columns_are_refused_before_a_row_is_read(loading: Loading) -> 
     with pytest.raises(TooManyColumnsError, match="30,000 columns; a table of the target has at most 2,000"):
         loading.load(data)
     with pytest.raises(TooManyColumnsError):
-        try_file(loading.warehouse, loading.dataset, loading.file(data))
+        dry_run(loading.warehouse, loading.dataset, loading.file(data))
 
 
 def test_a_header_of_many_characters_is_a_header(loading: Loading) -> None:
@@ -75,7 +75,7 @@ def test_no_contract_is_founded_on_a_line_that_is_no_header(loading: Loading, da
         loading.load(data)
     assert loading.warehouse.contract(loading.dataset.id) is None
     with pytest.raises(NotAHeaderError):
-        try_file(loading.warehouse, loading.dataset, loading.file(data))
+        dry_run(loading.warehouse, loading.dataset, loading.file(data))
     outcome = loading.load(data, first_line_is_header=True) if data != NO_HEADERS["sep="] else None
     assert outcome is None or outcome.status is LoadStatus.PUBLISHED
 

@@ -7,7 +7,7 @@ import pytest
 from qt_pipeline.errors import ConfigurationError, PermanentError, PipelineError, TransientError
 from qt_pipeline.ingest import NoRowsError
 from qt_pipeline.landing import NothingLandedError
-from qt_pipeline.quantemplate import BrokenBodyError, EmptyBodyError, NotReadyError, UnexpectedContentError
+from qt_pipeline.quantemplate import EmptyBodyError, IncompleteBodyError, NotReadyError, UnexpectedContentError
 from qt_pipeline.sandbox import SANDBOX_DATASETS, Fault, SandboxDataset
 from qt_pipeline.tabular import BadCsvError, DriftError, EmptyFileError
 from qt_pipeline.warehouse import LoadStatus, StaleLoadError
@@ -131,9 +131,9 @@ def test_a_bad_file_names_dataset_and_place_and_the_table_stays(place: Place, cs
     [
         (Fault(kind="html"), UnexpectedContentError),
         (Fault(kind="json"), UnexpectedContentError),
-        (Fault(kind="cut"), BrokenBodyError),
-        (Fault(kind="cut", fraction=0.99), BrokenBodyError),
-        (Fault(kind="short_length"), BrokenBodyError),
+        (Fault(kind="cut"), IncompleteBodyError),
+        (Fault(kind="cut", fraction=0.99), IncompleteBodyError),
+        (Fault(kind="short_length"), IncompleteBodyError),
         (Fault(kind="empty"), EmptyBodyError),
         (Fault(kind="not_ready"), NotReadyError),
         (Fault(kind="status", status=404), PermanentError),
@@ -285,13 +285,13 @@ def test_the_values_that_do_not_fit_are_listed_beside_the_landed_file(place: Pla
     landed = ingest.land(DATASET, run_id="run-2").landed
     with pytest.raises(DriftError) as caught:
         ingest.load(DATASET, run_id="run-2")
-    text = (landed.folder / "misfits-run-2.csv").read_text()
+    text = (landed.folder / "invalid-values-run-2.csv").read_text()
     header, *rows = csv_module.reader(io.StringIO(text, newline=""))
     assert header == ["line", "column", "expected", "value"]
     assert rows == [
         [str(2 + 2 * n), "Paid", "decimal(15,2)", f"{CANARY}\n{n}" if show_values else ""] for n in range(100)
     ]
-    assert len(caught.value.misfits) == 100
+    assert len(caught.value.invalid_values) == 100
     # It stays a complete landing, which can be loaded when the catalog allows it.
     evolving = place.ingest({"datasets": {DATASET: {"policy": "evolve"}}})
     assert evolving.load(DATASET, run_id="run-2").file.totals.rows == 150

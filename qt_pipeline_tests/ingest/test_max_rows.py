@@ -51,8 +51,8 @@ def test_a_file_may_have_as_many_rows_as_the_limit_and_not_one_more(loading: Loa
         load_file(loading.warehouse, loading.dataset, loading.file(data + b"008,new\n"), max_rows=rows)
     assert isinstance(refusal.value, PermanentError)
     assert refusal.value.dataset_id == DATASET
-    assert f"more than {rows} rows" in refusal.value.what
-    assert "QT_MAX_ROWS" in refusal.value.todo
+    assert f"more than {rows} rows" in refusal.value.message
+    assert "QT_MAX_ROWS" in refusal.value.hint
     assert loading.ledger[-1].status is LoadStatus.FAILED
     loading.assert_table_is(data, outcome)
     assert not list(loading.folder.glob("*_qt_stage_*"))

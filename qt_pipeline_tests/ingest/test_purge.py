@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qt_pipeline.catalog import load_catalog
-from qt_pipeline.ingest import Purge, carry_out, find_purgeable, restore
+from qt_pipeline.ingest import Purge, execute, find_purgeable, restore
 from qt_pipeline.values import utc_now
 from qt_pipeline_tests.archive import DATASET, INBOX, Archive
 
@@ -30,7 +30,7 @@ def found(archive: Archive, *, keep: int = 1, before: datetime | None = None) ->
 
 def purge(archive: Archive, *, keep: int = 1, before: datetime | None = None) -> None:
     for one in found(archive, keep=keep, before=before):
-        carry_out(archive.warehouse, archive.landing, one)
+        execute(archive.warehouse, archive.landing, one)
 
 
 def numbers(archive: Archive, dataset_id: str = DATASET) -> list[int]:

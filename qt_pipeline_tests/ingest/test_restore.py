@@ -122,12 +122,12 @@ def test_a_file_that_the_table_shows_already_is_left_and_no_line_is_written(arch
     lines = archive.warehouse.loads()
     restored = bring_back(archive, first.load_id)
     assert restored.outcome is None
-    assert restored.shown.load_id == first.load_id
+    assert restored.current.load_id == first.load_id
     assert archive.warehouse.loads() == lines
     archive.bring(SECOND)
     again = bring_back(archive, first.load_id).outcome
     assert again is not None
-    assert bring_back(archive, first.load_id).shown.load_id == again.load_id
+    assert bring_back(archive, first.load_id).current.load_id == again.load_id
 
 
 def test_a_landed_file_that_was_changed_since_is_refused(archive: Archive) -> None:
@@ -175,7 +175,7 @@ def test_a_table_that_keeps_rows_of_many_files_is_not_restored(
     archive.bring(SECOND.replace(b"1.25", b"2.25"))
     with pytest.raises(RestoreRefusedError, match=f"mode {mode}") as refusal:
         bring_back(archive, first.load_id)
-    assert "_qt_load" in refusal.value.todo
+    assert "_qt_load" in refusal.value.hint
 
 
 def test_a_drop_of_rows_that_was_wished_is_no_drop_to_guard_against(archive: Archive) -> None:
@@ -245,5 +245,5 @@ def test_a_load_of_an_older_version_is_restored_only_where_no_form_may_be_anothe
     before = rows(archive)
     with pytest.raises(RestoreRefusedError, match="'Day'") as refusal:
         bring_back(archive, first.load_id)
-    assert "qt-pipeline load" in refusal.value.todo
+    assert "qt-pipeline load" in refusal.value.hint
     assert rows(archive) == before

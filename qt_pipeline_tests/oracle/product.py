@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from qt_pipeline.catalog import Dataset, load_catalog
 from qt_pipeline.cli import app
 from qt_pipeline.errors import ConfigurationError, PipelineError
-from qt_pipeline.ingest import load_landed, local_file, restore, try_file
+from qt_pipeline.ingest import dry_run, load_landed, local_file, restore
 from qt_pipeline.landing import Landed, Landing, Provenance
 from qt_pipeline.warehouse import Warehouse, open_warehouse
 
@@ -86,7 +86,7 @@ class Product:
         def run() -> Answer:
             if self._unprepared is None:
                 self._unprepared = open_warehouse(self._url, self._schema, prepare=False)
-            refusal = try_file(self._unprepared, dataset, local_file(path, run_id="dry")).refusal
+            refusal = dry_run(self._unprepared, dataset, local_file(path, run_id="dry")).error
             return Answer("would load") if refusal is None else Answer("would fail", says=str(refusal))
 
         answer = _answered(run)
@@ -106,7 +106,7 @@ class Product:
         def run() -> Answer:
             restored = restore(self.warehouse, self._landing, dataset, load_id, run_id=self._run_id())
             if restored.outcome is None:
-                return Answer("unchanged", restored.shown.load_id)
+                return Answer("unchanged", restored.current.load_id)
             return Answer(restored.outcome.status.value, restored.outcome.load_id)
 
         return _answered(run)
@@ -144,7 +144,7 @@ def _answered(run: Any) -> Answer:
     try:
         return run()
     except PipelineError as error:
-        blames = error.concerns.value == "target"
+        blames = error.scope.value == "target"
         return Answer("refused", says=str(error), blames_target=blames)
     except Exception:  # noqa: BLE001  # whatever it is, no library's error may come out
         return Answer("crashed", says=traceback.format_exc(limit=-4))

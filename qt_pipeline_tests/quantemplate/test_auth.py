@@ -10,9 +10,9 @@ from qt_pipeline.quantemplate import (
     ClientConfig,
     CredentialsError,
     Download,
+    InvalidTokenResponseError,
     QuantemplateClient,
     RequestFailedError,
-    TokenAnswerError,
     UnauthorisedError,
 )
 from qt_pipeline.quantemplate.auth import TokenSource
@@ -154,7 +154,7 @@ def test_a_silent_token_endpoint_is_given_up(vendor: wire.WireServer, download: 
 )
 def test_an_answer_without_a_usable_token_says_so(vendor: wire.WireServer, tokens: TokenSource, answer: bytes) -> None:
     vendor.on("/token", wire.content(answer))
-    with pytest.raises(TokenAnswerError, match="QT_TOKEN_URL"):
+    with pytest.raises(InvalidTokenResponseError, match="QT_TOKEN_URL"):
         tokens.current()
 
 
@@ -163,7 +163,7 @@ def test_the_token_request_follows_no_redirect(
 ) -> None:
     vendor.on("/token", wire.status(307, Location=f"{elsewhere.url}/token"))
     elsewhere.on("/token", wire.token())
-    with pytest.raises(TokenAnswerError, match="307"):
+    with pytest.raises(InvalidTokenResponseError, match="307"):
         tokens.current()
     assert elsewhere.seen == []
 

@@ -9,13 +9,13 @@ import pytest
 
 from qt_pipeline.errors import TransientError
 from qt_pipeline.quantemplate import (
-    BrokenBodyError,
     ClientConfig,
     Download,
     EmptyBodyError,
+    IncompleteBodyError,
     QuantemplateClient,
     UnexpectedContentError,
-    UnprovenEndError,
+    UnverifiedLengthError,
 )
 from qt_pipeline.quantemplate.body import Body, Limits
 from qt_pipeline.quantemplate.transport import Timeouts, get
@@ -93,21 +93,21 @@ def test_a_broken_body_is_noticed_and_fetched_anew(
 
 def test_a_body_that_stays_broken_is_given_up(vendor: wire.WireServer, download: Downloader) -> None:
     vendor.on(PATH, wire.chunked(BODY, last=b""))
-    with pytest.raises(BrokenBodyError, match=r"broke off after \d+ bytes .* Tried 3 times"):
+    with pytest.raises(IncompleteBodyError, match=r"broke off after \d+ bytes .* Tried 3 times"):
         download()
 
 
 def test_a_broken_body_is_not_quoted_even_by_its_traceback(vendor: wire.WireServer) -> None:
     vendor.on(PATH, wire.chunked(BODY, last=b"0123,secret-row\r\n"))
     exchange = get(f"{vendor.url}{PATH}", authorise=lambda request: request, headers={}, timeouts=Timeouts(5, 5))
-    with exchange as response, pytest.raises(BrokenBodyError) as failure:
-        list(Body(response, NO_LIMITS, allow_unproven_end=False))
+    with exchange as response, pytest.raises(IncompleteBodyError) as failure:
+        list(Body(response, NO_LIMITS, allow_unverified_length=False))
     assert "secret-row" not in "".join(traceback.format_exception(failure.value))
 
 
 def test_a_body_that_falls_silent_is_given_up(vendor: wire.WireServer, download: Downloader) -> None:
     vendor.on(PATH, wire.Answer(wire.content(BODY).wire[:-1], end="silence"))
-    with pytest.raises(BrokenBodyError, match="ReadTimeoutError"):
+    with pytest.raises(IncompleteBodyError, match="ReadTimeoutError"):
         download(read_timeout_seconds=0.3, attempts=2)
     assert len(vendor.seen_on(PATH)) == 2
 
@@ -124,7 +124,7 @@ def test_an_end_that_cannot_be_proven_is_refused(
     vendor: wire.WireServer, download: Downloader, sinks: Sinks, answer: wire.Answer
 ) -> None:
     vendor.on(PATH, answer)
-    with pytest.raises(UnprovenEndError, match="QT_ALLOW_UNPROVEN_END"):
+    with pytest.raises(UnverifiedLengthError, match="QT_ALLOW_UNVERIFIED_LENGTH"):
         download()
     assert sinks.kept == []
     assert len(vendor.seen_on(PATH)) == 1
@@ -132,7 +132,7 @@ def test_an_end_that_cannot_be_proven_is_refused(
 
 def test_an_unreadable_length_proves_nothing(vendor: wire.WireServer, download: Downloader) -> None:
     vendor.on(PATH, wire.unframed(BODY, Content_Length="many"))
-    with pytest.raises(UnprovenEndError):
+    with pytest.raises(UnverifiedLengthError):
         download()
 
 
@@ -140,7 +140,7 @@ def test_an_end_that_cannot_be_proven_is_accepted_when_a_person_says_so(
     vendor: wire.WireServer, download: Downloader, sinks: Sinks
 ) -> None:
     vendor.on(PATH, wire.unframed(BODY))
-    download(allow_unproven_end=True)
+    download(allow_unverified_length=True)
     assert sinks.kept == [BODY]
 
 

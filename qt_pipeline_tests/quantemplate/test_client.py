@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from qt_pipeline.errors import PermanentError, TransientError
 from qt_pipeline.quantemplate import (
+    AccessDeniedError,
     ClientConfig,
     Download,
     NotReadyError,
     QuantemplateClient,
-    RefusedError,
     RequestFailedError,
 )
 from qt_pipeline.quantemplate.transport import retry_after_seconds
@@ -151,12 +151,12 @@ def test_a_refusal_is_permanent_and_says_what_to_do(
     vendor: wire.WireServer, download: Downloader, status: int, advice: str
 ) -> None:
     vendor.on(PATH, wire.status(status))
-    with pytest.raises(RefusedError) as refusal:
+    with pytest.raises(AccessDeniedError) as refusal:
         download()
     assert isinstance(refusal.value, PermanentError)
     assert refusal.value.dataset_id == DATASET
-    assert str(status) in refusal.value.what
-    assert advice in refusal.value.todo
+    assert str(status) in refusal.value.message
+    assert advice in refusal.value.hint
     assert len(vendor.seen_on(PATH)) == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.quantemplate import DATASET_UPDATED, PIPELINE_COMPLETED, Event, NotAnEventError, parse_event
+from qt_pipeline.quantemplate import DATASET_UPDATED, PIPELINE_COMPLETED, Event, InvalidEventError, parse_event
 from qt_pipeline.values import is_dataset_id
 
 UPDATED = {
@@ -68,7 +68,7 @@ def test_both_envelopes_give_the_same_event(event_id: str, name: str, created: o
 def test_any_bytes_are_an_event_or_not_an_event_and_nothing_else(sent: bytes) -> None:
     try:
         event = parse_event(sent)
-    except NotAnEventError:
+    except InvalidEventError:
         return
     assert event.name
     assert event.event_id
@@ -137,11 +137,11 @@ def test_a_byte_order_mark_does_no_harm() -> None:
     ],
 )
 def test_what_is_not_an_event_is_refused(sent: bytes) -> None:
-    with pytest.raises(NotAnEventError):
+    with pytest.raises(InvalidEventError):
         parse_event(sent)
 
 
 def test_a_refusal_does_not_quote_the_body() -> None:
-    with pytest.raises(NotAnEventError) as refusal:
+    with pytest.raises(InvalidEventError) as refusal:
         parse_event(b'{"name": "DatasetUpdated", "payload": {"datasetId": "Jane Doe"}}')
     assert "Jane" not in str(refusal.value)

@@ -39,8 +39,8 @@ def test_a_download_may_have_as_many_bytes_as_the_limit_and_not_one_more(
         download(max_download_bytes=len(BODY) - 1)
     assert isinstance(refusal.value, PermanentError)
     assert refusal.value.dataset_id == DATASET
-    assert f"{len(BODY) - 1:,} bytes" in refusal.value.what
-    assert "QT_MAX_DOWNLOAD_BYTES" in refusal.value.todo
+    assert f"{len(BODY) - 1:,} bytes" in refusal.value.message
+    assert "QT_MAX_DOWNLOAD_BYTES" in refusal.value.hint
     assert sinks.kept == [BODY]
     assert len(vendor.seen_on(PATH)) == 2
 
@@ -103,7 +103,7 @@ def test_a_drip_that_is_never_silent_ends_at_the_limit_of_time_and_is_not_tried_
         with pytest.raises(DownloadLimitError, match="not over after 1 seconds") as refusal:
             download(api_url=f"{dripping.url}/v1", max_download_seconds=0.7, read_timeout_seconds=30)
     assert 0.7 <= time.monotonic() - began < 5
-    assert "QT_MAX_DOWNLOAD_SECONDS" in refusal.value.todo
+    assert "QT_MAX_DOWNLOAD_SECONDS" in refusal.value.hint
     assert isinstance(refusal.value, PermanentError)
     assert (len(sinks.opened), sinks.kept) == (1, [])
 

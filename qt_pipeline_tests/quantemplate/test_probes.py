@@ -7,12 +7,12 @@ from email.utils import format_datetime
 import pytest
 
 from qt_pipeline.quantemplate import (
+    AccessDeniedError,
     ClientConfig,
     DownloadTooSlowError,
     EmptyBodyError,
     NotReadyError,
     QuantemplateClient,
-    RefusedError,
     RequestFailedError,
     UnexpectedContentError,
 )
@@ -52,8 +52,8 @@ def test_what_does_not_come_in_time_is_not_waited_for(vendor: wire.WireServer, c
     ("answer", "error"),
     [
         (wire.status(204), NotReadyError),
-        (wire.status(403), RefusedError),
-        (wire.status(404), RefusedError),
+        (wire.status(403), AccessDeniedError),
+        (wire.status(404), AccessDeniedError),
         (wire.status(503), RequestFailedError),
         (wire.content(b""), EmptyBodyError),
         (wire.content(b"<html>", Content_Type="text/html"), UnexpectedContentError),

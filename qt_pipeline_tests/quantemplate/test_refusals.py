@@ -8,9 +8,9 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.quantemplate import (
     ClientConfig,
     CredentialsError,
+    InvalidTokenResponseError,
     QuantemplateClient,
     RequestFailedError,
-    TokenAnswerError,
 )
 from qt_pipeline_tests.quantemplate import wire
 
@@ -42,8 +42,8 @@ def test_a_wrong_secret_is_said_to_be_one(
     body = json.dumps({"error": error, "error_description": description}).encode()
     refused = refusal(vendor, config, status, body)
     assert isinstance(refused, CredentialsError)
-    assert "secret" in refused.what
-    assert "QT_CLIENT_SECRET" in refused.todo
+    assert "secret" in refused.message
+    assert "QT_CLIENT_SECRET" in refused.hint
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_the_secret_is_not_to_blame_for_does_not_blame_it(
     for status in (400, 401, 403):
         refused = refusal(vendor, config, status, body)
         assert isinstance(refused, CredentialsError)
-        assert says in refused.what
+        assert says in refused.message
         assert "QT_CLIENT_SECRET" not in str(refused)
         assert "refuses the secret" not in str(refused)
 
@@ -80,14 +80,14 @@ def test_a_refusal_without_a_reason_may_be_that_of_a_proxy(
     vendor: wire.WireServer, config: ClientConfig, status: int, body: bytes
 ) -> None:
     refused = refusal(vendor, config, status, body)
-    assert isinstance(refused, TokenAnswerError)
-    assert "without saying why" in refused.what
-    assert refused.todo.startswith("Check QT_TOKEN_URL and HTTPS_PROXY")
+    assert isinstance(refused, InvalidTokenResponseError)
+    assert "without saying why" in refused.message
+    assert refused.hint.startswith("Check QT_TOKEN_URL and HTTPS_PROXY")
 
 
 def test_a_realm_that_is_not_there_is_a_matter_of_the_address(vendor: wire.WireServer, config: ClientConfig) -> None:
     refused = refusal(vendor, config, 404, b'{"error":"Realm does not exist"}')
-    assert isinstance(refused, TokenAnswerError)
+    assert isinstance(refused, InvalidTokenResponseError)
     assert str(refused) == "The token endpoint answered 404. Check QT_TOKEN_URL."
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from qt_pipeline.quantemplate import (
+    AccessDeniedError,
     ClientConfig,
     Download,
     QuantemplateClient,
     RedirectError,
-    RefusedError,
     RequestFailedError,
     UnexpectedContentError,
 )
@@ -141,7 +141,7 @@ def test_a_target_that_refuses_again_is_not_called_a_dataset_that_is_not_shared(
 ) -> None:
     vendor.on(PATH, wire.status(302, Location=f"{elsewhere.url}/file"))
     elsewhere.on("/file", wire.status(status))
-    with pytest.raises(RefusedError, match=f"redirected to answered {status}") as refused:
+    with pytest.raises(AccessDeniedError, match=f"redirected to answered {status}") as refused:
         download()
     assert "shared" not in str(refused.value)
     assert len(elsewhere.seen) == 2
@@ -149,7 +149,7 @@ def test_a_target_that_refuses_again_is_not_called_a_dataset_that_is_not_shared(
 
 def test_a_dataset_that_is_not_shared_is_still_called_so(vendor: wire.WireServer, download: Downloader) -> None:
     vendor.on(PATH, wire.status(403))
-    with pytest.raises(RefusedError, match="not shared"):
+    with pytest.raises(AccessDeniedError, match="not shared"):
         download()
     assert len(vendor.seen_on(PATH)) == 1
 

@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from qt_pipeline.inbox import Inbox, database, open_inbox
-from qt_pipeline.relay import GroupWriter, Metrics
+from qt_pipeline.relay import GroupCommitWriter, Metrics
 from qt_pipeline.relay.app import RelayApp
-from qt_pipeline.relay.intake import Intake
-from qt_pipeline.relay.refusals import Refusals
+from qt_pipeline.relay.rejections import Rejections
 from qt_pipeline.relay.server import build_server
+from qt_pipeline.relay.sinks import EventSink
 from qt_pipeline_tests.relay.running import (
     OTHER_TOKEN,
     TOKEN,
@@ -39,12 +39,12 @@ def start_relay(inbox: Inbox, tmp_path: Path) -> Iterator[StartRelay]:
     """Start a relay with some tokens, in a thread, with the limits of the real process."""
     stops: list[Callable[[], None]] = []
 
-    def start(tokens: Sequence[str], *, intake: Intake | None = None, events_per_second: float = 0) -> RelayThread:
+    def start(tokens: Sequence[str], *, intake: EventSink | None = None, events_per_second: float = 0) -> RelayThread:
         metrics = Metrics()
         app = RelayApp(
-            intake or GroupWriter(inbox, metrics),
+            intake or GroupCommitWriter(inbox, metrics),
             [SecretStr(token) for token in tokens],
-            Refusals(metrics),
+            Rejections(metrics),
             events_per_second=events_per_second,
         )
         server = build_server(app)

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import requests
 
-from qt_pipeline.relay import Intake, Metrics
-from qt_pipeline.relay.refusals import Reason
+from qt_pipeline.relay import EventSink, Metrics
+from qt_pipeline.relay.rejections import Reason
 
 TOKEN = "first-token-of-the-relay"
 OTHER_TOKEN = "other-token-of-the-relay"
@@ -72,7 +72,7 @@ class StartRelay(Protocol):
     """Starts a relay that the end of the test stops."""
 
     def __call__(
-        self, tokens: Sequence[str], *, intake: Intake | None = None, events_per_second: float = 0
+        self, tokens: Sequence[str], *, intake: EventSink | None = None, events_per_second: float = 0
     ) -> RelayThread: ...
 
 

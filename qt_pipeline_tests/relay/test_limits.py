@@ -12,7 +12,7 @@ from qt_pipeline.inbox import Inbox
 from qt_pipeline.relay import app, connections, protocol, rate, server
 from qt_pipeline.relay.protocol import BoundedProtocol
 from qt_pipeline.relay.rate import RateLimit
-from qt_pipeline.relay.refusals import Reason
+from qt_pipeline.relay.rejections import Reason
 from qt_pipeline_tests.relay.posting import event, request
 from qt_pipeline_tests.relay.running import SERVE, TOKEN, Relay, RelayThread, SpawnRelay, StartRelay
 
@@ -333,9 +333,9 @@ class TestRateLimit:
         assert limit.take("fe80::1%eth0") == 0
 
     def test_many_addresses_do_not_fill_the_memory(self, limit: RateLimit) -> None:
-        for number in range(3 * rate._MOST_CLIENTS):
+        for number in range(3 * rate._MAX_CLIENTS):
             limit.take(f"2001:db8:{number:x}::1")
-        assert len(limit._buckets) == rate._MOST_CLIENTS
+        assert len(limit._buckets) == rate._MAX_CLIENTS
 
 
 def test_floods_of_bad_requests_do_not_grow_the_process(spawn_relay: SpawnRelay) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox import Inbox, open_inbox
-from qt_pipeline.relay import GroupWriter, Metrics, serve
+from qt_pipeline.relay import GroupCommitWriter, Metrics, serve
 from qt_pipeline_tests.relay.running import SERVE, TOKEN, SpawnRelay, scraped
 
 ROUTE = "/webhooks/quantemplate"
@@ -23,7 +23,7 @@ def event(event_id: str, name: str = "DatasetUpdated") -> bytes:
 
 def serve_inbox(inbox: Inbox, tokens: list[SecretStr], **where: Any) -> None:
     metrics = Metrics()
-    serve(GroupWriter(inbox, metrics), tokens, metrics, **{"metrics_port": 0, **where})
+    serve(GroupCommitWriter(inbox, metrics), tokens, metrics, **{"metrics_port": 0, **where})
 
 
 def test_beyond_this_machine_a_token_is_needed(inbox: Inbox) -> None:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from qt_pipeline.inbox import EventTooLargeError, Inbox, InboxUnavailableError, NewEvent
-from qt_pipeline.relay import GroupWriter, Metrics, QueueIntake, app, intake, writer
-from qt_pipeline.relay.intake import RelayFullError
-from qt_pipeline.relay.refusals import Reason
+from qt_pipeline.relay import GroupCommitWriter, Metrics, QueueSink, app, sinks, writer
+from qt_pipeline.relay.rejections import Reason
+from qt_pipeline.relay.sinks import BacklogFullError
 from qt_pipeline_tests.relay.posting import event
 from qt_pipeline_tests.relay.running import TOKEN, StartRelay
 
@@ -42,7 +42,7 @@ def test_events_that_wait_together_share_a_commit_and_get_their_own_numbers(inbo
     held, metrics = HeldInbox(inbox), Metrics()
 
     async def accept_all() -> list[int]:
-        group_writer = GroupWriter(inbox, metrics)
+        group_writer = GroupCommitWriter(inbox, metrics)
         first = asyncio.create_task(group_writer.accept(new("0")))
         await held.begin()
         others = [asyncio.create_task(group_writer.accept(new(str(number)))) for number in range(1, 100)]
@@ -73,7 +73,7 @@ def test_a_commit_that_fails_fails_all_of_its_group_and_no_other(inbox: Inbox, m
     monkeypatch.setattr(inbox, "append", fail_for_poison)
 
     async def accept_all() -> list[int | BaseException]:
-        group_writer = GroupWriter(inbox, Metrics())
+        group_writer = GroupCommitWriter(inbox, Metrics())
         group = asyncio.gather(*(group_writer.accept(new(name)) for name in ("a", "poison")), return_exceptions=True)
         refused = await group
         return [*refused, await group_writer.accept(new("b"))]
@@ -89,7 +89,7 @@ def test_a_caller_who_went_away_hinders_nobody(inbox: Inbox) -> None:
     held = HeldInbox(inbox)
 
     async def accept_all() -> int:
-        group_writer = GroupWriter(inbox, Metrics())
+        group_writer = GroupCommitWriter(inbox, Metrics())
         blocker = asyncio.create_task(group_writer.accept(new("blocker")))
         await held.begin()
         gone, stays = (asyncio.create_task(group_writer.accept(new(name))) for name in ("gone", "stays"))
@@ -106,7 +106,7 @@ def test_a_caller_who_went_away_hinders_nobody(inbox: Inbox) -> None:
 def test_a_full_relay_refuses_at_once_and_recovers(
     inbox: Inbox, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MOST_WAITING", 2)
+    monkeypatch.setattr(writer, "MAX_BACKLOG", 2)
     held, relay = HeldInbox(inbox), start_relay([TOKEN])
     senders = [threading.Thread(target=relay.post, args=(event(str(number)),)) for number in range(3)]
     senders[0].start()
@@ -143,7 +143,7 @@ class MemoryQueue:
 
 def test_an_event_in_the_queue_is_acknowledged_without_a_number(start_relay: StartRelay) -> None:
     queue = MemoryQueue()
-    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    relay = start_relay([TOKEN], intake=QueueSink(queue, Metrics()))
     answer = relay.post(event("e-1"))
     assert (answer.status_code, answer.json()) == (202, {})
     assert [(kept.event_id, kept.body, kept.source_address) for kept in queue.kept] == [
@@ -159,7 +159,7 @@ def test_an_event_that_the_queue_does_not_keep_is_refused(
 ) -> None:
     queue = MemoryQueue()
     queue.error = error
-    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    relay = start_relay([TOKEN], intake=QueueSink(queue, Metrics()))
     assert relay.post(event("e-1")).status_code == status
     queue.error = None
     assert relay.post(event("e-2")).status_code == 202
@@ -184,7 +184,7 @@ def test_one_check_serves_all_who_ask_whether_the_relay_is_ready(
 ) -> None:
     monkeypatch.setattr(app, "_GOOD_SECONDS", 60)
     queue = CheckedQueue()
-    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    relay = start_relay([TOKEN], intake=QueueSink(queue, Metrics()))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(relay.call, "GET", "/readyz") for _ in range(10)]
         time.sleep(0.3)
@@ -198,13 +198,13 @@ def test_bad_news_are_looked_at_again(start_relay: StartRelay, monkeypatch: pyte
     monkeypatch.setattr(app, "_GOOD_SECONDS", 60)
     queue = MemoryQueue()
     queue.error = InboxUnavailableError("Out of reach.")
-    relay = start_relay([TOKEN], intake=QueueIntake(queue, Metrics()))
+    relay = start_relay([TOKEN], intake=QueueSink(queue, Metrics()))
     assert relay.call("GET", "/readyz").status_code == 503
     queue.error = None
     assert relay.call("GET", "/readyz").status_code == 200
 
 
 def test_what_waits_for_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MOST_WAITING", 0)
-    with pytest.raises(RelayFullError):
-        asyncio.run(QueueIntake(MemoryQueue(), Metrics()).accept(new("e-1")))
+    monkeypatch.setattr(sinks, "MAX_BACKLOG", 0)
+    with pytest.raises(BacklogFullError):
+        asyncio.run(QueueSink(MemoryQueue(), Metrics()).accept(new("e-1")))

@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 from qt_pipeline.tabular import (
     ColumnType,
     Contract,
-    Inspection,
+    FileProfile,
     Kind,
     OpenStream,
-    Rules,
-    Settled,
-    inspect,
+    ResolvedContract,
+    SchemaRules,
     parse_type,
+    profile,
     read_header,
     read_text,
-    settle,
+    resolve_contract,
 )
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import DriftPolicy
 
 Rows = list[tuple[str | None, ...]]
 
-RULES = Rules(max_name_bytes=128)
+RULES = SchemaRules(max_name_bytes=128)
 """The rules of a dataset of which the catalog says nothing."""
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
@@ -116,25 +116,25 @@ class _ShortReads(io.BytesIO):
         return super().read(self._most if size is None or size < 0 else min(size, self._most))
 
 
-def rules_of(policy: DriftPolicy, *, keeps_rows: bool = False, **declared: str) -> Rules:
+def rules_of(policy: DriftPolicy, *, keeps_rows: bool = False, **declared: str) -> SchemaRules:
     """Rules with declared types, by header."""
     types = {header: parse_type(text) for header, text in declared.items()}
-    return Rules(max_name_bytes=128, policy=policy, declared=types, keeps_rows=keeps_rows)
+    return SchemaRules(max_name_bytes=128, policy=policy, declared=types, keeps_rows=keeps_rows)
 
 
-def inspection_of(data: bytes, contract: Contract | None = None, rules: Rules = RULES) -> Inspection:
+def inspection_of(data: bytes, contract: Contract | None = None, rules: SchemaRules = RULES) -> FileProfile:
     """What a pass over a file shows to a load under this contract."""
     header = read_header(stream_of(data))
-    return inspect(stream_of(data), header, rules.expected(contract, header.names))
+    return profile(stream_of(data), header, rules.expected(contract, header.names))
 
 
-def settled(data: bytes, contract: Contract | None = None, rules: Rules = RULES) -> Settled:
+def settled(data: bytes, contract: Contract | None = None, rules: SchemaRules = RULES) -> ResolvedContract:
     """The contract under which a file is loaded, this being the one before."""
     inspection = inspection_of(data, contract, rules)
-    return settle(contract, inspection.header.names, inspection.seen, rules)
+    return resolve_contract(contract, inspection.header.names, inspection.seen, rules)
 
 
-def founded_by(data: bytes, rules: Rules = RULES) -> Contract:
+def founded_by(data: bytes, rules: SchemaRules = RULES) -> Contract:
     """The contract that a first file makes."""
     return settled(data, rules=rules).contract
 

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular import AssumptionBrokenError, DriftError, Kind, Passage, parse_type, read_header, written
-from qt_pipeline.tabular.inspect import glance
+from qt_pipeline.tabular import (
+    DriftError,
+    Kind,
+    SpeculationFailedError,
+    SpeculativeReader,
+    format_value,
+    parse_type,
+    read_header,
+)
+from qt_pipeline.tabular.profiler import profile_head
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline_tests.tabular.files import founded_by, inspection_of, rules_of, settled, stream_of
 
@@ -48,10 +56,10 @@ def test_a_contract_of_decimals_goes_on_comparing_numbers() -> None:
 def test_sections_that_come_late_end_the_pass_that_took_them_for_decimals() -> None:
     data = b"Section\n" + b"3.1\n" * 2_000_000 + b"3.10\n"
     header = read_header(stream_of(data))
-    first = glance(stream_of(data), header, [None])
+    first = profile_head(stream_of(data), header, [None])
     assumed = settled(b"Section\n3.1\n").contract
-    with pytest.raises(AssumptionBrokenError):
-        list(Passage(stream_of(data), header, [None], assumed, block_size=first.block_size).rows())
+    with pytest.raises(SpeculationFailedError):
+        list(SpeculativeReader(stream_of(data), header, [None], assumed, block_size=first.block_size).rows())
     assert str(founded_by(data).columns[0].type) == "text(50)"
 
 
@@ -70,13 +78,13 @@ def test_timestamps_with_and_without_a_fraction_are_timestamps() -> None:
     data = "At\n" + "".join(f"{value}\n" for value in MIXED)
     type_ = founded_by(data.encode()).columns[0].type
     assert (type_.kind, type_.format) == (Kind.TIMESTAMP, "%Y-%m-%d %H:%M:%S[.%f]")
-    assert type_.is_plain
+    assert type_.is_canonical
     assert parse_type(str(type_)) == type_
     header = read_header(stream_of(data.encode()))
-    passage = Passage(stream_of(data.encode()), header, [None], founded_by(data.encode()), block_size=1 << 20)
+    passage = SpeculativeReader(stream_of(data.encode()), header, [None], founded_by(data.encode()), block_size=1 << 20)
     values = [value for rows in passage.rows() for value in rows.values(0).to_pylist()]
     assert values == [datetime.fromisoformat(value) for value in MIXED]
-    assert [written(value, type_) for value in values] == [MIXED[0], "2024-01-01 10:00:00.500000", MIXED[2]]
+    assert [format_value(value, type_) for value in values] == [MIXED[0], "2024-01-01 10:00:00.500000", MIXED[2]]
 
 
 @pytest.mark.parametrize("policy", DriftPolicy)

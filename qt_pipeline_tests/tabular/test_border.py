@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import (
-    AssumptionBrokenError,
     DriftError,
-    Inspection,
+    FileProfile,
     OpenStream,
-    Passage,
+    SpeculationFailedError,
+    SpeculativeReader,
     check_first_line,
     compare,
-    find_misfits,
-    glance,
-    inspect,
+    find_invalid_values,
+    profile,
+    profile_head,
     read_first_line,
     read_header,
     read_rows,
     read_text,
     record_at,
+    resolve_contract,
     rows_at,
-    settle,
 )
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline_tests.examples import few_examples
@@ -69,7 +69,7 @@ def read_twice(open_: OpenStream, block_size: int) -> None:
             pass
 
 
-def load(open_: OpenStream, look: Callable[..., Inspection], block_size: int = 0) -> None:
+def load(open_: OpenStream, look: Callable[..., FileProfile], block_size: int = 0) -> None:
     """The reads of a load: in one pass with a `block_size`, else in two."""
     header, head = read_first_line(open_)
     check_first_line(head, header)
@@ -77,12 +77,12 @@ def load(open_: OpenStream, look: Callable[..., Inspection], block_size: int = 0
     expected = rules.expected(None, header.names)
     inspection = look(open_, header, expected)
     try:
-        contract = settle(None, header.names, inspection.seen, rules).contract
+        contract = resolve_contract(None, header.names, inspection.seen, rules).contract
     except DriftError as drift:
         broken = drift.columns_of_another_type
-        raise drift.at(find_misfits(open_, inspection, broken, rules, limit=9, show_values=False)) from None
+        raise drift.at(find_invalid_values(open_, inspection, broken, rules, limit=9, show_values=False)) from None
     if block_size:
-        batches = Passage(open_, header, expected, contract, block_size=block_size).rows()
+        batches = SpeculativeReader(open_, header, expected, contract, block_size=block_size).rows()
     else:
         batches = read_rows(open_, inspection, contract)
     for rows in batches:
@@ -98,8 +98,8 @@ USES: dict[str, Use] = {
     "read_text, unchecked": lambda open_, size: list(
         read_text(open_, read_header(open_), block_size=size, checked=True)
     ),
-    "inspect": lambda open_, _: load(open_, inspect),
-    "glance": lambda open_, size: load(open_, glance, size),
+    "inspect": lambda open_, _: load(open_, profile),
+    "glance": lambda open_, size: load(open_, profile_head, size),
     "compare before": lambda open_, _: compare(open_, stream_of(OTHER), limit=3),
     "compare after": lambda open_, _: compare(stream_of(OTHER), open_, limit=3),
     "record_at": lambda open_, size: record_at(open_, size % 7),
@@ -120,7 +120,7 @@ def test_only_errors_of_our_own_leave_the_package_and_hold_no_value(use: Use, da
         use(stream_of(data), block_size)
     except PipelineError as error:
         told = str(error)
-    except AssumptionBrokenError:
+    except SpeculationFailedError:
         pass
     # A name of a column may be told, a value may not.
     header = re.split(rb"[\r\n]", data, maxsplit=1)[0]
@@ -161,6 +161,6 @@ def test_an_error_of_the_stream_passes_as_it_is(use: Use, data: bytes) -> None:
     for reads in range(1, 20):
         try:
             use(breaking(data, reads), 1 << 20)
-        except (BrokenStreamError, PipelineError, AssumptionBrokenError):
+        except (BrokenStreamError, PipelineError, SpeculationFailedError):
             continue
         return

@@ -46,7 +46,7 @@ def test_what_is_added_and_removed_is_the_difference_of_the_multisets(before: li
     files = [as_csv(("A", "B"), its) for its in (before, after)]
     found = compare(*map(stream_of, files), limit=1000)
     removed, added = Counter(before) - Counter(after), Counter(after) - Counter(before)
-    assert (found.before.surplus, found.after.surplus) == (removed.total(), added.total())
+    assert (found.before.extra_rows, found.after.extra_rows) == (removed.total(), added.total())
     assert Counter(map(lines_of(files[0]).__getitem__, found.before.lines)) == removed
     assert Counter(map(lines_of(files[1]).__getitem__, found.after.lines)) == added
     assert (found.before.rows, found.after.rows) == (len(before), len(after))
@@ -69,19 +69,19 @@ def test_of_a_row_twice_before_and_three_times_after_one_was_added_and_it_is_the
     before = b"A,B\n1,x\n2,y\n1,x\n"
     after = b"A,B\n1,x\n1,x\n2,y\n1,x\n"
     found = compare(stream_of(before), stream_of(after), limit=10)
-    assert (found.before.surplus, found.after.surplus) == (0, 1)
+    assert (found.before.extra_rows, found.after.extra_rows) == (0, 1)
     assert found.after.lines == (5,)
 
 
 def test_a_blank_is_a_blank_quoted_or_not_and_zeros_are_not_alike() -> None:
     found = compare(stream_of(b'A,B\n"",0\n'), stream_of(b"A,B\n,00\n"), limit=10)
-    assert (found.before.surplus, found.after.surplus) == (1, 1)
+    assert (found.before.extra_rows, found.after.extra_rows) == (1, 1)
     assert compare(stream_of(b'A,B\n"",0\n'), stream_of(b"A,B\n,0\n"), limit=10).is_none
 
 
 def test_values_do_not_run_into_each_other() -> None:
     found = compare(stream_of(b"A,B\nab,c\n"), stream_of(b"A,B\na,bc\n"), limit=10)
-    assert (found.before.surplus, found.after.surplus) == (1, 1)
+    assert (found.before.extra_rows, found.after.extra_rows) == (1, 1)
 
 
 def test_columns_that_came_and_went_are_told_and_rows_compare_over_the_others() -> None:
@@ -96,13 +96,13 @@ def test_equal_headers_are_paired_in_turn() -> None:
     found = compare(stream_of(b"unnamed,unnamed,A\n1,2,3\n"), stream_of(b"A,unnamed,unnamed\n3,1,2\n"), limit=10)
     assert found.is_none
     swapped = compare(stream_of(b"unnamed,unnamed,A\n1,2,3\n"), stream_of(b"A,unnamed,unnamed\n3,2,1\n"), limit=10)
-    assert swapped.after.surplus == 1
+    assert swapped.after.extra_rows == 1
 
 
 def test_at_most_so_many_lines_are_named_the_first_of_them() -> None:
     before = b"A\n" + b"".join(b"%d\n" % n for n in range(500))
     found = compare(stream_of(before), stream_of(b"A\n"), limit=3)
-    assert (found.before.surplus, found.before.lines) == (500, (2, 3, 4))
+    assert (found.before.extra_rows, found.before.lines) == (500, (2, 3, 4))
 
 
 def test_files_without_a_common_column_cannot_be_compared() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from qt_pipeline.errors import PermanentError
-from qt_pipeline.tabular import Column, ColumnType, Contract, DriftError, Kind, Misfit
+from qt_pipeline.tabular import Column, ColumnType, Contract, DriftError, InvalidValue, Kind
 from qt_pipeline_tests.tabular.files import founded_by
 
 PAID = Column("Paid", "paid", ColumnType(Kind.DECIMAL, 15, 2))
@@ -52,9 +52,13 @@ def test_drift_names_all_that_differs_and_what_to_do() -> None:
     ],
 )
 def test_drift_names_the_first_places_and_keeps_all(value: str | None, length: int | None, words: str) -> None:
-    misfits = [Misfit(line, "paid", "decimal(15,2)", value, length) for line in (4, 5, 6, 7)]
+    misfits = [InvalidValue(line, "paid", "decimal(15,2)", value, length) for line in (4, 5, 6, 7)]
     drift = DriftError(columns_new=["b"], columns_of_another_type={3: PAID}).at(misfits)
     assert f"First of them: {words}; " in str(drift)
     assert "line 6" in str(drift)
     assert "line 7" not in str(drift)
-    assert (drift.misfits, drift.columns_new, drift.columns_of_another_type) == (tuple(misfits), ("b",), {3: PAID})
+    assert (drift.invalid_values, drift.columns_new, drift.columns_of_another_type) == (
+        tuple(misfits),
+        ("b",),
+        {3: PAID},
+    )

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular.declared import parse_type, plain, written
-from qt_pipeline.tabular.infer import look
+from qt_pipeline.tabular.declared import format_value, normalize, parse_type
+from qt_pipeline.tabular.infer import infer_kind
 from qt_pipeline.tabular.types import TEXT, ColumnType, Kind
 
 DIGITS = 38
@@ -77,7 +77,7 @@ def texts(*values: str | None) -> pa.StringArray:
 
 
 def plain_text(text: str, type_: ColumnType) -> str | None:
-    [found] = plain(texts(text), type_).to_pylist()
+    [found] = normalize(texts(text), type_).to_pylist()
     return found
 
 
@@ -93,10 +93,10 @@ PARSED = {
 
 def read(text: str, type_: ColumnType) -> Any:
     """The value of a text under a type, as the reader finds it; None where it finds none of that kind."""
-    found = plain(texts(text), type_)
-    seen = look(found, compact_dates=type_.format == "%Y%m%d")
+    found = normalize(texts(text), type_)
+    seen = infer_kind(found, compact_dates=type_.format == "%Y%m%d")
     is_whole_decimal = (type_.kind, seen.kind) == (Kind.DECIMAL, Kind.INTEGER)
-    fits = seen.kind is type_.kind and (seen.plain or type_.kind is not Kind.INTEGER)
+    fits = seen.kind is type_.kind and (seen.canonical or type_.kind is not Kind.INTEGER)
     return PARSED[type_.kind](found[0].as_py()) if fits or is_whole_decimal or type_.kind is Kind.TEXT else None
 
 
@@ -110,7 +110,7 @@ def test_a_type_is_written_as_it_is_declared(text: str) -> None:
 def test_what_is_written_in_a_form_is_read_as_the_same_value(data: st.DataObject, text: str) -> None:
     type_ = parse_type(text)
     value = data.draw(value_of(type_))
-    as_written = written(value, type_)
+    as_written = format_value(value, type_)
     assert as_written is not None
     assert read(as_written, type_) == value
 
@@ -120,7 +120,7 @@ def test_what_is_written_becomes_the_plain_text_of_the_value(data: st.DataObject
     type_ = parse_type(text)
     value = data.draw(value_of(type_))
     bare = ColumnType(type_.kind, format="%Y-%m-%d %H:%M:%S.%6f" if "%f" in type_.format else "")
-    assert plain_text(written(value, type_) or "", type_) == written(value, bare)
+    assert plain_text(format_value(value, type_) or "", type_) == format_value(value, bare)
 
 
 def number_in(text: str, form: str) -> Decimal | None:
@@ -182,7 +182,7 @@ def reference(text: str, type_: ColumnType) -> Any:
 def spoilt(draw: st.DrawFn, type_: ColumnType) -> str:
     """A written value with a piece of it replaced, left out or doubled, or anything made of such characters."""
     characters = st.text(st.sampled_from("0123456789 -+,.'\u2019\u00a0/:JanFebmayYNjein?\n\0٣\u017fé"), max_size=4)
-    text = written(draw(value_of(type_)), type_) or ""
+    text = format_value(draw(value_of(type_)), type_) or ""
     start = draw(st.integers(0, len(text)))
     end = draw(st.integers(start, min(len(text), start + 3)))
     return text[:start] + draw(characters | st.just(text[start:end] * 2)) + text[end:]
@@ -226,7 +226,7 @@ def test_a_declared_form_becomes_plain(type_: str, text: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("type_", "misfits"),
+    ("type_", "invalid_values"),
     [
         (
             "decimal(18,2) 1,234.56",
@@ -251,8 +251,8 @@ def test_a_declared_form_becomes_plain(type_: str, text: str, expected: str) -> 
     ],
 )
 def test_what_is_not_in_the_declared_form_is_a_misfit(type_: str, misfits: Sequence[str]) -> None:
-    assert plain(texts(*misfits), parse_type(type_)).to_pylist() == ["?"] * len(misfits)
-    assert look(texts("?"), compact_dates=False).kind is Kind.TEXT
+    assert normalize(texts(*misfits), parse_type(type_)).to_pylist() == ["?"] * len(misfits)
+    assert infer_kind(texts("?"), compact_dates=False).kind is Kind.TEXT
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_what_is_not_in_the_declared_form_is_a_misfit(type_: str, misfits: Seque
     ],
 )
 def test_a_day_or_a_moment_that_does_not_exist_is_none_in_plain_text_either(type_: str, text: str) -> None:
-    assert look(plain(texts(text), parse_type(type_)), compact_dates=False).kind is Kind.TEXT
+    assert infer_kind(normalize(texts(text), parse_type(type_)), compact_dates=False).kind is Kind.TEXT
 
 
 @pytest.mark.parametrize("text", DECLARED)
@@ -274,20 +274,20 @@ def test_nulls_stay_and_a_slice_is_read_as_what_it_is(text: str) -> None:
     day = date(2024, 2, 1)
     others = {Kind.BOOLEAN: True, Kind.DATE: day, Kind.TIMESTAMP: datetime.combine(day, time(9, 5))}
     value = others.get(type_.kind, Decimal(1234))
-    as_written = written(value, type_)
+    as_written = format_value(value, type_)
     values = texts("x", None, as_written, "?", None)
-    whole = plain(values, type_).to_pylist()
+    whole = normalize(values, type_).to_pylist()
     assert [one is None for one in whole] == [False, True, False, False, True]
     assert (whole[0], whole[3]) == ("?", "?")
-    assert plain(values.slice(1, 2), type_).to_pylist() == whole[1:3]
-    assert plain(texts(), type_).to_pylist() == []
-    assert plain(texts(None), type_).to_pylist() == [None]
+    assert normalize(values.slice(1, 2), type_).to_pylist() == whole[1:3]
+    assert normalize(texts(), type_).to_pylist() == []
+    assert normalize(texts(None), type_).to_pylist() == [None]
 
 
 @pytest.mark.parametrize("text", PLAIN_TYPES)
 def test_values_of_a_plain_type_come_back_as_they_are(text: str) -> None:
     values = texts("1,234", None, "2024-01-31")
-    assert plain(values, parse_type(text)) is values
+    assert normalize(values, parse_type(text)) is values
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_any_text_is_a_type_that_is_written_so_or_is_refused_in_a_few_words(text
     ],
 )
 def test_a_value_is_written_as_in_the_file(value: Any, type_: str, expected: str | None) -> None:
-    assert written(value, parse_type(type_)) == expected
+    assert format_value(value, parse_type(type_)) == expected
 
 
 def test_nothing_of_it_imports_pandas() -> None:

@@ -6,7 +6,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qt_pipeline.tabular import (
-    Change,
     Column,
     ColumnType,
     Contract,
@@ -14,9 +13,10 @@ from qt_pipeline.tabular import (
     DriftError,
     Kind,
     Naming,
-    Rules,
-    Settled,
-    known_as,
+    ResolvedContract,
+    SchemaChange,
+    SchemaRules,
+    align_headers,
     parse_type,
 )
 from qt_pipeline.tabular.drift import holds
@@ -40,7 +40,7 @@ def type_of(named: Named) -> ColumnType:
     return parse_type(named) if isinstance(named, str) else named
 
 
-OPEN = ColumnType(Kind.OPEN)
+OPEN = ColumnType(Kind.UNKNOWN)
 NINE_DIGITS = ColumnType(Kind.INTEGER, 9)
 """The type of an INT in a table that was taken over."""
 MILLISECONDS = ColumnType(Kind.TIMESTAMP, format="%Y-%m-%dT%H:%M:%S.%3f")
@@ -67,13 +67,13 @@ def becomes(
         assert f"columns with values of another type: '{HEADER} (" in str(after)
         return None
     [column] = after.contract.columns
-    changed = (Change(HEADER, type_of(before), column.type),) if column.type != type_of(before) else ()
+    changed = (SchemaChange(HEADER, type_of(before), column.type),) if column.type != type_of(before) else ()
     assert after.changes == changed
-    assert settled(data, after.contract, rules) == Settled(after.contract), "a second time it is no change"
+    assert settled(data, after.contract, rules) == ResolvedContract(after.contract), "a second time it is no change"
     return column.type
 
 
-def settled_or_refused(data: bytes, contract: Contract, rules: Rules) -> Settled | DriftError:
+def settled_or_refused(data: bytes, contract: Contract, rules: SchemaRules) -> ResolvedContract | DriftError:
     try:
         return settled(data, contract, rules)
     except DriftError as drift:
@@ -179,13 +179,13 @@ def test_a_file_like_the_first_and_one_without_values_keep_the_contract(policy: 
     contract = founded_by(FIRST)
     header, _, _ = FIRST.partition(b"\r\n")
     for data in (FIRST, header, header + b"\r\n,,,,,,,\r\n"):
-        assert settled(data, contract, rules_of(policy)) == Settled(contract)
+        assert settled(data, contract, rules_of(policy)) == ResolvedContract(contract)
 
 
 @pytest.mark.parametrize("policy", DriftPolicy)
 def test_columns_may_change_their_order_under_every_policy(policy: DriftPolicy) -> None:
     contract = founded_by(b"a,b\n1,2.5\n")
-    assert settled(b"b,a\n2.5,1\n", contract, rules_of(policy)) == Settled(contract)
+    assert settled(b"b,a\n2.5,1\n", contract, rules_of(policy)) == ResolvedContract(contract)
 
 
 @pytest.mark.parametrize("policy", [ADDITIVE, EVOLVE])
@@ -222,9 +222,9 @@ def test_a_missing_column_evolves_to_null_and_is_told_each_time() -> None:
     contract = founded_by(b"a,b\n1,2\n")
     for _ in range(2):
         after = settled(b"a\n1\n", contract, rules_of(EVOLVE))
-        assert after == Settled(contract, (Change("b", contract.columns[1].type, None),))
+        assert after == ResolvedContract(contract, (SchemaChange("b", contract.columns[1].type, None),))
         assert str(after.changes[0]) == "column 'b' is missing in the file and NULL in the table"
-    assert settled(b"a,b\n1,2\n", contract, rules_of(EVOLVE)) == Settled(contract)
+    assert settled(b"a,b\n1,2\n", contract, rules_of(EVOLVE)) == ResolvedContract(contract)
 
 
 def test_changes_name_the_columns_of_the_table_in_words() -> None:
@@ -339,9 +339,9 @@ def test_a_file_of_a_header_alone_changes_no_type(policy: DriftPolicy, keeps_row
 def test_eight_digits_below_a_date_stay_numbers_where_they_were_numbers() -> None:
     numbers = founded_by(b"Loss date\n20200131\n5\n")
     assert types_of(numbers) == {"Loss date": "integer"}
-    assert settled(b"Loss date\n20200131\n", numbers, rules_of(FREEZE)) == Settled(numbers)
+    assert settled(b"Loss date\n20200131\n", numbers, rules_of(FREEZE)) == ResolvedContract(numbers)
     decimals = founded_by(b"Loss date\n0.5\n")
-    assert settled(b"Loss date\n20200131\n", decimals, rules_of(FREEZE)) == Settled(decimals)
+    assert settled(b"Loss date\n20200131\n", decimals, rules_of(FREEZE)) == ResolvedContract(decimals)
 
 
 # --- where rows of earlier loads stay, types go on holding them: `additive` and `evolve`
@@ -525,15 +525,15 @@ def test_a_table_that_was_there_is_found_by_the_names_of_its_columns(
     naming: Naming, headers: list[str], known: list[str]
 ) -> None:
     columns = (Column("gross premium", "gross premium", OPEN), Column("day", "day", OPEN))
-    found = known_as(Contract(columns), headers, Rules(max_name_bytes=128, naming=naming))
+    found = align_headers(Contract(columns), headers, SchemaRules(max_name_bytes=128, naming=naming))
     assert [column.header for column in found.columns] == known
     assert [column.name for column in found.columns] == ["gross premium", "day"]
 
 
 def test_a_table_in_snake_case_is_found_by_headers_that_make_its_names() -> None:
     contract = Contract((Column("gross_premium", "gross_premium", OPEN), Column("id", "id", OPEN)))
-    rules = Rules(max_name_bytes=128, naming=Naming.SNAKE_CASE)
-    found = known_as(contract, ["ID", "Gross Premium"], rules)
+    rules = SchemaRules(max_name_bytes=128, naming=Naming.SNAKE_CASE)
+    found = align_headers(contract, ["ID", "Gross Premium"], rules)
     assert [column.header for column in found.columns] == ["Gross Premium", "ID"]
 
 
@@ -545,7 +545,7 @@ def names_a_column(drift: DriftError) -> bool:
     return bool(names) and all(f"'{name} (" in str(drift) for name in names)
 
 
-def held(contract: Contract, data: bytes, rules: Rules) -> bool:
+def held(contract: Contract, data: bytes, rules: SchemaRules) -> bool:
     """Whether the contract's types hold all values of a file, days and moments also in another plain form."""
     inspection = inspection_of(data, contract, rules)
     return all(
@@ -575,7 +575,7 @@ def test_a_contract_holds_the_file_it_was_settled_for_or_refuses_it_by_column(
     inspection = inspection_of(second, founded, rules)
     types = [column.type for column in after.contract.columns]
     assert all(holds(type_, seen) for type_, seen in zip(types, inspection.seen, strict=True))
-    assert settled(second, after.contract, rules) == Settled(after.contract)
+    assert settled(second, after.contract, rules) == ResolvedContract(after.contract)
     assert [change.after for change in after.changes] == [
         b.type for a, b in zip(founded.columns, after.contract.columns, strict=True) if a != b
     ]
@@ -588,5 +588,5 @@ def test_a_contract_holds_the_file_it_was_settled_for_or_refuses_it_by_column(
 def test_what_an_additive_load_accepts_becomes_the_same_when_it_evolves(files: tuple[bytes, bytes]) -> None:
     founded = founded_by(files[0])
     after = settled_or_refused(files[1], founded, rules_of(ADDITIVE))
-    if isinstance(after, Settled):
+    if isinstance(after, ResolvedContract):
         assert settled(files[1], founded, rules_of(EVOLVE)) == after

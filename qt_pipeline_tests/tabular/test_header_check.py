@@ -164,8 +164,8 @@ def test_the_message_shows_no_value_and_names_both_ways_out() -> None:
         check_first_line(head, header)
     assert "canary" not in str(caught.value)
     assert "10.50" not in str(caught.value)
-    assert "--first-line-is-header" in caught.value.todo
-    assert "first_line_is_header: true" in caught.value.todo
+    assert "--first-line-is-header" in caught.value.hint
+    assert "first_line_is_header: true" in caught.value.hint
 
 
 WORDS = st.sampled_from(

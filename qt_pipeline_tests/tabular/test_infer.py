@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qt_pipeline.tabular import ColumnType, Kind, Seen, settle
-from qt_pipeline.tabular.infer import look, measure
+from qt_pipeline.tabular import ColumnProfile, ColumnType, Kind, resolve_contract
+from qt_pipeline.tabular.infer import infer_kind, measure
 from qt_pipeline_tests.tabular.files import COLUMNS, NASTY, RULES, TEXTS
 
 INTEGER = ColumnType(Kind.INTEGER)
@@ -28,12 +28,12 @@ def decimal(precision: int, scale: int) -> ColumnType:
     return ColumnType(Kind.DECIMAL, precision, scale)
 
 
-def seen_in(values: Values, *, dates: bool = False) -> Seen:
-    return look(pa.array(values, pa.string()), compact_dates=dates)
+def seen_in(values: Values, *, dates: bool = False) -> ColumnProfile:
+    return infer_kind(pa.array(values, pa.string()), compact_dates=dates)
 
 
 def type_of(*values: str | None, dates: bool = False) -> ColumnType:
-    [column] = settle(None, ["Anything"], [seen_in(values, dates=dates)], RULES).contract.columns
+    [column] = resolve_contract(None, ["Anything"], [seen_in(values, dates=dates)], RULES).contract.columns
     return column.type
 
 
@@ -53,19 +53,19 @@ def test_what_is_seen_does_not_depend_on_where_the_batches_are_cut_nor_on_their_
     edges = [0, *sorted(cuts), len(values)]
     parts = [seen_in(values[start:end], dates=dates) for start, end in pairwise(edges)]
     random.shuffle(parts)
-    assert functools.reduce(Seen.join, parts, Seen()) == seen_in(values, dates=dates)
+    assert functools.reduce(ColumnProfile.join, parts, ColumnProfile()) == seen_in(values, dates=dates)
 
 
 @given(VALUES, st.booleans(), st.integers(0, 8), st.integers(0, 8))
 def test_a_slice_of_a_batch_is_seen_as_what_it_is(values: list[str | None], dates: bool, start: int, end: int) -> None:
     sliced = pa.array(values, pa.string())[start:end]
-    assert look(sliced, compact_dates=dates) == seen_in(values[start:end], dates=dates)
+    assert infer_kind(sliced, compact_dates=dates) == seen_in(values[start:end], dates=dates)
 
 
 @pytest.mark.parametrize("values", [[], [None], [None, None]])
 def test_a_column_without_values_is_open(values: Values) -> None:
-    assert seen_in(values) == measure(pa.array(values, pa.string())) == Seen()
-    assert type_of(*values) == ColumnType(Kind.OPEN)
+    assert seen_in(values) == measure(pa.array(values, pa.string())) == ColumnProfile()
+    assert type_of(*values) == ColumnType(Kind.UNKNOWN)
 
 
 @given(
@@ -83,7 +83,7 @@ def test_a_text_is_as_long_as_its_code_units_in_utf_16(values: list[str | None])
         # Of a slice, too, whose bytes lie within those of others.
         column = pa.array(["👍", *values[:start], *values[start:], "👍👍"], pa.string())[1:-1]
         assert measure(column).length == expected
-        assert look(column, compact_dates=True).length == expected
+        assert infer_kind(column, compact_dates=True).length == expected
 
 
 def test_values_of_every_kind_are_measured_by_their_text() -> None:

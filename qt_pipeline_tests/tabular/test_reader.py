@@ -68,7 +68,7 @@ def test_a_refused_file_is_told_that_its_header_looks_separated_otherwise(data: 
         inspection_of(data)
     hint = f"Its header looks as if separated by {separator}: only commas are read. "
     kept = "Nothing was loaded; the table keeps its rows."
-    assert caught.value.todo.startswith(f"{hint if separator else ''}{kept}")
+    assert caught.value.hint.startswith(f"{hint if separator else ''}{kept}")
 
 
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1])

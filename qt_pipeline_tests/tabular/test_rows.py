@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.ahead import ahead
+from qt_pipeline.prefetch import prefetch
 from qt_pipeline.tabular import (
-    AssumptionBrokenError,
     BadCsvError,
     Contract,
     DriftError,
-    Inspection,
+    FileProfile,
     OpenStream,
-    Passage,
     Rows,
-    Rules,
-    glance,
+    SchemaRules,
+    SpeculationFailedError,
+    SpeculativeReader,
+    format_value,
     parse_type,
+    profile_head,
     read_header,
     read_rows,
-    written,
 )
 from qt_pipeline.tabular.drift import holds
 from qt_pipeline.tabular.reader import BLOCK_SIZES
@@ -75,7 +75,7 @@ def values_of(batches: Sequence[Rows]) -> tuple[Values, list[int]]:
     return rows, lines
 
 
-def in_two_passes(data: bytes, inspection: Inspection, contract: Contract) -> tuple[Values, list[int]]:
+def in_two_passes(data: bytes, inspection: FileProfile, contract: Contract) -> tuple[Values, list[int]]:
     return values_of(list(read_rows(stream_of(data), inspection, contract)))
 
 
@@ -84,11 +84,11 @@ def passage(
     before: Contract | None,
     assumed: Contract,
     *,
-    rules: Rules = RULES,
+    rules: SchemaRules = RULES,
     block_size: int = 1 << 20,
-) -> Passage:
+) -> SpeculativeReader:
     header = read_header(open_stream)
-    return Passage(open_stream, header, rules.expected(before, header.names), assumed, block_size=block_size)
+    return SpeculativeReader(open_stream, header, rules.expected(before, header.names), assumed, block_size=block_size)
 
 
 def typed_rows(data: bytes, contract: Contract) -> tuple[Values, list[int]]:
@@ -145,7 +145,7 @@ def test_a_value_in_a_declared_form_is_written_back_as_in_the_file(header: str) 
     contract = founded_by(data, rules)
     expected, lines = in_two_passes(data, inspection, contract)
     plainer = [text.replace("1234", "1.234") for text in texts]
-    assert [written(value, parse_type(declared)) for (value,) in expected] == [*plainer, None]
+    assert [format_value(value, parse_type(declared)) for (value,) in expected] == [*plainer, None]
     once = passage(stream_of(data), None, contract, rules=rules)
     assert values_of(list(once.rows())) == (expected, lines)
 
@@ -177,10 +177,10 @@ def test_one_pass_gives_the_rows_of_two_whatever_the_batch_borders(
         once = passage(stream_of(data), before, assumed, rules=rules, block_size=block_size)
         if fits:
             assert values_of(list(once.rows())) == in_two_passes(data, inspection, assumed)
-            assert once.inspection.seen == inspection.seen
-            assert once.inspection.rows == inspection.rows
+            assert once.profile.seen == inspection.seen
+            assert once.profile.rows == inspection.rows
         else:
-            with pytest.raises(AssumptionBrokenError):
+            with pytest.raises(SpeculationFailedError):
                 list(once.rows())
 
 
@@ -196,7 +196,7 @@ def test_a_value_that_the_assumed_type_does_not_hold_breaks_the_assumption_where
     lines[line - 2] = b"x,ab"
     once = passage(stream_of(b"a,b\n" + b"\n".join(lines) + b"\n"), None, assumed, block_size=block_size)
     passed: list[Rows] = []
-    with pytest.raises(AssumptionBrokenError):
+    with pytest.raises(SpeculationFailedError):
         passed.extend(once.rows())
     assert sum(map(len, passed)) <= line - 2
 
@@ -211,14 +211,14 @@ def test_what_comes_late_is_held_against_the_type_as_a_whole(late: str) -> None:
     row = [late if position == breaks else "" for position in range(len(headers))]
     data = csv_bytes(headers, [first, row])
     once = passage(stream_of(data), None, founded_by(csv_bytes(headers, [first])))
-    with pytest.raises(AssumptionBrokenError):
+    with pytest.raises(SpeculationFailedError):
         list(once.rows())
 
 
 def test_a_row_that_needs_a_larger_block_breaks_the_assumption() -> None:
     data = b"a,b\n1,x\n2," + b"x" * 100 + b"\n"
     assumed = founded_by(data)
-    with pytest.raises(AssumptionBrokenError):
+    with pytest.raises(SpeculationFailedError):
         list(passage(stream_of(data), None, assumed, block_size=16).rows())
     assert len(values_of(list(passage(stream_of(data), None, assumed, block_size=200).rows()))[0]) == 2
 
@@ -233,17 +233,17 @@ def test_a_bad_file_is_refused_in_one_pass_as_in_two() -> None:
 def test_what_a_passage_has_seen_is_what_an_inspection_sees() -> None:
     data = b"a,b\n1,x\n2,\n"
     once = passage(stream_of(data), None, founded_by(data), block_size=BLOCK_SIZES[0])
-    assert once.inspection.rows == 0
+    assert once.profile.rows == 0
     list(once.rows())
-    assert once.inspection == inspection_of(data)
+    assert once.profile == inspection_of(data)
 
 
 def test_a_glance_that_tells_the_truth_makes_one_pass_enough() -> None:
     data = b"Paid,Note\n" + b"1.25,x\n" * 100
     header = read_header(stream_of(data))
-    first = glance(stream_of(data), header, [None, None])
+    first = profile_head(stream_of(data), header, [None, None])
     assumed = settled(data)
-    once = Passage(stream_of(data), header, [None, None], assumed.contract, block_size=first.block_size)
+    once = SpeculativeReader(stream_of(data), header, [None, None], assumed.contract, block_size=first.block_size)
     assert values_of(list(once.rows())) == typed_rows(data, assumed.contract)
 
 
@@ -255,7 +255,7 @@ def threads() -> int:
 def test_a_consumer_that_stops_leaves_neither_a_thread_nor_an_open_file(taken: int) -> None:
     opened = Opened(b"a,b\n" + b"1,x\n" * 5000)
     once = passage(opened, None, founded_by(b"a,b\n1,x\n"), block_size=256)
-    rows = ahead(once.rows())
+    rows = prefetch(once.rows())
     for _ in range(taken):
         next(rows)
     assert threads() == (taken > 0)
@@ -266,8 +266,8 @@ def test_a_consumer_that_stops_leaves_neither_a_thread_nor_an_open_file(taken: i
 def test_an_assumption_that_breaks_leaves_neither_a_thread_nor_an_open_file() -> None:
     opened = Opened(b"a,b\n" + b"1,x\n" * 5000 + b"x,x\n")
     once = passage(opened, None, founded_by(b"a,b\n1,x\n"), block_size=256)
-    with pytest.raises(AssumptionBrokenError):
-        list(ahead(once.rows()))
+    with pytest.raises(SpeculationFailedError):
+        list(prefetch(once.rows()))
     assert (threads(), opened.left_open) == (0, 0)
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from qt_pipeline.ahead import ahead
 from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.partitions import datasets
 from qt_pipeline.demo import prepare_dagster_home
+from qt_pipeline.prefetch import prefetch
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import ENV_FILE_VARIABLE
-from qt_pipeline.telemetry import about_work, json_lines, of_event, run, span
+from qt_pipeline.telemetry import json_lines, log_context, of_event, run, span
 from qt_pipeline.telemetry.logs import JsonLines
 from qt_pipeline_tests.ingest.place import CSV, DATASET, Place, both
 from qt_pipeline_tests.relay.running import TOKEN, Relay, port_in
@@ -64,8 +64,8 @@ def test_a_line_is_one_json_object_with_time_level_logger_message_and_exception(
 
 def test_a_line_says_what_the_work_around_it_is_about_and_no_more_afterwards() -> None:
     log = logging.getLogger("qt_pipeline.some.room")
-    with about_work(run_id="r", dataset_id="d", dataset="Claims"):
-        with about_work(event_id="e", sequence=7, load_id=3, dataset="Claims paid", run_id=None):
+    with log_context(run_id="r", dataset_id="d", dataset="Claims"):
+        with log_context(event_id="e", sequence=7, load_id=3, dataset="Claims paid", run_id=None):
             inner = written(log)
         outer = written(log)
     assert inner.items() >= {"run_id": "r", "dataset_id": "d", "dataset": "Claims paid", "event_id": "e"}.items()
@@ -77,8 +77,8 @@ def test_a_line_says_what_the_work_around_it_is_about_and_no_more_afterwards() -
 
 def test_a_thread_that_works_ahead_knows_what_its_work_is_about() -> None:
     log = logging.getLogger("qt_pipeline.some.room")
-    with about_work(dataset_id="d"), span("stage") as around:
-        [line] = ahead(written(log) for _ in range(1))
+    with log_context(dataset_id="d"), span("stage") as around:
+        [line] = prefetch(written(log) for _ in range(1))
     assert line["dataset_id"] == "d"
     assert (line["trace_id"], line["span_id"]) == (around.context.trace_id, around.context.span_id)
 

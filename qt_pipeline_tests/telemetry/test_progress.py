@@ -15,7 +15,7 @@ import pytest
 from qt_pipeline.ingest import load_file, local_file
 from qt_pipeline.sandbox import SandboxServer
 from qt_pipeline.settings import ENV_FILE_VARIABLE
-from qt_pipeline.telemetry import Meter, Progress, Stage, Ticker
+from qt_pipeline.telemetry import LoadStage, Progress, ProgressLogger, ProgressTracker
 from qt_pipeline_tests.ingest.loading import Loading
 from qt_pipeline_tests.ingest.place import CSV, DATASET, Place
 
@@ -28,7 +28,7 @@ class Watch:
     def __init__(self) -> None:
         self.now = 100.0
         self.said: list[str] = []
-        self.ticker = Ticker("Dataset claims", say=self.said.append, clock=lambda: self.now)
+        self.ticker = ProgressLogger("Dataset claims", say=self.said.append, clock=lambda: self.now)
 
     def after(self, seconds: float, progress: Progress) -> list[str]:
         """The lines that come of this progress, so much later."""
@@ -39,7 +39,7 @@ class Watch:
 
 
 def downloaded(megabytes: int, of: int | None = None) -> Progress:
-    return Progress(Stage.DOWNLOAD, megabytes * MEGABYTE, of and of * MEGABYTE)
+    return Progress(LoadStage.DOWNLOAD, megabytes * MEGABYTE, of and of * MEGABYTE)
 
 
 def test_short_work_is_not_told_of() -> None:
@@ -48,7 +48,7 @@ def test_short_work_is_not_told_of() -> None:
         assert watch.after(0.1, downloaded(step)) == []
     # Each stage has its five seconds.
     for step in range(49):
-        assert watch.after(0.1, Progress(Stage.STAGE, rows=step)) == []
+        assert watch.after(0.1, Progress(LoadStage.STAGE, rows=step)) == []
 
 
 def test_long_work_is_told_of_every_five_seconds_with_the_speed_since_the_last_line() -> None:
@@ -62,15 +62,15 @@ def test_long_work_is_told_of_every_five_seconds_with_the_speed_since_the_last_l
 
 def test_rows_are_told_of_with_the_part_of_the_file_that_is_read() -> None:
     watch = Watch()
-    watch.after(0, Progress(Stage.STAGE))
-    half = Progress(Stage.STAGE, bytes=50, total_bytes=100, rows=1_200_000)
+    watch.after(0, Progress(LoadStage.STAGE))
+    half = Progress(LoadStage.STAGE, bytes=50, total_bytes=100, rows=1_200_000)
     assert watch.after(10, half) == ["Dataset claims: staged 1,200,000 rows (120,000/s), 50 % of the file."]
 
 
 def test_reading_is_told_of_with_the_whole() -> None:
     watch = Watch()
-    watch.after(0, Progress(Stage.READ, 0, 20_000 * MEGABYTE))
-    told = watch.after(5, Progress(Stage.READ, 1_500 * MEGABYTE, 20_000 * MEGABYTE))
+    watch.after(0, Progress(LoadStage.READ, 0, 20_000 * MEGABYTE))
+    told = watch.after(5, Progress(LoadStage.READ, 1_500 * MEGABYTE, 20_000 * MEGABYTE))
     assert told == ["Dataset claims: read 1.5 GB of 20 GB (300 MB/s)."]
 
 
@@ -85,16 +85,16 @@ def test_a_download_that_begins_anew_is_counted_from_there() -> None:
 @pytest.mark.parametrize(("seconds", "lines"), [(4.9, []), (5, ["Dataset claims: publishes 7,000 rows."])])
 def test_a_publish_is_told_of_once_where_the_work_before_was_long(seconds: float, lines: list[str]) -> None:
     watch = Watch()
-    watch.after(0, Progress(Stage.STAGE))
-    publishing = Progress(Stage.PUBLISH, rows=7000)
+    watch.after(0, Progress(LoadStage.STAGE))
+    publishing = Progress(LoadStage.PUBLISH, rows=7000)
     assert watch.after(seconds, publishing) == lines
     assert watch.after(60, publishing) == []
 
 
 def test_a_sink_that_is_opened_again_counts_from_zero() -> None:
     seen: list[Progress] = []
-    meter = Meter(seen.append)
-    meter.enter(Stage.DOWNLOAD)
+    meter = ProgressTracker(seen.append)
+    meter.enter(LoadStage.DOWNLOAD)
 
     @contextmanager
     def sink() -> Iterator[io.BytesIO]:
@@ -105,7 +105,7 @@ def test_a_sink_that_is_opened_again_counts_from_zero() -> None:
             counted.write(b"1234")
             counted.write(b"56")
     assert [progress.bytes for progress in seen] == [0, 0, 4, 6, 0, 4, 6]
-    assert {progress.stage for progress in seen} == {Stage.DOWNLOAD}
+    assert {progress.stage for progress in seen} == {LoadStage.DOWNLOAD}
 
 
 def test_a_load_tells_of_all_bytes_and_rows_in_its_stages(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_load_tells_of_all_bytes_and_rows_in_its_stages(tmp_path: Path) -> Non
     seen: list[Progress] = []
     load_file(loading.warehouse, loading.dataset, file, observe=seen.append)
     stages = list(dict.fromkeys(progress.stage for progress in seen))
-    assert stages == [Stage.READ, Stage.STAGE, Stage.PUBLISH]
-    staged = [progress for progress in seen if progress.stage is Stage.STAGE]
+    assert stages == [LoadStage.READ, LoadStage.STAGE, LoadStage.PUBLISH]
+    staged = [progress for progress in seen if progress.stage is LoadStage.STAGE]
     assert (staged[-1].bytes, staged[-1].total_bytes, staged[-1].rows) == (len(data), len(data), 300_000)
     assert len({progress.rows for progress in staged}) > 2
     assert seen[-1].rows == 300_000
@@ -128,7 +128,7 @@ def test_a_second_pass_counts_its_rows_anew(tmp_path: Path) -> None:
     data = b"Reference,Note,Text\n" + b"1,1,%s\n" % (b"x" * 400) * 15_000 + b"2,two,\n"
     seen: list[Progress] = []
     load_file(loading.warehouse, loading.dataset, loading.file(data), observe=seen.append)
-    assert seen[-1] == Progress(Stage.PUBLISH, 0, len(data), 15_001)
+    assert seen[-1] == Progress(LoadStage.PUBLISH, 0, len(data), 15_001)
     assert max(progress.rows for progress in seen) == 15_001
 
 
@@ -136,7 +136,7 @@ def test_the_hash_of_a_file_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file.csv").write_bytes(CSV)
     seen: list[Progress] = []
     local_file(tmp_path / "file.csv", run_id="run-1", observe=seen.append)
-    assert seen[-1] == Progress(Stage.READ, len(CSV), len(CSV))
+    assert seen[-1] == Progress(LoadStage.READ, len(CSV), len(CSV))
 
 
 def test_a_download_tells_of_its_bytes(sandbox: SandboxServer, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_download_tells_of_its_bytes(sandbox: SandboxServer, tmp_path: Path) -
         place.serve(CSV)
         seen: list[Progress] = []
         place.ingest().land(DATASET, run_id="run-1", observe=seen.append)
-    assert seen[-1] == Progress(Stage.DOWNLOAD, len(CSV))
+    assert seen[-1] == Progress(LoadStage.DOWNLOAD, len(CSV))
 
 
 def loaded_at_a_terminal(tmp_path: Path, *options: str) -> tuple[str, str]:

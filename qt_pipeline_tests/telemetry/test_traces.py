@@ -126,7 +126,7 @@ def test_a_failure_is_told_in_our_words_at_its_stage_and_at_the_run(collector: C
     [whole], [download] = collector.named("run"), collector.named("download")
     assert download.failed
     assert whole.failed
-    assert download.words == whole.words == failure.value.what
+    assert download.words == whole.words == failure.value.message
 
 
 def test_a_try_that_succeeds_after_one_that_failed_makes_the_run_one_that_succeeded(

@@ -8,7 +8,7 @@ import io
 from decimal import Context, Decimal
 from typing import Any
 
-from qt_pipeline.tabular import ColumnType, Contract, Kind, written
+from qt_pipeline.tabular import ColumnType, Contract, Kind, format_value
 from qt_pipeline_tests.warehouse.engines import Engine
 
 _EXACT = Context(prec=100)
@@ -34,10 +34,10 @@ def as_it_stands(text: str, type_: ColumnType, value: Any) -> bool:
     """A blank is NULL, a plain decimal equal as a number, a boolean in either case, all else equal as text."""
     if text == "" or value is None:
         return text == "" and value is None
-    if type_.kind is Kind.DECIMAL and type_.is_plain:
+    if type_.kind is Kind.DECIMAL and type_.is_canonical:
         return isinstance(value, Decimal) and value == Decimal(text)
     if type_.kind is Kind.DECIMAL:
         value = value.quantize(Decimal(1).scaleb(-type_.scale), context=_EXACT)
-    found = written(value, type_)
+    found = format_value(value, type_)
     assert found is not None
     return found.casefold() == text.casefold() if type_.kind is Kind.BOOLEAN else found == text

@@ -5,7 +5,7 @@ import pytest
 from tenacity import wait_none
 
 from qt_pipeline.warehouse import Warehouse
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.open_results import no_result_stays_open
 from qt_pipeline_tests.postgres import close_idle_connections
 from qt_pipeline_tests.warehouse.engines import MSSQL_URL, Engine, Postgres, Sqlite, SqlServer
@@ -49,4 +49,4 @@ def warehouse(engine: Engine) -> Warehouse:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publish is tried again without a pause."""
-    monkeypatch.setattr(load_module, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(publish_module, "wait_random_exponential", lambda **_: wait_none())

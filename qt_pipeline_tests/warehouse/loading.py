@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from qt_pipeline.tabular import Rows, Rules, inspect, known_as, parse_type, read_header, read_rows, settle
+from qt_pipeline.tabular import (
+    Rows,
+    SchemaRules,
+    align_headers,
+    parse_type,
+    profile,
+    read_header,
+    read_rows,
+    resolve_contract,
+)
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline.warehouse import Load, LoadJob, LoadRecord, PublishedLoad, TableSpec, Warehouse
 from qt_pipeline_tests.tabular.files import stream_of
@@ -58,7 +67,7 @@ def load(
 def load_or_leave(warehouse: Warehouse, data: bytes, **changes: Any) -> LoadRecord | PublishedLoad:
     """Like `load`, unless the table shows the file already."""
     with warehouse.begin(*_with({"sha256": sha256(data).hexdigest(), **changes})) as begun:
-        return begun.leave() if begun.shows_already() else publish(begun, data)
+        return begun.mark_unchanged() if begun.is_up_to_date() else publish(begun, data)
 
 
 def publish(
@@ -70,7 +79,7 @@ def publish(
     declared: Mapping[str, str] | None = None,
 ) -> PublishedLoad:
     """Stage and publish a file in a load that has begun."""
-    rules = Rules(
+    rules = SchemaRules(
         max_name_bytes=begun.target.max_name_bytes,
         policy=policy,
         declared={header: parse_type(text) for header, text in (declared or {}).items()},
@@ -78,10 +87,10 @@ def publish(
     )
     header = read_header(stream_of(data))
     contract = begun.contract
-    if contract is not None and begun.takes_over:
-        contract = known_as(contract, header.names, rules)
-    inspection = inspect(stream_of(data), header, rules.expected(contract, header.names))
-    settled = settle(contract, header.names, inspection.seen, rules)
+    if contract is not None and begun.adopting:
+        contract = align_headers(contract, header.names, rules)
+    inspection = profile(stream_of(data), header, rules.expected(contract, header.names))
+    settled = resolve_contract(contract, header.names, inspection.seen, rules)
     rows = read_rows(stream_of(data), inspection, settled.contract)
     begun.stage(settled.contract, through(rows) if through else rows)
     return begun.publish(settled.changes)

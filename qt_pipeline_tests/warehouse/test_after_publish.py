@@ -17,7 +17,7 @@ from qt_pipeline.warehouse import (
     TransactionEndedError,
     Warehouse,
 )
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
 from qt_pipeline_tests.warehouse.loading import load, load_or_leave
 
@@ -172,14 +172,14 @@ def test_a_transaction_that_the_database_ended_unasked_is_never_committed_as_a_p
     engine: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(warehouse, OLD)
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
-    write_contract = load_module.ledger.write_contract
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
+    write_contract = publish_module.ledger.write_contract
 
     def and_end(connection: Connection, *rest: Any) -> None:
         write_contract(connection, *rest)
         connection.exec_driver_sql("ROLLBACK")
 
-    monkeypatch.setattr(load_module.ledger, "write_contract", and_end)
+    monkeypatch.setattr(publish_module.ledger, "write_contract", and_end)
     with pytest.raises(TargetUnavailableError, match="ended the transaction"):
         load(warehouse, NEW)
     monkeypatch.undo()

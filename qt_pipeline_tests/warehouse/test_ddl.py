@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from qt_pipeline.tabular import Rules, inspect, read_header, settle
+from qt_pipeline.tabular import SchemaRules, profile, read_header, resolve_contract
 from qt_pipeline.warehouse import TableNotOursError, TableSpec, TargetRefusedError, Warehouse, open_warehouse
 from qt_pipeline_tests.postgres import new_database
 from qt_pipeline_tests.tabular.files import stream_of
@@ -28,8 +28,8 @@ def server(postgres_server: str) -> Iterator[str]:
 def prepared(url: str, schema: str | None, staging: str | None, spec: TableSpec | None) -> tuple[list[str], list[str]]:
     warehouse = open_warehouse(url, schema, staging, prepare=False)
     header = read_header(stream_of(DATA))
-    inspection = inspect(stream_of(DATA), header, [None] * len(header.names))
-    contract = settle(None, header.names, inspection.seen, Rules(max_name_bytes=63)).contract
+    inspection = profile(stream_of(DATA), header, [None] * len(header.names))
+    contract = resolve_contract(None, header.names, inspection.seen, SchemaRules(max_name_bytes=63)).contract
     return warehouse.preparation(spec, contract if spec else None, login=LOGIN)
 
 

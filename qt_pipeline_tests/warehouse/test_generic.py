@@ -129,7 +129,7 @@ def test_a_load_that_fails_leaves_the_old_rows_and_no_staging_table(warehouse: W
 
 def test_a_table_that_another_loads_for_too_long_is_busy(monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None:
     monkeypatch.setattr(generic, "_WAIT_SECONDS", 0.1)
-    with warehouse._target.exclusive("qt.paid"), pytest.raises(TableBusyError, match=r"'qt\.paid'"):
+    with warehouse._target.table_lock("qt.paid"), pytest.raises(TableBusyError, match=r"'qt\.paid'"):
         load(warehouse, OLD)
 
 

@@ -111,8 +111,8 @@ def test_a_driver_whose_library_is_missing_is_a_matter_of_this_machine(monkeypat
     driver = Sleeping("Failed to load the driver. Please read the documentation (https://example.invalid).")
     with pytest.raises(ConfigurationError, match="cannot be loaded") as caught:
         open_over(monkeypatch, driver, "mssql://u@server.database.windows.net/db")
-    assert "libltdl7" in caught.value.todo
-    assert "MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc" in caught.value.todo
+    assert "libltdl7" in caught.value.hint
+    assert "MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_lock_that_is_not_given_is_busy_or_passing(monkeypatch: pytest.MonkeyP
     for given, error in ((-1, TableBusyError), (-3, TargetUnavailableError)):
         driver = Driver([("sp_getapplock", [(given,)]), *ANSWERS[1:]], ["_qt_loads", "_qt_columns"])
         target = open_over(monkeypatch, driver, "mssql://u@h/d")
-        with pytest.raises(error, match="'paid'"), target.exclusive("paid"):
+        with pytest.raises(error, match="'paid'"), target.table_lock("paid"):
             pass
 
 

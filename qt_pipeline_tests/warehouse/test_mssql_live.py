@@ -16,7 +16,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from qt_pipeline.errors import ConfigurationError
-from qt_pipeline.tabular import Rows, Rules, inspect, read_header, settle
+from qt_pipeline.tabular import Rows, SchemaRules, profile, read_header, resolve_contract
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
     ColumnTypeError,
@@ -29,7 +29,7 @@ from qt_pipeline.warehouse import (
     Warehouse,
     open_warehouse,
 )
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline.warehouse.mssql import engine as mssql
 from qt_pipeline.warehouse.mssql import fill as mssql_fill
 from qt_pipeline_tests.tabular.files import csv_bytes, stream_of
@@ -88,12 +88,12 @@ def test_whether_readers_wait_is_told_as_the_database_has_it(sqlserver: SqlServe
 def test_a_table_is_loaded_by_one_process_at_a_time(sqlserver: SqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mssql, "_WAIT_SECONDS", 1)
     one, other = sqlserver.open(), sqlserver.open()
-    with one._target.exclusive("x.paid"):
-        with pytest.raises(TableBusyError, match=r"'x\.PAID'"), other._target.exclusive("x.PAID"):
+    with one._target.table_lock("x.paid"):
+        with pytest.raises(TableBusyError, match=r"'x\.PAID'"), other._target.table_lock("x.PAID"):
             pass
-        with other._target.exclusive("x.another"):
+        with other._target.table_lock("x.another"):
             pass
-    with other._target.exclusive("x.paid"):
+    with other._target.table_lock("x.paid"):
         pass
 
 
@@ -114,7 +114,7 @@ def test_a_table_that_somebody_holds_is_unavailable_and_keeps_its_rows(
     sqlserver: SqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mssql, "_WAIT_SECONDS", 1)
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     warehouse = sqlserver.open()
     load(warehouse, OLD)
     with sqlserver.transaction() as hold:
@@ -141,7 +141,7 @@ def test_a_table_is_locked_as_a_whole_where_nothing_is_versioned(
 def test_a_column_that_is_added_waits_for_a_reader_only_shortly(
     sqlserver: SqlServer, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     # Under this mode nothing is deleted first, which would wait for the reader, too.
     load(warehouse, OLD, mode=WriteMode.APPEND)
     wider = b"Name,Paid,New\nCleo,10.00,x\n"
@@ -238,7 +238,7 @@ def test_the_widest_numbers_are_added_up_exactly(
     target, table = warehouse._target, TableSpec("paid", schema=sqlserver.schema)
     contract = warehouse.contract("d-one")
     assert contract is not None
-    shape = load_module.Shapes(target, table).table(contract)
+    shape = publish_module.TableBuilder(target, table).table(contract)
     with target.reading() as connection:
         assert target.totals(connection, shape, contract.columns) == published.totals
 
@@ -436,8 +436,8 @@ def test_a_login_without_ddl_rights_loads_where_no_schema_is_named(
 def preparation(schema: str | None, staging: str | None, url: URL, name: str = "paid") -> tuple[list[str], list[str]]:
     """What `ddl` prints for the file above."""
     header = read_header(stream_of(PREPARED))
-    seen = inspect(stream_of(PREPARED), header, [None] * len(header.names)).seen
-    contract = settle(None, header.names, seen, Rules(max_name_bytes=128)).contract
+    seen = profile(stream_of(PREPARED), header, [None] * len(header.names)).seen
+    contract = resolve_contract(None, header.names, seen, SchemaRules(max_name_bytes=128)).contract
     unprepared = open_warehouse(MSSQL_URL, schema, staging, prepare=False)
     return unprepared.preparation(TableSpec(name), contract, login=str(url.username))
 
@@ -497,7 +497,7 @@ def test_refusals_are_known_by_odbc_too(by_pyodbc: SqlServer, monkeypatch: pytes
     warehouse = by_pyodbc.open()
     with pytest.raises(TargetRefusedError, match=r"Invalid object name 'dbo\.nowhere' \(error 208\)"):
         load(warehouse, OLD, after_publish="SELECT * FROM dbo.nowhere")
-    with warehouse._target.exclusive("x"), pytest.raises(TableBusyError), by_pyodbc.open()._target.exclusive("X"):
+    with warehouse._target.table_lock("x"), pytest.raises(TableBusyError), by_pyodbc.open()._target.table_lock("X"):
         pass
 
 

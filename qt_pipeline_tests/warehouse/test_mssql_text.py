@@ -23,7 +23,7 @@ from qt_pipeline.warehouse import (
     TransactionEndedError,
     Warehouse,
 )
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
@@ -171,7 +171,7 @@ def test_every_mode_locks_the_table_before_it_is_changed(opened: Opened, mode: W
 def test_a_change_of_columns_that_is_not_let_in_leaves_no_setting_behind(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
 
     def refuse(*_: object) -> Sequence[tuple[object, ...]]:
         raise Driver.Error("[Microsoft][SQL Server]Lock request time out period exceeded.")

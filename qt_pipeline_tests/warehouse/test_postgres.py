@@ -22,8 +22,8 @@ from qt_pipeline.warehouse import (
     Warehouse,
     open_warehouse,
 )
-from qt_pipeline.warehouse import load as load_module
 from qt_pipeline.warehouse import postgres as postgres_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres, watched_by
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
@@ -59,7 +59,7 @@ def test_a_column_that_is_added_waits_for_a_reader_only_shortly_and_is_added_onc
             told.append(str(state.outcome.exception()))
             reading.close()
 
-        monkeypatch.setattr(load_module, "_tell", and_end)
+        monkeypatch.setattr(publish_module, "_log_retry", and_end)
         load(warehouse, b"Name,Paid,New\nCleo,10.00,x\n")
     assert len(told) == 1
     assert "lock timeout" in told[0]

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.tabular import DriftError
 from qt_pipeline.values import utc_now
-from qt_pipeline.warehouse import LoadStatus, Reached, StaleLoadError, TargetRefusedError, Warehouse
+from qt_pipeline.warehouse import LoadProgress, LoadStatus, StaleLoadError, TargetRefusedError, Warehouse
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
 from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
 
@@ -168,8 +168,8 @@ def test_only_a_publish_of_an_own_download_counts_for_events(warehouse: Warehous
         load(warehouse, OLD, through_seq=8, through=then_broken)
     load(warehouse, OLD, through_seq=4, dataset_id="d-two", name="two")
     assert warehouse.reached("inbox-1", ["d-one", "d-two", "d-three"]) == {
-        "d-one": Reached(3, 3),
-        "d-two": Reached(4, 4),
+        "d-one": LoadProgress(3, 3),
+        "d-two": LoadProgress(4, 4),
     }
     assert warehouse.reached("inbox-2", ["d-one"]) == {}
     assert warehouse.reached("inbox-1", []) == {}
@@ -178,7 +178,7 @@ def test_only_a_publish_of_an_own_download_counts_for_events(warehouse: Warehous
 def test_events_of_datasets_by_the_thousand_are_asked_for_at_once(warehouse: Warehouse) -> None:
     load(warehouse, OLD, through_seq=3)
     ids = [f"d-{number}" for number in range(2500)]
-    assert warehouse.reached("inbox-1", [*ids, "d-one"]) == {"d-one": Reached(3, 3)}
+    assert warehouse.reached("inbox-1", [*ids, "d-one"]) == {"d-one": LoadProgress(3, 3)}
 
 
 def test_a_driver_error_is_told_without_the_row(engine: Engine, warehouse: Warehouse) -> None:

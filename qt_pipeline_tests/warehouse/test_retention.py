@@ -53,7 +53,7 @@ def test_what_says_how_far_events_were_reached_is_needed_in_each_inbox(warehouse
     load(warehouse, file(6), run_id="run-6", landing_run_id="elsewhere", inbox_id="inbox-3", through_seq=1)
     needed = warehouse.needed_loads(DATASET).lines
     assert needed == {1, 2, 3, 4, 5, 6}
-    warehouse.forget(record.load_id for record in warehouse.loads() if record.load_id not in needed)
+    warehouse.delete_loads(record.load_id for record in warehouse.loads() if record.load_id not in needed)
     assert (warehouse.reached("inbox-1", [DATASET]), warehouse.reached("inbox-2", [DATASET])) == before
 
 
@@ -71,7 +71,7 @@ def test_the_last_load_of_a_table_is_needed_however_it_ended(warehouse: Warehous
 def test_lines_that_are_forgotten_are_gone_and_their_numbers_do_not_come_again(warehouse: Warehouse) -> None:
     for number in range(1, 4):
         load(warehouse, file(number), landing_run_id="elsewhere")
-    warehouse.forget([2, 3])
+    warehouse.delete_loads([2, 3])
     assert [record.load_id for record in warehouse.loads()] == [1]
     load(warehouse, file(4), landing_run_id="elsewhere")
     assert line(warehouse).load_id == 4

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qt_pipeline.sandbox import SANDBOX_DATASETS, SandboxDataset
 from qt_pipeline.sandbox.datasets import first_version
-from qt_pipeline.tabular import parse_type, written
+from qt_pipeline.tabular import format_value, parse_type
 from qt_pipeline.warehouse import Warehouse
 from qt_pipeline_tests.examples import few_examples
 from qt_pipeline_tests.tabular.files import TEXTS, csv_bytes, tables
@@ -92,7 +92,7 @@ def declared_tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     types = draw(st.lists(st.sampled_from(list(DECLARED)), min_size=1, max_size=5))
 
     def value(type_: str) -> st.SearchStrategy[str]:
-        return st.just("") | DECLARED[type_].map(lambda value: written(value, parse_type(type_)) or "")
+        return st.just("") | DECLARED[type_].map(lambda value: format_value(value, parse_type(type_)) or "")
 
     return types, [list(row) for row in draw(st.lists(st.tuples(*map(value, types)), max_size=15))]
 

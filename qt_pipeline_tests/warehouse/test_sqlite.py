@@ -25,7 +25,7 @@ from qt_pipeline.warehouse import (
     Warehouse,
     open_warehouse,
 )
-from qt_pipeline.warehouse import load as load_module
+from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline.warehouse import sqlite as sqlite_module
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Sqlite
@@ -144,7 +144,7 @@ def test_staging_holds_no_lock_and_a_publish_waits_for_others_to_end(
             other.execute("BEGIN IMMEDIATE")
             other.execute("CREATE TABLE theirs (x)")
 
-        monkeypatch.setattr(load_module, "_tell", then_give_way)
+        monkeypatch.setattr(publish_module, "_log_retry", then_give_way)
         load(impatient, b"Name,Paid\nBob,2.00\n", through=take_the_lock)
     assert len(waits) == 1
     assert sqlite.column("Name") == ["Bob"]
@@ -183,7 +183,7 @@ def test_a_disk_that_is_full_while_publishing_is_told_and_leaves_the_table(
     sqlite: Sqlite, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(warehouse, FILE)
-    monkeypatch.setattr(load_module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     [(pages,)] = sqlite.query("PRAGMA page_count")
     engine = warehouse._target._engine
 
@@ -205,7 +205,7 @@ def test_names_of_tables_that_differ_in_case_alone_are_one_table_and_one_lock(
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with sqlite.open()._target.exclusive("PAID"):
+        with sqlite.open()._target.table_lock("PAID"):
             held.set()
             over.wait()
 

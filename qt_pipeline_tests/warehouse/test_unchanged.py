@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, PublishedLoad, Reached, StaleLoadError, Warehouse
+from qt_pipeline.warehouse import LoadProgress, LoadRecord, LoadStatus, PublishedLoad, StaleLoadError, Warehouse
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine
 from qt_pipeline_tests.warehouse.loading import JOB, TABLE, CableCutError, load, load_or_leave, publish, then_broken
 
@@ -21,7 +21,7 @@ def test_a_file_that_the_table_shows_is_left_and_only_the_ledger_says_so(engine:
         assert left.load_id > first.load_id
     assert set(engine.column("_qt_load")) == {first.load_id}
     assert engine.tables() == OWN_TABLES | {"paid"}
-    assert [record.shows for record in warehouse.loads()] == [True] * 3
+    assert [record.is_current for record in warehouse.loads()] == [True] * 3
 
 
 def test_what_replaces_an_unchanged_table_tells_whose_rows_went(warehouse: Warehouse) -> None:
@@ -101,7 +101,7 @@ def test_nothing_shows_a_file_before_the_first_load(warehouse: Warehouse) -> Non
 def test_a_file_left_counts_for_events_and_makes_older_data_stale(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, FILE, through_seq=3)
     load_or_leave(warehouse, FILE, through_seq=9)
-    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": Reached(published=3, looked=9)}
+    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": LoadProgress(published_through=3, checked_through=9)}
     with pytest.raises(StaleLoadError):
         load(warehouse, b"Name,Paid\nCleo,3.00\n", through_seq=5)
     with pytest.raises(StaleLoadError):
@@ -113,7 +113,7 @@ def test_a_file_left_counts_for_events_and_makes_older_data_stale(engine: Engine
 def test_an_earlier_download_that_is_left_settles_no_events(warehouse: Warehouse) -> None:
     load(warehouse, FILE, through_seq=3)
     load_or_leave(warehouse, FILE, through_seq=9, run_id="run-2")
-    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": Reached(published=3, looked=3)}
+    assert warehouse.reached("inbox-1", ["d-one"]) == {"d-one": LoadProgress(published_through=3, checked_through=3)}
 
 
 def test_a_load_that_is_neither_published_nor_left_has_failed(engine: Engine, warehouse: Warehouse) -> None:

@@ -11,7 +11,7 @@ from qt_pipeline.database import mssql_engine
 from qt_pipeline.errors import ConfigurationError
 
 _SETTING = "QT_WAREHOUSE_URL"
-_ROWS_AT_ONCE = 1000
+_BATCH_ROWS = 1000
 _LET_IN: set[URL] = set()
 _NOT_BY_BULK_COPY = ("activedirectorypassword", "activedirectoryintegrated")
 
@@ -29,10 +29,10 @@ def engine_at(url: URL, *, wait_seconds: int, keep_connections: bool = True) -> 
     if engine.driver == "mssqlpython" and login.lower() in _NOT_BY_BULK_COPY:
         raise ConfigurationError(
             f"The bulk copy cannot log in by {login}.",
-            todo=f"In {_SETTING}, use ActiveDirectoryMSI, ActiveDirectoryServicePrincipal or "
+            hint=f"In {_SETTING}, use ActiveDirectoryMSI, ActiveDirectoryServicePrincipal or "
             "ActiveDirectoryDefault, or mssql+pyodbc://.",
         )
-    event.listen(engine, "after_cursor_execute", _hear_out)
+    event.listen(engine, "after_cursor_execute", _drain_result_sets)
     event.listen(engine, "connect", lambda *_: _LET_IN.add(url))
     return engine
 
@@ -42,7 +42,7 @@ def was_let_in(url: URL) -> bool:
     return url in _LET_IN
 
 
-def _hear_out(
+def _drain_result_sets(
     _connection: object, cursor: DBAPICursor, _statement: str, _values: object, context: ExecutionContext, _many: object
 ) -> None:
     """Take all that a statement answers which a person wrote.
@@ -51,6 +51,6 @@ def _hear_out(
     """
     more = bool(context.execution_options.get("no_parameters"))
     while more:
-        while cursor.description and cursor.fetchmany(_ROWS_AT_ONCE):
+        while cursor.description and cursor.fetchmany(_BATCH_ROWS):
             pass
         more = bool(cursor.nextset())

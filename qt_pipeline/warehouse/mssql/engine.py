@@ -37,9 +37,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema, DropTable
 from sqlalchemy.types import TypeEngine
 
-from qt_pipeline.database import Fault, NameMatching, address_of, mssql_fault, take_mssql_lock
+from qt_pipeline.database import NameMatching, ServerError, mssql_fault, redacted_database_url, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
-from qt_pipeline.tabular import LOAD_COLUMN, LONGEST_BOUND, MAX_FORMAT, ROW_COLUMN, Column, ColumnType, Kind
+from qt_pipeline.tabular import LOAD_COLUMN, MAX_BOUND, MAX_FORMAT, ROW_COLUMN, Column, ColumnType, Kind
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
 from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
@@ -54,10 +54,10 @@ _WAIT_SECONDS = 120
 _ALTER_SECONDS = 2
 _OPEN_LENGTH = 50
 _ROW_INDEX = "_qt_rows"
-_SUMS_AT_ONCE = 500
+_SUMS_BATCH_SIZE = 500
 _DIGITS = 38
 # A sum has 38 digits: those that a column of fewer leaves are room for ten thousand million rows.
-_SURELY_SUMMED = 28
+_MAX_SAFE_SUM = 28
 _HALF = _DIGITS // 2
 _EXACT = Context(prec=100)
 _BUSY = -1
@@ -94,7 +94,7 @@ _MEASURES: Measures = {
         Measure.MICROSECONDS: "SUM(CAST(DATEDIFF_BIG(MICROSECOND, '19700101', {}) AS DECIMAL(38, 0)))",
     },
     Kind.TEXT: _OF_TEXT,
-    Kind.OPEN: _OF_TEXT,
+    Kind.UNKNOWN: _OF_TEXT,
 }
 
 
@@ -138,7 +138,7 @@ class MssqlTarget:
         self.schema = _checked(schema)
         self.staging_schema = _checked(staging_schema)
         self._url = url
-        self._address = address_of(url)
+        self._address = redacted_database_url(url)
         engine = engine_at(url, wait_seconds=_WAIT_SECONDS, keep_connections=keep_connections)
         self._by_bulk_copy = engine.driver == "mssqlpython"
         self._engine = engine.execution_options(schema_translate_map={None: self.schema})
@@ -206,7 +206,7 @@ class MssqlTarget:
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_WAIT_SECONDS * 1000}")
 
     @contextmanager
-    def exclusive(self, table: str) -> Generator[None]:
+    def table_lock(self, table: str) -> Generator[None]:
         """See Target. A lock of the server's, which ends with its connection."""
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -228,10 +228,10 @@ class MssqlTarget:
                 return DECIMAL(type_.precision, type_.scale)
             case Kind.TIMESTAMP:
                 return DATETIME2(6)
-            case Kind.OPEN:
+            case Kind.UNKNOWN:
                 return NVARCHAR(_OPEN_LENGTH)
             case Kind.TEXT:
-                return NVARCHAR(type_.length if 0 < type_.length <= LONGEST_BOUND else None)
+                return NVARCHAR(type_.length if 0 < type_.length <= MAX_BOUND else None)
             case _:
                 return plain_type(type_.kind)
 
@@ -282,7 +282,7 @@ class MssqlTarget:
         for change in changes:
             alter = f"ALTER TABLE {name} ALTER COLUMN {preparer.quote_identifier(change.column)}"
             kinds = {change.before.kind, change.after.kind}
-            if not keeps_rows and len(kinds) > 1 and kinds.isdisjoint((Kind.TEXT, Kind.OPEN)):
+            if not keeps_rows and len(kinds) > 1 and kinds.isdisjoint((Kind.TEXT, Kind.UNKNOWN)):
                 # Not all types become all others, not even without a row; text becomes any, and any becomes text.
                 connection.exec_driver_sql(f"{alter} NVARCHAR({_OPEN_LENGTH}) NULL")
             # Its collation is among the words: without it, the column would get the database's own.
@@ -305,7 +305,7 @@ class MssqlTarget:
         summed = [(c.name, *part) for c in summed_columns(columns) for part in _parts(table.c[c.name], c.type)]
         asked = measuring(connection, columns, self.measures)
         parts = [*(func.sum(part) for _, part, _ in summed), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_AT_ONCE, load_id=load_id)
+        rows, found = ask(connection, table, parts, at_once=_SUMS_BATCH_SIZE, load_id=load_id)
         sums = dict[str, Decimal]()
         for (name, _, zeros), sum_ in zip(summed, found, strict=False):
             part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
@@ -313,7 +313,7 @@ class MssqlTarget:
         measured = zip(asked, found[len(summed) :], strict=True)
         return Totals(rows, sums, {key: int(total or 0) for key, total in measured})
 
-    def tidy(self, table: Table) -> None:
+    def post_publish_maintenance(self, table: Table) -> None:
         """See Target. Readers go on meanwhile. The server's own cleaning comes too late: some pages every few seconds.
 
         Nothing is done for statistics, which renew themselves when a query needs them.
@@ -334,7 +334,7 @@ class MssqlTarget:
             # A login that may only load finds them made.
             return
         # Two processes that make the same tables at once would refuse each other.
-        with self.exclusive("the ledger"), self.writing() as connection:
+        with self.table_lock("the ledger"), self.writing() as connection:
             for name in sorted(filter(None, {self.schema, self.staging_schema})):
                 if not _has_schema(connection, name):
                     connection.execute(CreateSchema(name))
@@ -360,7 +360,7 @@ class MssqlTarget:
         if taken == _BUSY:
             raise TableBusyError(
                 f"Another process has been loading the table {name!r} for over {_WAIT_SECONDS} seconds.",
-                todo="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; it will be tried again.",
             )
         if taken is None or taken < 0:
             raise TargetUnavailableError(f"The lock of the table {name!r} was not given (sp_getapplock: {taken}).")
@@ -379,11 +379,11 @@ class MssqlTarget:
                 raise
             raise self._refusal(mssql_fault(error)) from None
 
-    def _refusal(self, fault: Fault, *, broken: bool = False) -> PipelineError:
+    def _refusal(self, fault: ServerError, *, broken: bool = False) -> PipelineError:
         kind = TargetUnavailableError if broken else refused(fault)
         return kind(
-            f"The target {self._address} refuses: {fault.words}.",
-            todo="Check that the server runs and that this login may create and write tables there.",
+            f"The target {self._address} refuses: {fault.message}.",
+            hint="Check that the server runs and that this login may create and write tables there.",
         )
 
 
@@ -392,7 +392,7 @@ def _checked(schema: str | None) -> str | None:
         # SQLAlchemy takes what stands before a dot for a database, and has brackets for itself.
         raise ConfigurationError(
             f"The schema {schema!r} has a dot or a bracket in its name.",
-            todo="Set QT_WAREHOUSE_SCHEMA and QT_STAGING_SCHEMA to schemas without them.",
+            hint="Set QT_WAREHOUSE_SCHEMA and QT_STAGING_SCHEMA to schemas without them.",
         )
     return schema
 
@@ -412,7 +412,7 @@ def _refuse_temporary(table: Table) -> None:
     if table.name.startswith("#"):
         raise TableRefusedError(
             f"SQL Server takes {table.name!r} for a table of one connection, which nobody else would see.",
-            todo="Give the dataset another table name in the catalog.",
+            hint="Give the dataset another table name in the catalog.",
         )
 
 
@@ -423,7 +423,7 @@ def _parts(column: ColumnElement[Any], type_: ColumnType) -> list[tuple[ColumnEl
     in two, each half of 19 digits.
     """
     scale = type_.scale
-    if type_.kind is Kind.INTEGER or type_.precision <= _SURELY_SUMMED:
+    if type_.kind is Kind.INTEGER or type_.precision <= _MAX_SAFE_SUM:
         return [(cast(column, Numeric(_DIGITS, scale)), 0)]
     place = scale - _HALF
     high: ColumnElement[Any] = func.round(column, literal_column(str(place)), literal_column("1"))

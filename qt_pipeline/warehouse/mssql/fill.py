@@ -15,8 +15,8 @@ from qt_pipeline.warehouse.target import Batch
 
 # Each is a transaction of its own: the log of an Azure database is small, and so is what is sorted for the index.
 _ROWS_IN_A_TRANSACTION = 100_000
-_ROWS_AT_ONCE = 5000
-_BYTES_AT_ONCE = 32 * 2**20
+_BATCH_ROWS = 5000
+_BATCH_BYTES = 32 * 2**20
 _BYTES_OF_A_NUMBER = 64
 
 
@@ -26,7 +26,7 @@ def bulk_copy(connection: Connection, stage: Table, batches: Iterable[Batch]) ->
     The driver opens a connection of its own for this. What it raises is not only of its own errors' types, and may
     repeat a value; an error of `batches` is raised as it is.
     """
-    source = _Source(batches)
+    source = _BatchSource(batches)
     first = next(source, None)
     if first is None:
         return 0
@@ -49,7 +49,7 @@ def bulk_copy(connection: Connection, stage: Table, batches: Iterable[Batch]) ->
     return int(copied["rows_copied"])
 
 
-class _Source(Iterator[pa.RecordBatch]):
+class _BatchSource(Iterator[pa.RecordBatch]):
     """Arrow batches for the driver, which keeps to itself what goes wrong in making them."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
@@ -69,7 +69,7 @@ class _Source(Iterator[pa.RecordBatch]):
 def insert(connection: Connection, stage: Table, batches: Iterable[Batch]) -> int:
     """Insert rows, an array of parameters of bounded size at a time, and say how many."""
     statement = str(stage.insert().compile(dialect=connection.dialect))
-    at_once = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // _width(stage)))
+    at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // _width(stage)))
     copied = 0
     for batch in batches:
         rows = _tuples(_typed(batch))
@@ -86,8 +86,8 @@ def _width(stage: Table) -> int:
 
 
 def _tuples(batch: pa.RecordBatch) -> Generator[tuple[object, ...]]:
-    for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-        some = batch.slice(start, _ROWS_AT_ONCE)
+    for start in range(0, batch.num_rows, _BATCH_ROWS):
+        some = batch.slice(start, _BATCH_ROWS)
         values = (cast("list[object]", some.column(position).to_pylist()) for position in range(some.num_columns))
         yield from zip(*values, strict=True)
 

@@ -12,7 +12,7 @@ from qt_pipeline.landing import Landed
 from qt_pipeline.safe_text import printable
 
 
-def is_reported(
+def report_to_dagster(
     api: DagsterApi, file: FileOutcome, landed: Landed, *, description: str, metadata: Mapping[str, str | int]
 ) -> bool:
     """Whether Dagster shows a load from now on. Of a dataset that it does not know it would not, and is not told."""

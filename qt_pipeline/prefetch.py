@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 class _Failed:
@@ -23,7 +23,7 @@ class _Failed:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
     """The same items in the same order, made by a thread that is up to `depth` of them ahead.
 
     An error of `items` is raised where the item would have come. Closing the generator ends the thread. It works in a
@@ -73,7 +73,7 @@ def _produce(items: Iterator[object], queue: Queue[object], stopped: Event) -> N
 def _put(queue: Queue[object], item: object, stopped: Event) -> bool:
     while not stopped.is_set():
         try:
-            queue.put(item, timeout=_LOOK_SECONDS)
+            queue.put(item, timeout=_POLL_SECONDS)
         except Full:
             continue
         return True

@@ -12,11 +12,11 @@ from qt_pipeline.settings import Settings
 
 _HIDDEN = "***"
 # What is shorter would be found within innocent words; and nobody's secret is what a URL says in a word or two.
-_SHORTEST = 4
+_MIN_LENGTH = 4
 _SHORTEST_QUERY = 9
 
 
-class Mask:
+class Redactor:
     """Hides every secret that the settings hold, wherever it stands in a text."""
 
     def __init__(self, settings: Settings) -> None:
@@ -35,7 +35,7 @@ def _secrets(settings: Settings) -> Iterator[str]:
         for value in _each(getattr(settings, name)):
             if isinstance(value, SecretStr):
                 yield from _in_url(value.get_secret_value())
-                if len(value.get_secret_value()) >= _SHORTEST:
+                if len(value.get_secret_value()) >= _MIN_LENGTH:
                     yield value.get_secret_value()
             elif isinstance(value, str) and "://" in value:
                 yield from _in_url(value)
@@ -55,4 +55,4 @@ def _in_url(url: str) -> Iterator[str]:
     raw = [password]
     raw += [value for part in query.split("&") if len(value := part.partition("=")[2]) >= _SHORTEST_QUERY]
     raw += [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_QUERY]
-    yield from (form for value in raw for form in (value, unquote(value)) if len(form) >= _SHORTEST)
+    yield from (form for value in raw for form in (value, unquote(value)) if len(form) >= _MIN_LENGTH)

@@ -10,10 +10,10 @@ from itertools import islice
 
 import pyarrow as pa
 
-from qt_pipeline.tabular.contract import Column, Misfit
-from qt_pipeline.tabular.declared import plain
-from qt_pipeline.tabular.drift import Rules, holds, may_hold
-from qt_pipeline.tabular.infer import look, measure
+from qt_pipeline.tabular.contract import Column, InvalidValue
+from qt_pipeline.tabular.declared import normalize
+from qt_pipeline.tabular.drift import SchemaRules, holds, may_hold
+from qt_pipeline.tabular.infer import infer_kind, measure
 from qt_pipeline.tabular.names import is_date, is_identifier
 from qt_pipeline.tabular.reader import (
     BLOCK_SIZES,
@@ -23,36 +23,36 @@ from qt_pipeline.tabular.reader import (
     TextBatch,
     read_text,
 )
-from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind, Seen
+from qt_pipeline.tabular.types import COMPACT_DATE, ColumnProfile, ColumnType, Kind
 
 Expected = Sequence[ColumnType | None]
 """The type that is expected of each column of a file, where one is; see `Rules.expected`."""
 
-Fits = Callable[[Column, Seen], bool]
+Fits = Callable[[Column, ColumnProfile], bool]
 """Whether a column can hold what was seen."""
 
-_GLANCE_BATCHES = 4
+_HEAD_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class FileProfile:
     """What a pass over a file has shown; `expected` is what it was told to look for."""
 
     header: Header
     expected: tuple[ColumnType | None, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[ColumnProfile, ...]
     rows: int
     block_size: int
 
 
-class Inspector:
+class Profiler:
     """Looks at batch after batch of one file, and remembers what they have in common."""
 
     def __init__(self, header: Header, expected: Expected) -> None:
         self._header = header
         self._expected = tuple(expected)
-        self._looks = [_Look(name, type_) for name, type_ in zip(header.names, expected, strict=True)]
-        self.seen = [Seen()] * len(header.names)
+        self._looks = [_ColumnProfiler(name, type_) for name, type_ in zip(header.names, expected, strict=True)]
+        self.seen = [ColumnProfile()] * len(header.names)
         self.rows = 0
 
     def add(self, batch: TextBatch) -> tuple[pa.StringArray, ...]:
@@ -63,32 +63,32 @@ class Inspector:
             self.seen[position] = self.seen[position].join(its.at(values, self.seen[position]))
         return columns
 
-    def inspection(self, block_size: int) -> Inspection:
+    def profile(self, block_size: int) -> FileProfile:
         """What was seen so far."""
-        return Inspection(self._header, self._expected, tuple(self.seen), self.rows, block_size)
+        return FileProfile(self._header, self._expected, tuple(self.seen), self.rows, block_size)
 
 
-class _Look:
+class _ColumnProfiler:
     """How the values of one column are looked at."""
 
     def __init__(self, header: str, expected: ColumnType | None) -> None:
-        self._declared = expected if expected is not None and not expected.is_plain else None
+        self._declared = expected if expected is not None and not expected.is_canonical else None
         # Text cannot become anything else, so references and what is known to be text are only measured.
         self._is_text = is_identifier(header) if expected is None else expected.kind is Kind.TEXT
         self._is_new = expected is None
         self._compact_dates = is_date(header) or (expected is not None and expected.format == COMPACT_DATE)
 
     def plain(self, values: pa.StringArray) -> pa.StringArray:
-        return values if self._declared is None else plain(values, self._declared)
+        return values if self._declared is None else normalize(values, self._declared)
 
-    def at(self, values: pa.StringArray, so_far: Seen) -> Seen:
+    def at(self, values: pa.StringArray, so_far: ColumnProfile) -> ColumnProfile:
         if self._is_text or so_far.kind is Kind.TEXT:
             return measure(values)
         keep_texts = self._is_new and so_far.decimal_texts is not None
-        return look(values, compact_dates=self._compact_dates, keep_texts=keep_texts)
+        return infer_kind(values, compact_dates=self._compact_dates, keep_texts=keep_texts)
 
 
-def inspect(open_stream: OpenStream, header: Header, expected: Expected) -> Inspection:
+def profile(open_stream: OpenStream, header: Header, expected: Expected) -> FileProfile:
     """Read the whole file once and say what its columns hold.
 
     Raises:
@@ -98,14 +98,14 @@ def inspect(open_stream: OpenStream, header: Header, expected: Expected) -> Insp
     return _inspect(open_stream, header, expected, batches=None)
 
 
-def glance(open_stream: OpenStream, header: Header, expected: Expected) -> Inspection:
+def profile_head(open_stream: OpenStream, header: Header, expected: Expected) -> FileProfile:
     """Like `inspect`, for the first few megabytes of the file."""
-    return _inspect(open_stream, header, expected, batches=_GLANCE_BATCHES)
+    return _inspect(open_stream, header, expected, batches=_HEAD_BATCHES)
 
 
-def _inspect(open_stream: OpenStream, header: Header, expected: Expected, *, batches: int | None) -> Inspection:
+def _inspect(open_stream: OpenStream, header: Header, expected: Expected, *, batches: int | None) -> FileProfile:
     for block_size in BLOCK_SIZES:
-        inspector = Inspector(header, expected)
+        inspector = Profiler(header, expected)
         try:
             for batch in islice(read_text(open_stream, header, block_size=block_size), batches):
                 inspector.add(batch)
@@ -113,26 +113,26 @@ def _inspect(open_stream: OpenStream, header: Header, expected: Expected, *, bat
             if block_size == BLOCK_SIZES[-1]:
                 raise
         else:
-            return inspector.inspection(block_size)
+            return inspector.profile(block_size)
     raise AssertionError("BLOCK_SIZES is not empty")
 
 
-def find_misfits(
+def find_invalid_values(
     open_stream: OpenStream,
-    inspection: Inspection,
+    inspection: FileProfile,
     broken: Mapping[int, Column],
-    rules: Rules,
+    rules: SchemaRules,
     *,
     limit: int,
     show_values: bool,
-) -> list[Misfit]:
+) -> list[InvalidValue]:
     """The first `limit` values that the `broken` columns (by position in the file) cannot hold, in its order."""
 
-    def search(fits: Fits) -> list[Misfit]:
-        misfits: list[Misfit] = []
+    def search(fits: Fits) -> list[InvalidValue]:
+        misfits: list[InvalidValue] = []
         for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
             found = [
-                Misfit(
+                InvalidValue(
                     line=int(batch.lines[row]),
                     column=column.name,
                     type=str(column.type),
@@ -140,14 +140,14 @@ def find_misfits(
                     length=_utf16_units(batch.columns[i][row].as_py()) if column.type.kind is Kind.TEXT else None,
                 )
                 for i, column in broken.items()
-                for row in _rows_that_misfit(column, looks[i], batch.columns[i], fits)
+                for row in _invalid_rows(column, looks[i], batch.columns[i], fits)
             ]
             misfits += sorted(found, key=lambda misfit: misfit.line)
             if len(misfits) >= limit:
                 break
         return misfits[:limit]
 
-    looks = {i: _Look(inspection.header.names[i], inspection.expected[i]) for i in broken}
+    looks = {i: _ColumnProfiler(inspection.header.names[i], inspection.expected[i]) for i in broken}
     # Values that a column could become wide enough for, one by one, may not go together: moments of two forms. Then
     # those are to blame that it cannot hold as it is.
     return search(lambda column, seen: may_hold(column, seen, rules)) or search(
@@ -159,10 +159,10 @@ def _utf16_units(value: str) -> int:
     return len(value.encode("utf-16-le")) // 2
 
 
-def _rows_that_misfit(column: Column, its: _Look, values: pa.StringArray, fits: Fits) -> Iterator[int]:
+def _invalid_rows(column: Column, its: _ColumnProfiler, values: pa.StringArray, fits: Fits) -> Iterator[int]:
     def within(values: pa.StringArray, first: int) -> Iterator[int]:
         # Halving asks the one rule again for smaller parts: no second rule for single values can disagree with it.
-        if fits(column, its.at(values, Seen())):
+        if fits(column, its.at(values, ColumnProfile())):
             return
         if len(values) == 1:
             yield first

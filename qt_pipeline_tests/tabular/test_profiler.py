@@ -8,15 +8,15 @@ from qt_pipeline.tabular import (
     ColumnType,
     Contract,
     DriftError,
+    InvalidValue,
     Kind,
-    Misfit,
-    Rules,
-    find_misfits,
-    glance,
+    SchemaRules,
+    find_invalid_values,
     parse_type,
+    profile_head,
     read_header,
 )
-from qt_pipeline.tabular.drift import settle
+from qt_pipeline.tabular.drift import resolve_contract
 from qt_pipeline.tabular.reader import BLOCK_SIZES
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline_tests.examples import few_examples
@@ -42,14 +42,14 @@ CONTRACT = contract_of(Paid="decimal(15,2)", Vehicles="integer", Name="text")
 
 
 def misfits_in(
-    data: bytes, contract: Contract, *, rules: Rules = RULES, limit: int = 100, show_values: bool = False
-) -> list[Misfit]:
+    data: bytes, contract: Contract, *, rules: SchemaRules = RULES, limit: int = 100, show_values: bool = False
+) -> list[InvalidValue]:
     inspection = inspection_of(data, contract, rules)
     try:
-        settle(contract, inspection.header.names, inspection.seen, rules)
+        resolve_contract(contract, inspection.header.names, inspection.seen, rules)
     except DriftError as drift:
         broken = drift.columns_of_another_type
-        return find_misfits(stream_of(data), inspection, broken, rules, limit=limit, show_values=show_values)
+        return find_invalid_values(stream_of(data), inspection, broken, rules, limit=limit, show_values=show_values)
     return []
 
 
@@ -68,10 +68,10 @@ def test_no_more_misfits_are_told_than_were_asked_for() -> None:
 
 
 def test_a_value_is_shown_only_where_that_is_allowed() -> None:
-    hidden = DriftError(misfits=misfits_in(FILE, CONTRACT))
-    assert "canary" not in f"{hidden} {hidden!r} {hidden.misfits}"
+    hidden = DriftError(invalid_values=misfits_in(FILE, CONTRACT))
+    assert "canary" not in f"{hidden} {hidden!r} {hidden.invalid_values}"
     assert "line 4, column 'Paid': a value that is not decimal(15,2)" in str(hidden)
-    shown = DriftError(misfits=misfits_in(FILE, CONTRACT, show_values=True))
+    shown = DriftError(invalid_values=misfits_in(FILE, CONTRACT, show_values=True))
     assert "line 4, column 'Paid': 'canary' is not decimal(15,2)" in str(shown)
 
 
@@ -141,7 +141,7 @@ LONG = b"x" * (2 * BLOCK_SIZES[0] + 100)
 def test_a_glance_does_not_see_what_comes_late(late: bytes) -> None:
     data = b"Paid,Note\n" + (b"1," + b"x" * 100 + b"\n") * 160_000 + b"x," + late + b"\n"
     header = read_header(stream_of(data))
-    glanced = glance(stream_of(data), header, [None, None])
+    glanced = profile_head(stream_of(data), header, [None, None])
     assert [seen.kind for seen in glanced.seen] == [Kind.INTEGER, Kind.TEXT]
     assert 0 < glanced.rows < data.count(b"\n") - 1
     assert glanced.block_size == BLOCK_SIZES[0]
@@ -153,15 +153,15 @@ def test_a_glance_does_not_see_what_comes_late(late: bytes) -> None:
 
 def test_a_glance_takes_the_larger_block_for_a_long_row_at_the_beginning() -> None:
     data = b"Note\n" + LONG + b"\n"
-    glanced = glance(stream_of(data), read_header(stream_of(data)), [None])
+    glanced = profile_head(stream_of(data), read_header(stream_of(data)), [None])
     assert (glanced.rows, glanced.block_size, glanced.seen[0].length) == (1, BLOCK_SIZES[1], len(LONG))
 
 
 def test_a_glance_at_a_short_file_sees_all_of_it_and_its_faults() -> None:
     header = read_header(stream_of(FILE))
-    assert glance(stream_of(FILE), header, [None] * 3) == inspection_of(FILE)
+    assert profile_head(stream_of(FILE), header, [None] * 3) == inspection_of(FILE)
     with pytest.raises(BadCsvError):
-        glance(stream_of(FILE + b"1\n"), header, [None] * 3)
+        profile_head(stream_of(FILE + b"1\n"), header, [None] * 3)
 
 
 def test_what_is_expected_decides_how_values_are_looked_at() -> None:

@@ -7,7 +7,7 @@ from qt_pipeline.urls import is_unclear_database
 _HIDDEN = "***"
 
 
-def address_of(url: URL | str) -> str:
+def redacted_database_url(url: URL | str) -> str:
     """A file's path, or a URL without its password and without its query, which may hold secrets just as well."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":

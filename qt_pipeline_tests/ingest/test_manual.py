@@ -14,16 +14,16 @@ from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.ingest import (
     FileGoneError,
     FileOutcome,
+    find_landed_file,
     find_purgeable,
-    land_by_hand,
-    landed_by,
+    land_manually,
     load_landed,
     restore,
     stale,
 )
-from qt_pipeline.landing import BY_HAND, Landed, Landing, LandingUnavailableError, NothingLandedError
+from qt_pipeline.landing import MANUAL, Landed, Landing, LandingUnavailableError, NothingLandedError
 from qt_pipeline.tabular import DriftError
-from qt_pipeline.telemetry import Progress, Stage
+from qt_pipeline.telemetry import LoadStage, Progress
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import LoadRecord, LoadStatus
 from qt_pipeline_tests.archive import DATASET, INBOX, TABLE, Archive
@@ -53,7 +53,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def land(landing: Landing, file: Path, dataset_id: str = DATASET) -> Landed:
-    return land_by_hand(landing, dataset_id, file, run_id=f"{BY_HAND}{uuid4()}")
+    return land_manually(landing, dataset_id, file, run_id=f"{MANUAL}{uuid4()}")
 
 
 def load(archive: Archive, file: Path, *, force: bool = False) -> FileOutcome:
@@ -117,8 +117,8 @@ def test_a_big_file_is_never_in_memory(archive: Archive, tmp_path: Path) -> None
 
 def test_how_far_the_copy_has_come_is_told(archive: Archive, file: Path) -> None:
     seen: list[Progress] = []
-    land_by_hand(archive.landing, DATASET, file, run_id=f"{BY_HAND}1", observe=seen.append)
-    assert seen[-1] == Progress(Stage.READ, len(SECOND), len(SECOND))
+    land_manually(archive.landing, DATASET, file, run_id=f"{MANUAL}1", observe=seen.append)
+    assert seen[-1] == Progress(LoadStage.READ, len(SECOND), len(SECOND))
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "."])
@@ -152,7 +152,7 @@ def test_the_ledger_names_the_landed_file_and_no_event(archive: Archive, file: P
     assert (line.landing_uri, line.sha256, line.bytes) == (landed.uri, landed.manifest.sha256, len(SECOND))
     assert line.run_id == line.landing_run_id == landed.manifest.run_id
     assert (line.inbox_id, line.through_seq, line.event_id) == ("", 0, None)
-    assert landed_by(archive.landing, line) == landed
+    assert find_landed_file(archive.landing, line) == landed
 
 
 def test_it_settles_no_event_and_hinders_none(archive: Archive, file: Path) -> None:
@@ -180,7 +180,7 @@ def test_what_the_table_shows_already_is_landed_too_so_that_every_line_has_its_f
     assert load(archive, file).status is LoadStatus.UNCHANGED
     lines = archive.warehouse.loads(dataset_id=DATASET)
     assert [line.status for line in lines] == [LoadStatus.UNCHANGED, LoadStatus.PUBLISHED]
-    assert len({landed_by(archive.landing, line).uri for line in lines}) == 2
+    assert len({find_landed_file(archive.landing, line).uri for line in lines}) == 2
 
 
 def test_a_refused_file_stays_landed_with_its_misfits_beside_it(archive: Archive, file: Path) -> None:
@@ -188,9 +188,9 @@ def test_a_refused_file_stays_landed_with_its_misfits_beside_it(archive: Archive
     file.write_bytes(BROKEN)
     with pytest.raises(DriftError):
         load(archive, file)
-    landed = landed_by(archive.landing, newest(archive))
+    landed = find_landed_file(archive.landing, newest(archive))
     assert content(landed) == BROKEN
-    misfits = landed.folder / f"misfits-{landed.manifest.run_id}.csv"
+    misfits = landed.folder / f"invalid-values-{landed.manifest.run_id}.csv"
     assert misfits.read_text() == 'line,column,expected,value\n2,Paid,"decimal(15,2)",\n'
 
 
@@ -232,7 +232,7 @@ def test_one_that_was_purged_is_said_to_be_so(archive: Archive, file: Path, sche
     load_landed(archive.warehouse, archive.rules(), landed, run_id=landed.manifest.run_id)
     landing.remove(landed)
     with pytest.raises(FileGoneError, match="it was purged"):
-        landed_by(landing, newest(archive))
+        find_landed_file(landing, newest(archive))
 
 
 # --- making room

@@ -12,7 +12,7 @@ _work: ContextVar[Mapping[str, object]] = ContextVar("qt_pipeline_work", default
 
 
 @contextmanager
-def about_work(
+def log_context(
     *,
     event_id: str | None = None,
     sequence: int | None = None,
@@ -23,7 +23,7 @@ def about_work(
 ) -> Generator[None]:
     """Every line and span of this block says what it is about, beside what is said around it; None adds nothing.
 
-    A thread knows of it only if it was started in a copy of this context (see `qt_pipeline.ahead`).
+    A thread knows of it only if it was started in a copy of this context (see `qt_pipeline.prefetch`).
     """
     fields = {
         "event_id": event_id,
@@ -42,6 +42,6 @@ def about_work(
         _work.set(before)
 
 
-def known() -> Mapping[str, object]:
+def current_context() -> Mapping[str, object]:
     """What is said of the work at hand."""
     return _work.get()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qt_pipeline.database import address_of
+from qt_pipeline.database import redacted_database_url
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,13 @@ from qt_pipeline.database import address_of
     ],
 )
 def test_no_secret_of_a_url_is_shown(url: str) -> None:
-    assert "hunter2" not in address_of(url)
+    assert "hunter2" not in redacted_database_url(url)
 
 
 def test_the_server_and_the_database_are_named() -> None:
-    address = address_of("postgresql+psycopg://loader:hunter2@db.example.com:5432/warehouse?sslmode=require")
+    address = redacted_database_url("postgresql+psycopg://loader:hunter2@db.example.com:5432/warehouse?sslmode=require")
     assert address == "postgresql+psycopg://loader:***@db.example.com:5432/warehouse"
 
 
 def test_a_file_is_named_by_its_path() -> None:
-    assert address_of("sqlite:////var/lib/qt/warehouse.db") == "/var/lib/qt/warehouse.db"
+    assert redacted_database_url("sqlite:////var/lib/qt/warehouse.db") == "/var/lib/qt/warehouse.db"

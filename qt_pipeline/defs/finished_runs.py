@@ -11,11 +11,11 @@ import dagster as dg
 
 from qt_pipeline.alerting import Cause, FinishedRun
 from qt_pipeline.defs.partitions import PARTITION_TAG
-from qt_pipeline.defs.runs import CONCERNS_TAG
-from qt_pipeline.errors import Concern
+from qt_pipeline.defs.runs import FAILURE_SCOPE_TAG
+from qt_pipeline.errors import FailureScope
 
-_AT_ONCE = 500
-_LOOK_BACK = timedelta(days=1)
+_BATCH_SIZE = 500
+_LOOKBACK = timedelta(days=1)
 # A run is dated by the clock of its own machine, and seen when that is committed.
 _OVERLAP = timedelta(minutes=2)
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
@@ -24,7 +24,7 @@ _REPORT_IT = "See the run's log. If it repeats, report it."
 
 
 @dataclass(frozen=True, slots=True)
-class Endings:
+class FinishedRuns:
     """Runs that ended well or failed, and what the next look must know to see each of them once.
 
     `complete` is False when there are more of them than one look reads.
@@ -36,15 +36,15 @@ class Endings:
     complete: bool
 
 
-def endings(
+def finished_runs(
     instance: dg.DagsterInstance, *, until: datetime | None, seen: Mapping[str, datetime], now: datetime
-) -> Endings:
+) -> FinishedRuns:
     """The runs of datasets that are over since the last look, which came up to `until` and has `seen` the last ones.
 
     What is older than a day is left alone. A canceled run has neither loaded nor failed.
     """
-    since = now - _LOOK_BACK if until is None else max(until, now - _LOOK_BACK)
-    limit = _AT_ONCE + len(seen)
+    since = now - _LOOKBACK if until is None else max(until, now - _LOOKBACK)
+    limit = _BATCH_SIZE + len(seen)
     records = instance.get_run_records(
         dg.RunsFilter(statuses=_ENDED, updated_after=since - _OVERLAP),
         limit=limit,
@@ -54,7 +54,7 @@ def endings(
     dated = {record.dagster_run.run_id: record.update_timestamp.astimezone(UTC) for record in records}
     until = max([since, *dated.values()])
     ended = (_finished(record) for record in records if record.dagster_run.run_id not in seen)
-    return Endings(
+    return FinishedRuns(
         # A tag that somebody gives to an old run makes it no new one.
         runs=tuple(run for run in ended if run is not None and run.ended_at > since - _OVERLAP),
         until=until,
@@ -71,9 +71,9 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> Cause | None:
     run = instance.get_run_by_id(run_id)
     records = instance.get_records_for_run(run_id, of_type=_FAILURES, ascending=False).records
     events = [record.event_log_entry.dagster_event for record in records]
-    causes = [_cause(event, is_ours=run is not None and CONCERNS_TAG in run.tags) for event in events if event]
+    causes = [_cause(event, is_ours=run is not None and FAILURE_SCOPE_TAG in run.tags) for event in events if event]
     # A step that failed says more than the run that failed of it.
-    told = sorted((cause for cause in causes if cause is not None), key=lambda cause: not cause.todo)
+    told = sorted((cause for cause in causes if cause is not None), key=lambda cause: not cause.hint)
     return told[0] if told else None
 
 
@@ -82,21 +82,21 @@ def _finished(record: dg.RunRecord) -> FinishedRun | None:
     if PARTITION_TAG not in run.tags:
         return None
     ended_at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
-    concern = run.tags.get(CONCERNS_TAG, "")
+    concern = run.tags.get(FAILURE_SCOPE_TAG, "")
     return FinishedRun(
         run_id=run.run_id,
         dataset_id=run.tags[PARTITION_TAG],
         ended_at=ended_at.astimezone(UTC),
         failed=run.status is dg.DagsterRunStatus.FAILURE,
-        concerns=Concern(concern) if concern in set(Concern) else Concern.DATASET,
+        scope=FailureScope(concern) if concern in set(FailureScope) else FailureScope.DATASET,
     )
 
 
 def _cause(event: dg.DagsterEvent, *, is_ours: bool) -> Cause | None:
     explained = event.step_failure_data.user_failure_data if event.is_step_failure else None
-    if explained is not None and "what happened" in explained.metadata:
+    if explained is not None and "error" in explained.metadata:
         words = {name: str(entry.value) for name, entry in explained.metadata.items()}
-        return Cause(words["what happened"], words.get("what to do", _REPORT_IT))
+        return Cause(words["error"], words.get("how to fix", _REPORT_IT))
     error = getattr(event.event_specific_data, "error", None)
     if error is None:
         return Cause(event.message) if event.message and event.is_run_failure else None

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from qt_pipeline.cli.output import console, lasting, shown
+from qt_pipeline.cli.output import console, format_duration, safe_markup
 from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError, RunStatus
 from qt_pipeline.errors import PipelineError, TransientError
 
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 # A restart of Dagster takes half a minute.
 _GAP_SECONDS = 90.0
 # A daemon that has just been started gives its first sign some seconds after the UI answers.
@@ -28,12 +28,12 @@ class DaemonStoppedError(DagsterUnavailableError):
     """Dagster answers, but the part of it that starts runs gives no sign."""
 
 
-class TimeIsUpError(TransientError):
+class TimedOutError(TransientError):
     """The wait was as long as it was allowed to be, and nothing has ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WatchResult:
     """How something ended: for scripts, and for people. `statuses` are those of its runs."""
 
     statuses: tuple[RunStatus, ...]
@@ -42,10 +42,10 @@ class Outcome:
     complaints: tuple[str, ...] = ()
 
 
-class Followed(Protocol):
+class Watched(Protocol):
     """Something in Dagster that is looked at until it is over."""
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Ask Dagster how far it is; whether it is over."""
         ...
 
@@ -53,11 +53,11 @@ class Followed(Protocol):
         """What is going on now: names, and words for each."""
         ...
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[WatchResult]:
         """How it ended."""
         ...
 
-    def goes_on(self) -> str:
+    def detach_hint(self) -> str:
         """A sentence: it goes on without being followed, and how it is canceled."""
         ...
 
@@ -75,15 +75,15 @@ def expect_daemon(api: DagsterApi) -> None:
             return
         if time.monotonic() >= deadline:
             silent = stopped[0].silent_seconds
-            since = "has given no sign yet" if silent is None else f"has given no sign for {lasting(silent)}"
+            since = "has given no sign yet" if silent is None else f"has given no sign for {format_duration(silent)}"
             raise DaemonStoppedError(
                 f"Dagster answers at {api.url}, but its daemon {since}: what is asked for would wait for ever.",
-                todo="Start the daemon: `make dev` runs it with the UI, `dagster-daemon run` alone.",
+                hint="Start the daemon: `make dev` runs it with the UI, `dagster-daemon run` alone.",
             )
         time.sleep(0.5)
 
 
-def follow(followed: Followed, deadline: float | None, *, silent: bool) -> Sequence[Outcome]:
+def watch(followed: Watched, deadline: float | None, *, silent: bool) -> Sequence[WatchResult]:
     """Look until it is over, and say how it ended.
 
     Raises:
@@ -94,7 +94,7 @@ def follow(followed: Followed, deadline: float | None, *, silent: bool) -> Seque
         answered = time.monotonic()
         while True:
             try:
-                is_over = followed.look()
+                is_over = followed.poll()
                 answered = time.monotonic()
                 display.show(gap=None)
                 if is_over:
@@ -102,18 +102,20 @@ def follow(followed: Followed, deadline: float | None, *, silent: bool) -> Seque
             except DagsterUnavailableError as error:
                 silent_for = time.monotonic() - answered
                 if silent_for >= _GAP_SECONDS or isinstance(error, DaemonStoppedError):
-                    raise DagsterUnavailableError(error.what, todo=f"{error.todo} {followed.goes_on()}") from None
+                    raise DagsterUnavailableError(
+                        error.message, hint=f"{error.hint} {followed.detach_hint()}"
+                    ) from None
                 display.show(gap=error)
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeIsUpError("The time is up.", todo=followed.goes_on())
-            left = _LOOK_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-            time.sleep(min(_LOOK_SECONDS, left))
+                raise TimedOutError("The time is up.", hint=followed.detach_hint())
+            left = _POLL_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
+            time.sleep(min(_POLL_SECONDS, left))
 
 
 class _Display:
     """What a person sees meanwhile: a live table in a terminal, else a line for each change."""
 
-    def __init__(self, followed: Followed, *, silent: bool) -> None:
+    def __init__(self, followed: Watched, *, silent: bool) -> None:
         self._followed = followed
         self._silent = silent
         self._console: Console = console()
@@ -139,21 +141,21 @@ class _Display:
             return
         if gap is not None:
             if said_gap is None:
-                self._print(f"{shown(gap.what)} It is asked again.")
+                self._print(f"{safe_markup(gap.message)} It is asked again.")
             return
         for name, words in self._followed.lines():
             if self._said.get(name) != words:
                 self._said[name] = words
-                self._print(f"{shown(name.strip())} {shown(words)}")
+                self._print(f"{safe_markup(name.strip())} {safe_markup(words)}")
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        elapsed = lasting(time.monotonic() - self._began)
+        elapsed = format_duration(time.monotonic() - self._began)
         for name, words in self._followed.lines():
-            table.add_row(shown(name), elapsed, shown(words))
+            table.add_row(safe_markup(name), elapsed, safe_markup(words))
         if self._gap is not None:
-            table.add_row("", "", f"[yellow]{shown(self._gap.what)} It is asked again.[/]")
+            table.add_row("", "", f"[yellow]{safe_markup(self._gap.message)} It is asked again.[/]")
         return table
 
     def _print(self, words: str) -> None:
-        self._console.print(f"{lasting(time.monotonic() - self._began):>8}  {words}")
+        self._console.print(f"{format_duration(time.monotonic() - self._began):>8}  {words}")

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qt_pipeline.cli.following import Outcome, expect_daemon
-from qt_pipeline.cli.output import lasting, several, shown
+from qt_pipeline.cli.output import format_duration, pluralize, safe_markup
+from qt_pipeline.cli.watch import WatchResult, expect_daemon
 from qt_pipeline.dagster_api import Backfill, DagsterApi, Failure, Run, RunEvents, RunStatus, Stage
 from qt_pipeline.values import utc_now
 
 _EXPLAINED = 20
 
-_STATUS_WORDS = {
+_STATUS_LABELS = {
     RunStatus.QUEUED: "waits in the queue",
     RunStatus.NOT_STARTED: "waits in the queue",
     RunStatus.STARTING: "starts",
@@ -25,27 +25,27 @@ _STATUS_WORDS = {
     RunStatus.SUCCESS: "succeeded",
     RunStatus.FAILURE: "failed",
 }
-_STAGE_WORDS = {Stage.DOWNLOAD: "downloads", Stage.LOAD: "loads"}
+_STAGE_LABELS = {Stage.DOWNLOAD: "downloads", Stage.LOAD: "loads"}
 
 
 @dataclass
-class _FollowedRun:
+class _WatchedRun:
     run_id: str
     dataset_id: str
     run: Run | None = None
     events: RunEvents = field(default_factory=RunEvents)
 
 
-class FollowedRuns:
+class WatchedRuns:
     """Runs, one for each dataset."""
 
     def __init__(self, api: DagsterApi) -> None:
         self._api = api
-        self._runs: list[_FollowedRun] = []
+        self._runs: list[_WatchedRun] = []
 
     def start(self, dataset_id: str, tags: Mapping[str, str]) -> None:
         """Ask for a run of a dataset."""
-        self._runs.append(_FollowedRun(self._api.launch(dataset_id, tags), dataset_id))
+        self._runs.append(_WatchedRun(self._api.launch(dataset_id, tags), dataset_id))
 
     def started(self) -> list[dict[str, object]]:
         """What was started."""
@@ -54,7 +54,7 @@ class FollowedRuns:
             for its in self._runs
         ]
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """See Followed."""
         for its in self._runs:
             if its.run is None or not its.run.status.is_over:
@@ -69,13 +69,13 @@ class FollowedRuns:
     def lines(self) -> Iterator[tuple[str, str]]:
         """See Followed."""
         for its in self._runs:
-            yield its.dataset_id, "is asked for" if its.run is None else _words(its.run, its.events)
+            yield its.dataset_id, "is asked for" if its.run is None else _describe_run(its.run, its.events)
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[WatchResult]:
         """See Followed."""
         return [self._outcome(its.run, its.events) for its in self._runs if its.run is not None]
 
-    def goes_on(self) -> str:
+    def detach_hint(self) -> str:
         """See Followed."""
         ids = " ".join(its.run_id for its in self._runs)
         return (
@@ -83,7 +83,7 @@ class FollowedRuns:
             f"To cancel: qt-pipeline cancel {ids}"
         )
 
-    def _outcome(self, run: Run, events: RunEvents) -> Outcome:
+    def _outcome(self, run: Run, events: RunEvents) -> WatchResult:
         report = events.report
         failure = _failure_of(run, events)
         seconds = _seconds(run)
@@ -97,17 +97,17 @@ class FollowedRuns:
             "rows": report and report.rows,
             "load_id": report and report.load_id,
             "load_status": report and report.status,
-            "error": failure and failure.what,
-            "todo": failure and failure.todo,
+            "error": failure and failure.message,
+            "hint": failure and failure.hint,
         }
-        headline = f"{shown(run.dataset_id or '')}: {_STATUS_WORDS[run.status]} after {lasting(seconds)}"
+        headline = f"{safe_markup(run.dataset_id or '')}: {_STATUS_LABELS[run.status]} after {format_duration(seconds)}"
         if report is not None and run.status is RunStatus.SUCCESS:
-            rows = several(report.rows or 0, "row")
-            headline += f": {rows} in {shown(report.table or '')}, {report.status} (load {report.load_id})"
-        return Outcome((run.status,), answer, f"{headline}.", complaints(failure) if failure else ())
+            rows = pluralize(report.rows or 0, "row")
+            headline += f": {rows} in {safe_markup(report.table or '')}, {report.status} (load {report.load_id})"
+        return WatchResult((run.status,), answer, f"{headline}.", complaints(failure) if failure else ())
 
 
-class FollowedBackfill:
+class WatchedBackfill:
     """A backfill: a run for each of its datasets, as fast as Dagster's queue lets them."""
 
     def __init__(self, api: DagsterApi) -> None:
@@ -126,7 +126,7 @@ class FollowedBackfill:
         url = self._api.backfill_url(self._id)
         return [{"backfill_id": self._id, "datasets": self._datasets, "url": url}] if self._id else []
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """See Followed."""
         self._backfill = self._api.backfill(self._id)
         if not self._runs or any(run.status.waits for run in self._runs):
@@ -138,9 +138,9 @@ class FollowedBackfill:
         yield f"{self._datasets} datasets", self._counted() or "wait for the daemon"
         for run in self._runs:
             if run.status in (RunStatus.STARTED, RunStatus.STARTING):
-                yield f"  {run.dataset_id}", _STATUS_WORDS[run.status]
+                yield f"  {run.dataset_id}", _STATUS_LABELS[run.status]
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[WatchResult]:
         """See Followed."""
         if self._backfill is None:
             return []
@@ -159,16 +159,16 @@ class FollowedBackfill:
             "error": self._backfill.error,
         }
         explained = ((run, failures[run.run_id]) for run in failed[:_EXPLAINED])
-        complaints = [f"{run.dataset_id}: {failure.what} {failure.todo}".rstrip() for run, failure in explained]
+        complaints = [f"{run.dataset_id}: {failure.message} {failure.hint}".rstrip() for run, failure in explained]
         if failed[_EXPLAINED:]:
             complaints.append("Also failed: " + ", ".join(str(run.dataset_id) for run in failed[_EXPLAINED:]) + ".")
         complaints += [self._backfill.error] if self._backfill.error else []
-        never = f", {several(missing, 'dataset')} never asked for" if missing > 0 else ""
-        took = lasting(time.monotonic() - self._began)
-        headline = f"{several(self._datasets, 'dataset')} after {took}: {self._counted()}{never}."
-        return [Outcome(tuple(statuses), answer, headline, tuple(complaints))]
+        never = f", {pluralize(missing, 'dataset')} never asked for" if missing > 0 else ""
+        took = format_duration(time.monotonic() - self._began)
+        headline = f"{pluralize(self._datasets, 'dataset')} after {took}: {self._counted()}{never}."
+        return [WatchResult(tuple(statuses), answer, headline, tuple(complaints))]
 
-    def goes_on(self) -> str:
+    def detach_hint(self) -> str:
         """See Followed."""
         return f"The backfill goes on. It can be canceled in the UI: {self._api.backfill_url(self._id)}"
 
@@ -177,7 +177,7 @@ class FollowedBackfill:
         return self._backfill.runs if self._backfill else ()
 
     def _counted(self) -> str:
-        counts = Counter(_STATUS_WORDS.get(run.status, run.status.value) for run in self._runs)
+        counts = Counter(_STATUS_LABELS.get(run.status, run.status.value) for run in self._runs)
         return ", ".join(f"{count} {words}" for words, count in counts.most_common())
 
     def _failure(self, run: Run) -> Failure:
@@ -188,15 +188,15 @@ class FollowedBackfill:
             "dataset_id": run.dataset_id,
             "run_id": run.run_id,
             "url": self._api.run_url(run.run_id),
-            "error": failure and failure.what,
-            "todo": failure and failure.todo,
+            "error": failure and failure.message,
+            "hint": failure and failure.hint,
         }
 
 
-def _words(run: Run, events: RunEvents) -> str:
+def _describe_run(run: Run, events: RunEvents) -> str:
     if run.status is not RunStatus.STARTED or events.stage is None:
-        return _STATUS_WORDS.get(run.status, run.status.value.lower())
-    return f"{_STAGE_WORDS[events.stage]}: {events.message}" if events.message else _STAGE_WORDS[events.stage]
+        return _STATUS_LABELS.get(run.status, run.status.value.lower())
+    return f"{_STAGE_LABELS[events.stage]}: {events.message}" if events.message else _STAGE_LABELS[events.stage]
 
 
 def _failure_of(run: Run, events: RunEvents) -> Failure | None:
@@ -205,8 +205,8 @@ def _failure_of(run: Run, events: RunEvents) -> Failure | None:
 
 def complaints(failure: Failure) -> tuple[str, ...]:
     """Why something failed and the next step, a line each."""
-    todo = (f"What to do:    {failure.todo}",) if failure.todo else ()
-    return (f"What happened: {failure.what}", *todo)
+    hint = (f"What to do:    {failure.hint}",) if failure.hint else ()
+    return (f"What happened: {failure.message}", *hint)
 
 
 def _seconds(run: Run) -> float:

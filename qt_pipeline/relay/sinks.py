@@ -12,20 +12,20 @@ from qt_pipeline.errors import TransientError
 from qt_pipeline.inbox import NewEvent
 from qt_pipeline.relay.metrics import Metrics
 
-MOST_WAITING: Final = 500
+MAX_BACKLOG: Final = 500
 """Events that may wait to be stored. More than this is more than a slow disk will catch up with in time."""
 
 _THREADS: Final = 16
 
 
-class RelayFullError(TransientError):
+class BacklogFullError(TransientError):
     """As many events wait to be stored as may."""
 
     def __init__(self) -> None:
-        super().__init__(f"{MOST_WAITING} events wait to be stored.", todo="Send the event again.")
+        super().__init__(f"{MAX_BACKLOG} events wait to be stored.", hint="Send the event again.")
 
 
-class Intake(Protocol):
+class EventSink(Protocol):
     """Where an accepted event goes. All of it happens on one event loop."""
 
     async def accept(self, event: NewEvent) -> int | None:
@@ -47,7 +47,7 @@ class Intake(Protocol):
         ...
 
 
-class EventQueue(Protocol):
+class QueueClient(Protocol):
     """A queue whose methods wait until it has answered, and may be called from several threads."""
 
     def put(self, event: NewEvent) -> None:
@@ -59,10 +59,10 @@ class EventQueue(Protocol):
         ...
 
 
-class QueueIntake:
+class QueueSink:
     """Puts each event into a queue, several at once; they get their sequence numbers in the inbox, later."""
 
-    def __init__(self, queue: EventQueue, metrics: Metrics) -> None:
+    def __init__(self, queue: QueueClient, metrics: Metrics) -> None:
         self._queue = queue
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(_THREADS, "relay-queue")
@@ -71,8 +71,8 @@ class QueueIntake:
 
     async def accept(self, event: NewEvent) -> None:
         """Return when the queue keeps the event."""
-        if self._waiting >= MOST_WAITING:
-            raise RelayFullError
+        if self._waiting >= MAX_BACKLOG:
+            raise BacklogFullError
         self._waiting += 1
         try:
             with self._metrics.commit_seconds.time():

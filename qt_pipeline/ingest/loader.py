@@ -22,36 +22,36 @@ from qt_pipeline.ingest.guards import absent_columns, check_headers, check_rows,
 from qt_pipeline.landing import Landed
 from qt_pipeline.safe_text import spreadsheet_text
 from qt_pipeline.tabular import (
-    AssumptionBrokenError,
-    Change,
     ColumnType,
     Contract,
     DriftError,
+    FileProfile,
     Header,
-    Inspection,
-    Misfit,
+    InvalidValue,
     OpenStream,
-    Passage,
+    ResolvedContract,
     Rows,
-    Rules,
-    Settled,
+    SchemaChange,
+    SchemaRules,
+    SpeculationFailedError,
+    SpeculativeReader,
+    align_headers,
     check_first_line,
     check_width,
-    find_misfits,
-    glance,
-    inspect,
-    known_as,
+    find_invalid_values,
+    profile,
+    profile_head,
     read_first_line,
     read_rows,
     read_text,
-    settle,
+    resolve_contract,
 )
-from qt_pipeline.telemetry import Meter, Observer, Stage, Ticker, about_work, span
+from qt_pipeline.telemetry import LoadStage, ProgressCallback, ProgressLogger, ProgressTracker, log_context, span
 from qt_pipeline.values import DriftPolicy, WriteMode
 from qt_pipeline.warehouse import Load, LoadJob, LoadStatus, TableSpec, Totals, Warehouse
 
 _PREVIEW_ROWS = 10
-_MISFITS = 100
+_INVALID_VALUES_FILE = 100
 
 Exceptions: TypeAlias = tuple[type[Exception], ...]
 
@@ -83,8 +83,8 @@ class FileOutcome:
     totals: Totals
     table_rows: int
     seconds: dict[str, float]
-    own_columns: tuple[str, ...]
-    changes: tuple[Change, ...] = ()
+    system_columns: tuple[str, ...]
+    changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
     preview: Preview | None = None
 
@@ -96,7 +96,7 @@ def load_file(
     *,
     force: bool = False,
     max_rows: int | None = None,
-    observe: Observer | None = None,
+    observe: ProgressCallback | None = None,
 ) -> FileOutcome:
     """Publish a file as the dataset's table. `force` loads it even if the table shows it already.
 
@@ -106,14 +106,14 @@ def load_file(
     Raises:
         PipelineError: the table keeps its rows; the message says why and what to do.
     """
-    meter = Meter(observe or Ticker(f"Dataset {dataset.label}"), total_bytes=file.bytes)
+    meter = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"), total_bytes=file.bytes)
     with (
         about(dataset.id),
-        about_work(dataset_id=dataset.id, dataset=dataset.label, run_id=file.run_id),
-        warehouse.begin(job_of(dataset, file), table_of(dataset)) as load,
-        about_work(load_id=load.load_id),
+        log_context(dataset_id=dataset.id, dataset=dataset.label, run_id=file.run_id),
+        warehouse.begin(load_job_for(dataset, file), table_spec_for(dataset)) as load,
+        log_context(load_id=load.load_id),
     ):
-        outcome = Loading(load, dataset, file, force=force, max_rows=max_rows, meter=meter).run()
+        outcome = FileLoader(load, dataset, file, force=force, max_rows=max_rows, meter=meter).run()
     for change in outcome.changes:
         _log.warning("Dataset %s: %s.", dataset.id, change)
     return outcome
@@ -127,7 +127,7 @@ def load_landed(
     run_id: str,
     force: bool = False,
     max_rows: int | None = None,
-    observe: Observer | None = None,
+    observe: ProgressCallback | None = None,
 ) -> FileOutcome:
     """Publish a landed file; see `load_file`. One that is refused stays landed, for its faults to be looked at.
 
@@ -139,12 +139,12 @@ def load_landed(
     try:
         return load_file(warehouse, dataset, file, force=force, max_rows=max_rows, observe=observe)
     except DriftError as drift:
-        if drift.misfits:
-            landed.write_beside(f"misfits-{run_id}.csv", _as_csv(drift.misfits))
+        if drift.invalid_values:
+            landed.write_beside(f"invalid-values-{run_id}.csv", _as_csv(drift.invalid_values))
         raise
 
 
-def table_of(dataset: Dataset) -> TableSpec:
+def table_spec_for(dataset: Dataset) -> TableSpec:
     """How the catalog wants the table of a dataset."""
     after = dataset.after_publish
     return TableSpec(
@@ -159,9 +159,9 @@ def table_of(dataset: Dataset) -> TableSpec:
     )
 
 
-def rules_of(dataset: Dataset, *, max_name_bytes: int) -> Rules:
+def schema_rules_for(dataset: Dataset, *, max_name_bytes: int) -> SchemaRules:
     """How the catalog wants the columns of a dataset."""
-    return Rules(
+    return SchemaRules(
         max_name_bytes=max_name_bytes,
         policy=dataset.policy,
         naming=dataset.naming,
@@ -171,13 +171,13 @@ def rules_of(dataset: Dataset, *, max_name_bytes: int) -> Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileReader:
     """A CSV file with its header, and what the rules of its dataset expect of it."""
 
     open: OpenStream
     header: Header
     contract: Contract | None
-    rules: Rules
+    rules: SchemaRules
     show_values: bool
 
     @classmethod
@@ -186,11 +186,11 @@ class Reading:
         open_: OpenStream,
         dataset: Dataset,
         contract: Contract | None,
-        rules: Rules,
+        rules: SchemaRules,
         *,
         max_columns: int,
         takes_over: bool,
-    ) -> "Reading":
+    ) -> "FileReader":
         """A file as its dataset's rules want it read. The contract of a table that is taken over knows no headers yet.
 
         Raises:
@@ -202,56 +202,58 @@ class Reading:
         header, head = read_first_line(open_)
         check_width(header, max_columns)
         if contract is not None and takes_over:
-            contract = known_as(contract, header.names, rules)
-        if not dataset.first_line_is_header and (contract is None or contract.is_strange_to(header.names)):
+            contract = align_headers(contract, header.names, rules)
+        if not dataset.first_line_is_header and (contract is None or contract.has_other_columns(header.names)):
             check_first_line(head, header)
         return cls(open_, header, contract, rules, dataset.show_values)
 
-    def settle(self, inspection: Inspection) -> Settled:
+    def resolve(self, inspection: FileProfile) -> ResolvedContract:
         """The contract for what was seen.
 
         Raises:
             DeclarationError: the catalog declares types that cannot hold the rows which stay in the table.
             DriftError: the file does not keep the contract; with the places, unless it was only glanced at.
         """
-        return settle(self.contract, self.header.names, inspection.seen, self.rules)
+        return resolve_contract(self.contract, self.header.names, inspection.seen, self.rules)
 
-    def glance(self) -> Inspection:
+    def profile_head(self) -> FileProfile:
         """Look at the beginning of the file."""
-        return glance(self.open, self.header, self._expected)
+        return profile_head(self.open, self.header, self._expected)
 
-    def inspect(self) -> Inspection:
+    def profile(self) -> FileProfile:
         """Look at the whole file."""
-        return inspect(self.open, self.header, self._expected)
+        return profile(self.open, self.header, self._expected)
 
-    def passage(self, assumed: Contract, block_size: int) -> Passage:
+    def open_rows(self, assumed: Contract, block_size: int) -> SpeculativeReader:
         """One pass under a contract that is assumed."""
-        return Passage(self.open, self.header, self._expected, assumed, block_size=block_size)
+        return SpeculativeReader(self.open, self.header, self._expected, assumed, block_size=block_size)
 
-    def with_places(self, drift: DriftError, inspection: Inspection) -> DriftError:
+    def with_places(self, drift: DriftError, inspection: FileProfile) -> DriftError:
         """The same error, naming the values that do not fit."""
         broken = drift.columns_of_another_type
         if not broken:
             return drift
         show = self.show_values
-        return drift.at(find_misfits(self.open, inspection, broken, self.rules, limit=_MISFITS, show_values=show))
+        return drift.at(
+            find_invalid_values(self.open, inspection, broken, self.rules, limit=_INVALID_VALUES_FILE, show_values=show)
+        )
 
     @property
     def _expected(self) -> tuple[ColumnType | None, ...]:
         return self.rules.expected(self.contract, self.header.names)
 
 
-class Loading:
+class FileLoader:
     """The steps of one file into a load that has begun, or into a dry run: every check stands here or in the load.
 
     `rows` counts those that were read so far, `settled` is the contract as far as it is known.
     """
 
     def __init__(  # all that a load depends on
-        self, load: Load, dataset: Dataset, file: CsvFile, *, force: bool, max_rows: int | None, meter: Meter
+        self, load: Load, dataset: Dataset, file: CsvFile, *, force: bool, max_rows: int | None, meter: ProgressTracker
     ) -> None:
         self.rows = 0
-        self.settled: Settled | None = None
+        self.settled: ResolvedContract | None = None
         self._load = load
         self._dataset = _rules_for(dataset, file)
         self._file = file
@@ -266,28 +268,28 @@ class Loading:
             PipelineError: the table keeps its rows; the message says why and what to do.
         """
         self._load.check_order()
-        if not self._force and self._load.shows_already():
-            return _left(self._load, self._dataset)
+        if not self._force and self._load.is_up_to_date():
+            return _unchanged(self._load, self._dataset)
         return self._publish(self._read())
 
-    def _read(self) -> Reading:
-        return Reading.of(
+    def _read(self) -> FileReader:
+        return FileReader.of(
             self._meter.opening(self._file.open),
             self._dataset,
             self._load.contract,
-            rules_of(self._dataset, max_name_bytes=self._load.target.max_name_bytes),
+            schema_rules_for(self._dataset, max_name_bytes=self._load.target.max_name_bytes),
             max_columns=self._load.target.max_columns,
-            takes_over=self._load.takes_over,
+            takes_over=self._load.adopting,
         )
 
-    def _publish(self, reading: Reading) -> FileOutcome:
+    def _publish(self, reading: FileReader) -> FileOutcome:
         began = time.monotonic()
         settled, inspection, totals = self._stage(reading)
         staged = time.monotonic()
         check_rows(self._dataset, totals.rows, self._load.last)
-        self._meter.enter(Stage.PUBLISH, rows=totals.rows)
+        self._meter.enter(LoadStage.PUBLISH, rows=totals.rows)
         with span("publish") as publishing:
-            publishing.note(rows=totals.rows)
+            publishing.set_attributes(rows=totals.rows)
             published = self._load.publish(settled.changes)
         return FileOutcome(
             dataset=self._dataset,
@@ -303,31 +305,31 @@ class Loading:
                 "stage": published.stage_seconds,
                 "publish": published.publish_seconds,
             },
-            own_columns=self._load.own_columns,
+            system_columns=self._load.system_columns,
             changes=settled.changes,
             warnings=(*published.warnings, *settled.warnings, *absent_columns(self._dataset, settled.contract)),
             preview=_preview(reading, inspection, settled.contract) if self._dataset.show_values else None,
         )
 
-    def _stage(self, reading: Reading) -> tuple[Settled, Inspection, Totals]:
+    def _stage(self, reading: FileReader) -> tuple[ResolvedContract, FileProfile, Totals]:
         """Stage the rows: in one pass if the file keeps the contract that its beginning suggests, else in two."""
         try:
-            with self._inspecting(unless=(DriftError,)):
-                first = reading.glance()
-                self.settled = assumed = reading.settle(first)
+            with self._profiled(unless=(DriftError,)):
+                first = reading.profile_head()
+                self.settled = assumed = reading.resolve(first)
                 check_headers(self._dataset, assumed.contract)
-            passage = reading.passage(assumed.contract, first.block_size)
-            totals = self._stage_rows(assumed.contract, passage.rows(), unless=(AssumptionBrokenError, DriftError))
-        except (AssumptionBrokenError, DriftError):
+            passage = reading.open_rows(assumed.contract, first.block_size)
+            totals = self._stage_rows(assumed.contract, passage.rows(), unless=(SpeculationFailedError, DriftError))
+        except (SpeculationFailedError, DriftError):
             pass
         else:
-            return assumed, passage.inspection, totals
-        with self._inspecting():
+            return assumed, passage.profile, totals
+        with self._profiled():
             self.settled = None
-            inspection = reading.inspect()
+            inspection = reading.profile()
             self.rows = inspection.rows
             try:
-                self.settled = settled = reading.settle(inspection)
+                self.settled = settled = reading.resolve(inspection)
             except DriftError as drift:
                 raise reading.with_places(drift, inspection) from None
             check_headers(self._dataset, settled.contract)
@@ -335,17 +337,17 @@ class Loading:
         return settled, inspection, self._stage_rows(settled.contract, rows)
 
     @contextmanager
-    def _inspecting(self, *, unless: Exceptions = ()) -> Generator[None]:
-        self._meter.enter(Stage.READ)
+    def _profiled(self, *, unless: Exceptions = ()) -> Generator[None]:
+        self._meter.enter(LoadStage.READ)
         with span("inspect", unless=unless):
             yield
 
     def _stage_rows(self, contract: Contract, rows: Iterator[Rows], *, unless: Exceptions = ()) -> Totals:
-        self._meter.enter(Stage.STAGE)
+        self._meter.enter(LoadStage.STAGE)
         with span("stage", unless=unless) as staging:
             counted = self._meter.counting(guarded(self._dataset, self._max_rows, self._counted(rows)))
             totals = self._load.stage(contract, counted)
-            staging.note(rows=totals.rows)
+            staging.set_attributes(rows=totals.rows)
         return totals
 
     def _counted(self, rows: Iterator[Rows]) -> Iterator[Rows]:
@@ -355,9 +357,9 @@ class Loading:
             yield some
 
 
-def _left(load: Load, dataset: Dataset) -> FileOutcome:
+def _unchanged(load: Load, dataset: Dataset) -> FileOutcome:
     began = time.monotonic()
-    record = load.leave()
+    record = load.mark_unchanged()
     assert load.contract is not None  # noqa: S101  # the table shows the file already
     return FileOutcome(
         dataset=dataset,
@@ -369,12 +371,12 @@ def _left(load: Load, dataset: Dataset) -> FileOutcome:
         totals=Totals(record.rows or 0),
         table_rows=record.table_rows or 0,
         seconds={"compare": time.monotonic() - began},
-        own_columns=load.own_columns,
+        system_columns=load.system_columns,
         warnings=absent_columns(dataset, load.contract),
     )
 
 
-def job_of(dataset: Dataset, file: CsvFile) -> LoadJob:
+def load_job_for(dataset: Dataset, file: CsvFile) -> LoadJob:
     """What the ledger is to know of the load of a file."""
     return LoadJob(
         dataset_id=dataset.id,
@@ -402,7 +404,7 @@ def _rules_for(dataset: Dataset, file: CsvFile) -> Dataset:
     )
 
 
-def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Preview:
+def _preview(reading: FileReader, inspection: FileProfile, contract: Contract) -> Preview:
     positions = contract.positions(reading.header.names)
     batch = next(read_text(reading.open, reading.header, block_size=inspection.block_size, checked=True), None)
     blank = [None] * _PREVIEW_ROWS
@@ -418,7 +420,7 @@ def _preview(reading: Reading, inspection: Inspection, contract: Contract) -> Pr
     return Preview(columns=tuple(column.name for column in contract.columns), rows=rows)
 
 
-def _as_csv(misfits: Sequence[Misfit]) -> str:
+def _as_csv(misfits: Sequence[InvalidValue]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["line", "column", "expected", "value"])

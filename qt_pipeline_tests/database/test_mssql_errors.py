@@ -86,7 +86,7 @@ def test_a_refusal_is_known_from_each_driver_and_no_row_is_told(
     error: Exception, number: int | None, words: str, passing: bool
 ) -> None:
     fault = mssql_fault(error)
-    assert (fault.number, fault.words, fault.passing) == (number, words, passing)
+    assert (fault.number, fault.message, fault.transient) == (number, words, passing)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_refusal_is_known_from_each_driver_and_no_row_is_told(
 )
 def test_before_the_first_statement_all_words_are_told(error: Exception, words: str, passing: bool) -> None:
     fault = mssql_fault(error, of_connection=True)
-    assert (fault.words, fault.passing) == (words, passing)
+    assert (fault.message, fault.transient) == (words, passing)
 
 
 def test_what_a_url_leaves_open_is_filled_in() -> None:
@@ -141,7 +141,7 @@ def test_what_a_url_leaves_open_is_filled_in() -> None:
     ],
 )
 def test_a_refusal_says_whether_it_is_about_one_table(message: str, number: int, *, of_table: bool) -> None:
-    assert mssql_fault(by_pyodbc("42000", message, number)).of_table is of_table
+    assert mssql_fault(by_pyodbc("42000", message, number)).table_scoped is of_table
 
 
 @pytest.mark.parametrize("number", TRANSIENT)
@@ -154,11 +154,11 @@ def test_what_passes_is_known_by_its_number_and_by_its_words(number: int) -> Non
         by_bulk_copy(message, number),
     ):
         fault = mssql_fault(error)
-        assert (fault.number, fault.passing, fault.of_table) == (number, True, False)
+        assert (fault.number, fault.transient, fault.table_scoped) == (number, True, False)
 
 
 def test_a_database_that_cannot_be_opened_passes_where_it_was_open_before() -> None:
     error = by_mssql_python("Invalid authorization specification", CANNOT_OPEN)
-    assert [mssql_fault(error, was_let_in=before).passing for before in (False, True)] == [False, True]
+    assert [mssql_fault(error, was_let_in=before).transient for before in (False, True)] == [False, True]
     other = by_mssql_python("Invalid authorization specification", "Login failed for user 'sa'.")
-    assert not mssql_fault(other, was_let_in=True).passing
+    assert not mssql_fault(other, was_let_in=True).transient

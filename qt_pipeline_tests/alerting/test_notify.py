@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from qt_pipeline.alerting import (
     Address,
-    Background,
-    Courier,
+    AlertKind,
+    AlertRouting,
+    AlertState,
     FinishedRun,
-    Kind,
     Message,
-    Outcome,
-    Owed,
-    Post,
-    Seen,
-    State,
+    MessageContext,
+    Observations,
+    PendingNotifications,
+    Sender,
+    SendResult,
+    notify,
     observe,
-    tell,
 )
-from qt_pipeline.errors import Concern
+from qt_pipeline.errors import FailureScope
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 TICK = timedelta(seconds=20)
@@ -50,15 +50,17 @@ class Known:
         return [message.title.removeprefix("[qt_pipeline] ") for _, message in self.received]
 
 
-class AtOnce(Courier):
+class AtOnce(Sender):
     """Without threads: thousands of messages in a second."""
 
-    def deliver(self, messages: Mapping[Address, Message]) -> list[Outcome]:
-        return [Outcome(a, "" if a.send(message) else "it did not take the message") for a, message in messages.items()]
+    def deliver(self, messages: Mapping[Address, Message]) -> list[SendResult]:
+        return [
+            SendResult(a, "" if a.send(message) else "it did not take the message") for a, message in messages.items()
+        ]
 
 
-def background(_owed: Sequence[Owed]) -> Background:
-    return Background(names={}, causes={}, parked={}, dagster_url="http://127.0.0.1:3000")
+def background(_owed: Sequence[PendingNotifications]) -> MessageContext:
+    return MessageContext(names={}, causes={}, parked={}, dagster_url="http://127.0.0.1:3000")
 
 
 class Conversation:
@@ -66,9 +68,9 @@ class Conversation:
 
     def __init__(self, *addresses: Known, per_hour: int = 20) -> None:
         self.addresses = addresses
-        self.state = State()
+        self.state = AlertState()
         self.now = NOW
-        self.kept: list[State] = []
+        self.kept: list[AlertState] = []
         self.per_hour = per_hour
         self._runs = 0
 
@@ -77,7 +79,7 @@ class Conversation:
         *,
         failed: Iterable[str] = (),
         well: Iterable[str] = (),
-        concerns: Concern = Concern.DATASET,
+        concerns: FailureScope = FailureScope.DATASET,
         after: timedelta = TICK,
     ) -> None:
         self.now += after
@@ -85,14 +87,16 @@ class Conversation:
             address.now = self.now
         runs = [self._run(d, failed=True, concerns=concerns) for d in failed]
         runs += [self._run(d, failed=False) for d in well]
-        self.state = State(self.state.memory, observe(self.state.incidents, Seen(runs=runs), now=self.now))
-        post = Post(self.addresses, AtOnce(), self.per_hour)
-        self.state, _ = tell(self.state, post, now=self.now, keep=self._keep, background=background)
+        self.state = AlertState(
+            self.state.checkpoint, observe(self.state.incidents, Observations(runs=runs), now=self.now)
+        )
+        post = AlertRouting(self.addresses, AtOnce(), self.per_hour)
+        self.state, _ = notify(self.state, post, now=self.now, keep=self._keep, background=background)
 
-    def _keep(self, _before: State, after: State) -> None:
+    def _keep(self, _before: AlertState, after: AlertState) -> None:
         self.kept.append(after)
 
-    def _run(self, dataset_id: str, *, failed: bool, concerns: Concern = Concern.DATASET) -> FinishedRun:
+    def _run(self, dataset_id: str, *, failed: bool, concerns: FailureScope = FailureScope.DATASET) -> FinishedRun:
         self._runs += 1
         return FinishedRun(f"run-{self._runs}", dataset_id, self.now, failed, concerns)
 
@@ -101,7 +105,7 @@ def test_an_outage_of_many_failing_runs_is_one_alert_and_one_recovery() -> None:
     somebody = Known()
     conversation = Conversation(somebody)
     for n in range(10):
-        conversation.tick(failed=[f"d-{n % 5}"], concerns=Concern.TARGET)
+        conversation.tick(failed=[f"d-{n % 5}"], concerns=FailureScope.TARGET)
     conversation.tick(well=["d-0", "d-1"])
     assert somebody.titles == ["The target database fails: 1 dataset does not load"]
     conversation.tick(well=["d-2", "d-3", "d-4"])
@@ -110,8 +114,8 @@ def test_an_outage_of_many_failing_runs_is_one_alert_and_one_recovery() -> None:
     assert conversation.state.incidents == {}
 
 
-@pytest.mark.parametrize("concerns", [Concern.DATASET, Concern.TARGET])
-def test_a_thousand_datasets_that_fail_together_are_one_message(concerns: Concern) -> None:
+@pytest.mark.parametrize("concerns", [FailureScope.DATASET, FailureScope.TARGET])
+def test_a_thousand_datasets_that_fail_together_are_one_message(concerns: FailureScope) -> None:
     somebody = Known()
     conversation = Conversation(somebody)
     conversation.tick(failed=[f"d-{n:04}" for n in range(1000)], concerns=concerns)
@@ -153,7 +157,7 @@ def test_what_an_address_does_not_take_is_tried_again_later_and_more_and_more_se
     for _ in range(100):
         conversation.tick()
     assert other.titles == ["d-one does not load"]
-    contact = conversation.state.memory.contacts[somebody.key]
+    contact = conversation.state.checkpoint.contacts[somebody.key]
     assert contact.not_before is not None
     assert 5 < contact.failures < 12
     assert contact.sent == ()
@@ -172,15 +176,15 @@ def test_a_message_is_counted_and_kept_as_not_told_before_it_is_sent() -> None:
     with pytest.raises(SystemExit):
         conversation.tick(failed=["d-one"])
     [kept] = conversation.kept
-    assert kept.incidents[Kind.NOT_LOADED, "d-one"].told == frozenset()
-    assert len(kept.memory.contacts["somebody"].sent) == 1
+    assert kept.incidents[AlertKind.NOT_LOADED, "d-one"].notified == frozenset()
+    assert len(kept.checkpoint.contacts["somebody"].sent) == 1
 
 
 ticks = st.lists(
     st.tuples(
         st.sets(st.sampled_from(["d-one", "d-two", "d-three", "d-four"])),
         st.sets(st.sampled_from(["d-one", "d-two", "d-three", "d-four"])),
-        st.sampled_from([Concern.DATASET, Concern.TARGET]),
+        st.sampled_from([FailureScope.DATASET, FailureScope.TARGET]),
         st.booleans(),
         st.integers(1, 20),
     ),
@@ -190,7 +194,7 @@ ticks = st.lists(
 
 @given(ticks, st.integers(1, 3))
 def test_never_more_than_the_bound_and_nothing_is_lost_that_was_not_taken(
-    ticks: list[tuple[set[str], set[str], Concern, bool, int]], per_hour: int
+    ticks: list[tuple[set[str], set[str], FailureScope, bool, int]], per_hour: int
 ) -> None:
     somebody = Known()
     conversation = Conversation(somebody, per_hour=per_hour)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from qt_pipeline.catalog import Catalog
 from qt_pipeline.doctor.finding import Area, Finding
-from qt_pipeline.settings import Settings, Survey
+from qt_pipeline.settings import Settings, SettingsReport
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CheckContext:
     """What there is to look at. `catalog` is None where it cannot be read."""
 
-    survey: Survey
+    report: SettingsReport
     catalog: Catalog | None
 
     @property
     def settings(self) -> Settings:
         """The settings, with defaults in the place of wrong ones: a check that `needs` such a one is not made."""
-        return self.survey.settings
+        return self.report.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Check:
     It is not made if one of the settings that it `needs` is wrong. `late` is what to do when its time is over.
     """
 
-    look: Callable[[Case], Iterator[Finding]]
+    run: Callable[[CheckContext], Iterator[Finding]]
     areas: tuple[Area, ...]
     needs: tuple[str, ...] = ()
     seconds: float = 30

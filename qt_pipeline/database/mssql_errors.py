@@ -8,19 +8,19 @@ Not here: what is done about it (see warehouse, inbox).
 import re
 from dataclasses import dataclass
 
-from qt_pipeline.database.fault import Fault
+from qt_pipeline.database.server_error import ServerError
 
 
 @dataclass(frozen=True, slots=True)
 class _Message:
     number: int
     phrase: str
-    passing: bool = False
-    told: bool = True
+    transient: bool = False
+    shown: bool = True
 
 
 _CANNOT_OPEN = 4060
-_PASSING = (
+_TRANSIENT = (
     (1205, "was deadlocked on"),
     (1222, "Lock request time out period exceeded"),
     (615, "Could not find database ID"),
@@ -51,7 +51,7 @@ _PASSING = (
 )
 # Numbers of a connection that ended, from the network beneath.
 _BROKEN = (64, 121, 233, 596, 10053, 10054, 10060)
-_STAYING = (
+_PERMANENT = (
     (102, "Incorrect syntax near"),
     (207, "Invalid column name"),
     (208, "Invalid object name"),
@@ -78,7 +78,7 @@ _STAYING = (
     (18456, "Login failed for user"),
     (40544, "has reached its size quota"),
 )
-_SHOWING_ROWS = (
+_MAY_LEAK_VALUES = (
     (245, "Conversion failed when converting"),
     (515, "Cannot insert the value NULL into column"),
     (2601, "Cannot insert duplicate key row"),
@@ -88,12 +88,12 @@ _SHOWING_ROWS = (
     (8114, "Error converting data type"),
 )
 # Those that speak of one table: its values, its columns, what depends on it.
-_OF_TABLE = {511, 547, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _SHOWING_ROWS)}
+_OF_TABLE = {511, 547, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _MAY_LEAK_VALUES)}
 _MESSAGES = (
     # First, so that their words are never told.
-    *(_Message(number, phrase, told=False) for number, phrase in _SHOWING_ROWS),
-    *(_Message(number, phrase, passing=True) for number, phrase in _PASSING),
-    *(_Message(number, phrase) for number, phrase in _STAYING),
+    *(_Message(number, phrase, shown=False) for number, phrase in _MAY_LEAK_VALUES),
+    *(_Message(number, phrase, transient=True) for number, phrase in _TRANSIENT),
+    *(_Message(number, phrase) for number, phrase in _PERMANENT),
 )
 # pyodbc: `… (1205) (SQLExecDirectW)`; the bulk copy: `Sql Error: 1205: Class …`.
 _NUMBER = re.compile(r"\((\d+)\) \(SQL|Sql Error: (\d+):")
@@ -111,7 +111,7 @@ _CONNECTION = re.compile(
 )
 
 
-def mssql_fault(error: BaseException | None, *, of_connection: bool = False, was_let_in: bool = False) -> Fault:
+def mssql_fault(error: BaseException | None, *, of_connection: bool = False, was_let_in: bool = False) -> ServerError:
     """What the server, or a driver on its way to it, has said.
 
     `of_connection` says that no statement had been sent yet, so that any words may be told; `was_let_in` that this
@@ -125,16 +125,16 @@ def mssql_fault(error: BaseException | None, *, of_connection: bool = False, was
     number = known.number if known else next(iter(numbers), None)
     broken = bool(_CONNECTION.search(text)) or number in _BROKEN
     parts = [_END.sub("", part).strip(" ;.") for part in _BEGINNING.split(text)]
-    if known is not None and known.told:
+    if known is not None and known.shown:
         words = next((part for part in parts if known.phrase in part), "")
     elif known is None and of_connection:
         words = parts[-1]
     else:
         words = ""
     numbered = f"error {number}" if number else f"an error of the kind {_kind(error)}"
-    passing = known.passing or (was_let_in and number == _CANNOT_OPEN) if known else broken
+    passing = known.transient or (was_let_in and number == _CANNOT_OPEN) if known else broken
     told = f"{words} ({numbered})" if words and number else words or numbered
-    return Fault(number, told, passing, of_table=number in _OF_TABLE)
+    return ServerError(number, told, passing, table_scoped=number in _OF_TABLE)
 
 
 def _kind(error: BaseException | None) -> str:

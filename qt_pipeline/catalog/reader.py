@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy import make_url
 
-from qt_pipeline.catalog.catalog import Catalog, Fault, Place
+from qt_pipeline.catalog.catalog import Catalog, CatalogFault, Position
 from qt_pipeline.catalog.model import AfterPublish, DeclaredColumn, Entry, File, Policies
 from qt_pipeline.database import NameMatching
 from qt_pipeline.errors import ConfigurationError
@@ -37,7 +37,7 @@ def catalog_for(settings: Settings) -> Catalog:
         # By the defaults, every dataset would go to another table than its catalog says.
         raise ConfigurationError(
             f"The catalog {path}, which QT_CATALOG names, does not exist.",
-            todo="Correct QT_CATALOG, or write the file.",
+            hint="Correct QT_CATALOG, or write the file.",
         )
     return load_catalog(path, NameMatching.of(make_url(settings.warehouse_url).get_backend_name()))
 
@@ -54,17 +54,17 @@ def load_catalog(path: Path, names: NameMatching = NameMatching.CASE) -> Catalog
         tree, document = _read(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        raise _refused(path, [f"line {mark.line + 1 if mark else '?'}: {error.problem}"]) from None
+        raise _error(path, [f"line {mark.line + 1 if mark else '?'}: {error.problem}"]) from None
     except OSError as error:
-        raise _refused(path, [f"it cannot be read ({error.strerror})"]) from None
+        raise _error(path, [f"it cannot be read ({error.strerror})"]) from None
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        raise _refused(path, ["it is not a YAML text in UTF-8"]) from None
+        raise _error(path, ["it is not a YAML text in UTF-8"]) from None
     try:
         catalog = Catalog(File.model_validate(document), path)
     except ValidationError as error:
-        raise _refused(path, _told(tree, map(_fault, error.errors(include_url=False)))) from None
-    if faults := _told(tree, catalog.faults(names)):
-        raise _refused(path, faults)
+        raise _error(path, _describe_fault(tree, map(_fault, error.errors(include_url=False)))) from None
+    if faults := _describe_fault(tree, catalog.faults(names)):
+        raise _error(path, faults)
     return catalog
 
 
@@ -137,7 +137,7 @@ def _keep_text(node: yaml.Node, done: set[int]) -> None:
             _keep_text(item, done)
 
 
-def _line(tree: yaml.Node | None, place: Place) -> int:
+def _line(tree: yaml.Node | None, place: Position) -> int:
     """The line on which something is said, or the nearest thing around it."""
     node, line = tree, 0
     said: dict[str | int, tuple[yaml.Node, yaml.Node]]
@@ -155,7 +155,7 @@ def _line(tree: yaml.Node | None, place: Place) -> int:
     return line + 1
 
 
-def _fault(error: ErrorDetails) -> Fault:
+def _fault(error: ErrorDetails) -> CatalogFault:
     place = tuple(part for part in error["loc"] if part != "[key]")
     match error["type"]:
         case "extra_forbidden":
@@ -173,7 +173,7 @@ def _fault(error: ErrorDetails) -> Fault:
             return place, reason.replace("Input should be", "must be")
 
 
-def _unknown(place: Place) -> str:
+def _unknown(place: Position) -> str:
     *above, key = place
     match above:
         case []:
@@ -198,13 +198,13 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _told(tree: yaml.Node | None, faults: Iterable[Fault]) -> list[str]:
+def _describe_fault(tree: yaml.Node | None, faults: Iterable[CatalogFault]) -> list[str]:
     """The faults in words, in the order of their lines."""
     told = sorted((_line(tree, place), ".".join(str(part)[:60] for part in place), reason) for place, reason in faults)
     return [f"line {line}: {f'{place}: ' if place else ''}{reason}" for line, place, reason in told]
 
 
-def _refused(path: Path, faults: Iterable[str]) -> ConfigurationError:
+def _error(path: Path, faults: Iterable[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"The catalog {path} is not valid: {'; '.join(faults)}.", todo="Correct it and try again."
+        f"The catalog {path} is not valid: {'; '.join(faults)}.", hint="Correct it and try again."
     )

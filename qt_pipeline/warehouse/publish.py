@@ -17,9 +17,9 @@ from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from qt_pipeline.ahead import ahead
 from qt_pipeline.errors import PipelineError, TransientError
-from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Change, Column, Contract, Rows
+from qt_pipeline.prefetch import prefetch
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Column, Contract, Rows, SchemaChange
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.adopt import UnfitColumn, can_hold, column_type_error, unfit_columns
@@ -35,7 +35,7 @@ from qt_pipeline.warehouse.errors import (
 from qt_pipeline.warehouse.keys import check_key, key_columns, key_values
 from qt_pipeline.warehouse.ledger import LoadJob, LoadRecord, LoadStatus, TablePlace
 from qt_pipeline.warehouse.rows import differing_column
-from qt_pipeline.warehouse.tables import Shapes, TableSpec, batches_for
+from qt_pipeline.warehouse.tables import TableBuilder, TableSpec, batches_for
 from qt_pipeline.warehouse.target import SqlTypes, Target, TypeChange
 from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
 
@@ -57,7 +57,7 @@ class PublishedLoad:
     replaced_load_id: int | None
     totals: Totals
     table_rows: int
-    changes: tuple[Change, ...]
+    changes: tuple[SchemaChange, ...]
     warnings: tuple[str, ...]
     stage_seconds: float
     publish_seconds: float
@@ -86,7 +86,7 @@ class Load:
     last: LoadRecord | None
     written: LoadRecord | None
     contract: Contract | None
-    takes_over: bool
+    adopting: bool
     """Whether the table was there before, made by others or prepared: its contract knows no headers yet."""
     table_columns: SqlTypes | None
     """The columns that the table has; None if there is no table."""
@@ -95,13 +95,13 @@ class Load:
     _stage_seconds: float = 0.0
 
     @property
-    def _shapes(self) -> Shapes:
-        return Shapes(self.target, self.spec, self.table_columns or {})
+    def _shapes(self) -> TableBuilder:
+        return TableBuilder(self.target, self.spec, self.table_columns or {})
 
     @property
-    def own_columns(self) -> tuple[str, ...]:
+    def system_columns(self) -> tuple[str, ...]:
         """The names of our own columns in the table."""
-        return self._shapes.own_columns
+        return self._shapes.system_columns
 
     @property
     def replaces(self) -> int | None:
@@ -116,21 +116,21 @@ class Load:
         """
         self._refuse_older_than(self.last)
 
-    def shows_already(self) -> bool:
+    def is_up_to_date(self) -> bool:
         """Whether the table shows this very file, made by the same rules, and nobody has changed it since."""
         last = self.last
         if last is None or self.contract is None or self.table_columns is None:
             return False
         place = TablePlace(self.spec.schema, self.spec.name, self.target.names)
         same = (last.sha256, last.rules) == (self.job.sha256, self.job.rules) and place.has(last)
-        names = [*(column.name for column in self.contract.columns), *self.spec.own_columns]
+        names = [*(column.name for column in self.contract.columns), *self.spec.system_columns]
         there = all(name in self.table_columns for name in names) and not self._unfit(self.contract)
         if not same or last.error is not None or not there:
             return False
         with self.target.reading() as connection:
             return count_rows(connection, self._shapes.table(self.contract)) == last.table_rows
 
-    def leave(self) -> LoadRecord:
+    def mark_unchanged(self) -> LoadRecord:
         """Leave the table as it is, because it `shows_already` what the file holds; the ledger says so.
 
         Raises:
@@ -180,14 +180,14 @@ class Load:
         running = RunningTotals(contract, self.target.measures)
         self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
         passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
-        with closing(ahead(passing)) as batches:
+        with closing(prefetch(passing)) as batches:
             copied = self.target.stage(stage, batches, becomes_table=becomes_table)
         staged.totals = running.totals
         self._verify("copied", Totals(staged.totals.rows), Totals(copied))
         self._stage_seconds = time.monotonic() - began
         return staged.totals
 
-    def publish(self, changes: tuple[Change, ...] = ()) -> PublishedLoad:
+    def publish(self, changes: tuple[SchemaChange, ...] = ()) -> PublishedLoad:
         """Show what is staged to readers, all of it at one moment, or nothing.
 
         Raises:
@@ -213,7 +213,7 @@ class Load:
             # The publish stands; the next load of this table takes away what is left.
             self.target.drop_stage(staged.table)
         if self.table_columns is not None:
-            self.target.tidy(self._shapes.table(staged.contract))
+            self.target.post_publish_maintenance(self._shapes.table(staged.contract))
         self._run_after_publish()
         return PublishedLoad(
             load_id=self.load_id,
@@ -238,18 +238,18 @@ class Load:
         with self.target.writing() as connection:
             ledger.close_load(connection, self.load_id, LoadStatus.FAILED, error=reason)
 
-    def _publish(self, staged: _Staged, changes: tuple[Change, ...]) -> int:
+    def _publish(self, staged: _Staged, changes: tuple[SchemaChange, ...]) -> int:
         with self.target.publishing(staged.table) as connection:
             begun = self.target.transaction_id(connection)
             self._refuse_older(connection)
             # What readers will see is compared below; what is staged, where its rows could not be told apart there.
-            sums_here = (self.spec.keeps_rows and LOAD_COLUMN not in self.own_columns) or staged.becomes_table
+            sums_here = (self.spec.keeps_rows and LOAD_COLUMN not in self.system_columns) or staged.becomes_table
             found = self.target.totals(connection, staged.table, staged.contract.columns if sums_here else [])
             if not found.rows and staged.totals.rows and self.target.stage_prefixes and not staged.becomes_table:
                 # What is not logged is empty after the server has crashed.
                 raise StageLostError(
                     "The staged rows are gone: the database has restarted since.",
-                    todo="They are staged again by the next try.",
+                    hint="They are staged again by the next try.",
                     dataset_id=self.job.dataset_id,
                 )
             self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
@@ -380,8 +380,8 @@ class Load:
                 ledger.note_error(connection, self.load_id, None)
         except PipelineError as error:
             wrong = AfterPublishError(
-                f"The table is published; the statement after it failed: {error.what}",
-                todo="Correct 'after_publish' in the catalog and load again.",
+                f"The table is published; the statement after it failed: {error.message}",
+                hint="Correct 'after_publish' in the catalog and load again.",
                 dataset_id=self.job.dataset_id,
             )
             with self.target.writing() as connection:
@@ -397,7 +397,7 @@ class Load:
             raise TransactionEndedError(
                 "'after_publish' ended or began a transaction of its own: what was not committed yet is undone. If it "
                 "rolled back, the table keeps its rows; if it committed, the table may show new ones already.",
-                todo="Let 'after_publish', and the procedures that it calls, end no transaction that they did not "
+                hint="Let 'after_publish', and the procedures that it calls, end no transaction that they did not "
                 "begin and begin none that they do not end, and load again."
                 + (" If the table was made by this load, drop it first." if self.table_columns is None else ""),
                 dataset_id=self.job.dataset_id,
@@ -410,7 +410,7 @@ class Load:
 
     def _declared(self, contract: Contract) -> str:
         """What was declared, and in which forms the file has values that nobody declares any more."""
-        forms = {column.header: str(column.type) for column in contract.columns if not column.type.is_plain}
+        forms = {column.header: str(column.type) for column in contract.columns if not column.type.is_canonical}
         return json.dumps(forms | json.loads(self.job.declared or "{}"))
 
     def _key(self, contract: Contract) -> list[Column]:
@@ -432,7 +432,7 @@ class Load:
         if last is not None and _is_newer(last, self.job):
             raise StaleLoadError(
                 f"Load {last.load_id} has published newer data already.",
-                todo="Nothing is to be done: the table holds the newer data.",
+                hint="Nothing is to be done: the table holds the newer data.",
                 dataset_id=self.job.dataset_id,
             )
 
@@ -451,7 +451,7 @@ class Load:
         if width > self.target.max_columns:
             raise TargetLimitError(
                 f"The table would have {width} columns; the target takes {self.target.max_columns}.",
-                todo="Leave out columns at the source.",
+                hint="Leave out columns at the source.",
                 dataset_id=self.job.dataset_id,
             )
 
@@ -478,20 +478,20 @@ def _added_up(rows: Iterable[Rows], running: RunningTotals) -> Iterator[Rows]:
 
 def _transactions() -> Retrying:
     return Retrying(
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(_is_transient),
         stop=stop_after_delay(_RETRY_SECONDS),
         wait=wait_random_exponential(max=10),
         reraise=True,
-        before_sleep=_tell,
+        before_sleep=_log_retry,
     )
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     # What is no longer staged cannot be published however often that is tried.
     return isinstance(error, TransientError) and not isinstance(error, StageLostError)
 
 
-def _tell(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     _log.warning("The publish is tried again: %s", state.outcome.exception() if state.outcome else "")
 
 
@@ -503,7 +503,7 @@ def _is_newer(shown: LoadRecord, job: LoadJob) -> bool:
     return shown.inbox_id == job.inbox_id and shown.through_seq > job.through_seq
 
 
-def _listed(changes: tuple[Change, ...]) -> str:
+def _listed(changes: tuple[SchemaChange, ...]) -> str:
     """The changes, one a line, and how many there are beyond those that the ledger keeps."""
     lines = [str(change) for change in changes[:_MAX_CHANGES]]
     more = len(changes) - len(lines)

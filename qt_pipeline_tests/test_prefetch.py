@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qt_pipeline.ahead import ahead
+from qt_pipeline.prefetch import prefetch
 from qt_pipeline_tests.examples import few_examples
 
 PATIENCE = 30
@@ -49,7 +49,7 @@ class Source:
 @few_examples()
 @given(st.lists(st.integers() | st.none(), max_size=30), st.integers(1, 5))
 def test_the_items_come_in_their_order_and_none_is_lost(items: list[int | None], depth: int) -> None:
-    assert list(ahead(items, depth)) == items
+    assert list(prefetch(items, depth)) == items
     assert running() == []
 
 
@@ -60,7 +60,7 @@ def test_an_error_comes_where_its_item_would_have_come(before: int, depth: int) 
         yield from range(before)
         raise CanaryError
 
-    passing = ahead(items(), depth)
+    passing = prefetch(items(), depth)
     assert [next(passing) for _ in range(before)] == list(range(before))
     with pytest.raises(CanaryError):
         next(passing)
@@ -74,7 +74,7 @@ def test_an_error_that_is_no_exception_comes_too() -> None:
         yield 1
         raise KeyboardInterrupt
 
-    passing = ahead(items())
+    passing = prefetch(items())
     assert next(passing) == 1
     with pytest.raises(KeyboardInterrupt):
         next(passing)
@@ -83,7 +83,7 @@ def test_an_error_that_is_no_exception_comes_too() -> None:
 def test_what_cannot_be_iterated_is_an_error_of_the_consumer() -> None:
     nothing: Any = 7
     with pytest.raises(TypeError):
-        next(ahead(nothing))
+        next(prefetch(nothing))
     assert running() == []
 
 
@@ -92,13 +92,13 @@ def test_items_are_made_in_one_other_thread() -> None:
         for _ in range(5):
             yield threading.current_thread()
 
-    [maker] = set(ahead(items()))
+    [maker] = set(prefetch(items()))
     assert maker is not threading.current_thread()
 
 
 def test_nothing_is_made_before_the_first_item_is_asked_for() -> None:
     source = Source()
-    passing = ahead(source.numbers())
+    passing = prefetch(source.numbers())
     assert (running(), source.made) == ([], 0)
     passing.close()
     assert source.made == 0
@@ -107,7 +107,7 @@ def test_nothing_is_made_before_the_first_item_is_asked_for() -> None:
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_work_is_ahead_by_the_depth_and_one_item_in_hand_and_no_more(depth: int) -> None:
     source = Source()
-    passing = ahead(source.numbers(), depth)
+    passing = prefetch(source.numbers(), depth)
     for taken in range(1, 4):
         assert next(passing) == taken - 1
         assert source.wait_for(taken + depth + 1)
@@ -119,7 +119,7 @@ def test_work_is_ahead_by_the_depth_and_one_item_in_hand_and_no_more(depth: int)
 @pytest.mark.parametrize("taken", [1, 2, 7])
 def test_closing_ends_the_thread_and_closes_the_source_in_it(taken: int) -> None:
     source = Source()
-    passing = ahead(source.numbers())
+    passing = prefetch(source.numbers())
     assert list(itertools.islice(passing, taken)) == list(range(taken))
     [thread] = running()
     passing.close()
@@ -132,7 +132,7 @@ def test_a_consumer_that_fails_ends_the_thread() -> None:
     source = Source()
 
     def consume() -> None:
-        for number in ahead(source.numbers()):
+        for number in prefetch(source.numbers()):
             if number == 3:
                 raise CanaryError
 
@@ -144,7 +144,7 @@ def test_a_consumer_that_fails_ends_the_thread() -> None:
 
 
 def test_an_iterator_without_end_that_cannot_be_closed_is_left() -> None:
-    passing = ahead(itertools.count())
+    passing = prefetch(itertools.count())
     assert list(itertools.islice(passing, 5)) == [0, 1, 2, 3, 4]
     passing.close()
     assert running() == []
@@ -158,5 +158,5 @@ def test_a_source_is_closed_when_it_has_come_to_its_end_or_failed() -> None:
         raise CanaryError
 
     with pytest.raises(CanaryError):
-        list(ahead(items()))
+        list(prefetch(items()))
     assert source.closed_by is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerError:
     """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help.
 
     `of_table` says that it is about one table: what that would hold, how it is made, or what depends on it.
@@ -15,7 +15,7 @@ class Fault:
     """
 
     number: int | None
-    words: str
-    passing: bool
-    of_table: bool = False
+    message: str
+    transient: bool
+    table_scoped: bool = False
     hint: str = ""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from qt_pipeline.catalog import Catalog
 from qt_pipeline.doctor import local, services, storage, vendor
-from qt_pipeline.doctor.case import Case, Check
-from qt_pipeline.doctor.finding import Area, Finding, State
-from qt_pipeline.doctor.mask import Mask
-from qt_pipeline.settings import Survey
+from qt_pipeline.doctor.check import Check, CheckContext
+from qt_pipeline.doctor.finding import Area, Finding, FindingState
+from qt_pipeline.doctor.redact import Redactor
+from qt_pipeline.settings import SettingsReport
 
 _DATABASE_LATE = (
     "Another program may hold a lock in it, or its server does not answer. A serverless database that slept is awake "
@@ -40,24 +40,24 @@ CHECKS = (
 )
 
 
-def examine(survey: Survey, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+def run_checks(survey: SettingsReport, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """Look at everything that this project needs, and tell what was found, in the order of the areas.
 
     It takes some seconds, and two minutes at most. What it tries out it cleans away; inbox and ledger are made if they
     are missing, as any start of this project does. No text holds a secret of the settings.
     """
     catalog, of_catalog = _catalog(survey)
-    case = Case(survey, catalog)
+    case = CheckContext(survey, catalog)
     began = time.monotonic()
-    going = [_Going(check, case) for check in checks]
+    going = [_RunningCheck(check, case) for check in checks]
     found = [of_catalog, *(finding for one in going for finding in one.outcome(began))]
-    mask = Mask(survey.settings)
+    mask = Redactor(survey.settings)
     order = list(Area)
     told = sorted(found, key=lambda finding: order.index(finding.area))
-    return [replace(one, subject=mask(one.subject), found=mask(one.found), todo=mask(one.todo)) for one in told]
+    return [replace(one, subject=mask(one.subject), found=mask(one.message), hint=mask(one.hint)) for one in told]
 
 
-def _catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
+def _catalog(survey: SettingsReport) -> tuple[Catalog | None, Finding]:
     try:
         return local.catalog(survey)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other checks are made
@@ -67,16 +67,16 @@ def _catalog(survey: Survey) -> tuple[Catalog | None, Finding]:
 def _unexpected(area: Area, error: Exception) -> Finding:
     # Its words may hold anything.
     found = f"Looking at it ended in an unexpected error ({type(error).__name__})."
-    todo = "Report it, with the versions that are told under `this machine`."
-    return Finding(area, area.value, State.FAILURE, found, todo)
+    hint = "Report it, with the versions that are told under `this machine`."
+    return Finding(area, area.value, FindingState.FAILURE, found, hint)
 
 
 @dataclass(slots=True)
-class _Going:
+class _RunningCheck:
     """A check that has begun."""
 
     check: Check
-    case: Case
+    case: CheckContext
     _found: list[Finding] = field(default_factory=list[Finding])
     _thread: threading.Thread = field(init=False)
 
@@ -92,16 +92,16 @@ class _Going:
         if self._thread.is_alive():
             words = f"It is not over after {self.check.seconds:.0f} seconds."
             area = found[-1].area if found else self.check.areas[0]
-            found.append(Finding(area, area.value, State.FAILURE, words, self.check.late))
+            found.append(Finding(area, area.value, FindingState.FAILURE, words, self.check.late))
         return found
 
     def _look(self) -> None:
-        if wrong := sorted(set(self.check.needs) & set(self.case.survey.faults)):
+        if wrong := sorted(set(self.check.needs) & set(self.case.report.faults)):
             why = f"{', '.join(wrong)} must be right first."
-            self._found += [Finding(area, area.value, State.SKIPPED, why) for area in self.check.areas]
+            self._found += [Finding(area, area.value, FindingState.SKIPPED, why) for area in self.check.areas]
             return
         try:
-            for finding in self.check.look(self.case):
+            for finding in self.check.run(self.case):
                 self._found.append(finding)
         except Exception as error:  # noqa: BLE001  # whatever it is, the other checks are made
             area = self._found[-1].area if self._found else self.check.areas[0]

@@ -48,50 +48,50 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """An answer other than the wanted one. It never repeats anything of the request."""
 
     reason: Reason
     status: HTTPStatus
-    words: str
+    message: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def response(self) -> JSONResponse:
         """The answer of a request that has been read."""
-        return JSONResponse({"error": self.words}, self.status, self.headers)
+        return JSONResponse({"error": self.message}, self.status, self.headers)
 
     @property
     def raw(self) -> bytes:
         """The answer to bytes that never became a request: all of it, as it goes over the wire."""
-        body = json.dumps({"error": self.words}).encode()
+        body = json.dumps({"error": self.message}).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **self.headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n{head}\r\n".encode() + body
 
 
-class RefusedError(Exception):
+class RequestRejectedError(Exception):
     """Ends the handling of a request with a refusal."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Rejection) -> None:
         self.refusal = refusal
-        super().__init__(refusal.words)
+        super().__init__(refusal.message)
 
 
-def _record(refusal: Refusal, route: str) -> None:
+def _record(refusal: Rejection, route: str) -> None:
     with span("refuse request", kind="SERVER") as refused:
-        refused.note(reason=refusal.reason.value, status=refusal.status.value, route=route)
-        refused.error = refusal.words
+        refused.set_attributes(reason=refusal.reason.value, status=refusal.status.value, route=route)
+        refused.error = refusal.message
 
 
-class Refusals:
+class Rejections:
     """Counts every refusal, and writes lines: so many for each reason in a period, then how many more there were."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._refused = {reason: metrics.refused.labels(reason.value) for reason in Reason}
         self._noted: Counter[Reason] = Counter()
 
-    def note(self, refusal: Refusal, *, client: str, route: str = "-", cause: str = "") -> None:
+    def note(self, refusal: Rejection, *, client: str, route: str = "-", cause: str = "") -> None:
         """Count a refusal, and log it. To be called on the event loop.
 
         `route` is the pattern that matched, never the path, and `cause` words for the log alone.

@@ -102,7 +102,7 @@ def test_a_late_value_that_the_contract_forbids_is_named_and_the_table_stays(loa
     first = loading.load(data := b"Paid,Note\n1,x\n")
     with pytest.raises(DriftError) as caught:
         loading.load(bad := MANY + b"x,x\n")
-    assert [(misfit.line, misfit.column) for misfit in caught.value.misfits] == [(line_of(bad), "Paid")]
+    assert [(misfit.line, misfit.column) for misfit in caught.value.invalid_values] == [(line_of(bad), "Paid")]
     loading.assert_table_is(data, first)
 
 
@@ -121,7 +121,7 @@ def test_a_row_that_needs_a_large_block_is_loaded_shown_and_held_against_the_con
     assert in_the_table == sorted((int(paid), len(note)) for paid, _, note in records_of(data))
     with pytest.raises(DriftError) as caught:
         loading.load(data + b"x,x\n")
-    assert [(misfit.line, misfit.value) for misfit in caught.value.misfits] == [(line_of(data) + 1, "x")]
+    assert [(misfit.line, misfit.value) for misfit in caught.value.invalid_values] == [(line_of(data) + 1, "x")]
     assert sorted(loading.rows('"Paid", length("Note")')) == in_the_table
 
 
@@ -136,7 +136,7 @@ def test_the_first_hundred_misfits_are_told_with_line_and_column_and_values_only
     bad = b"".join(b"%d,%s,x\n" % (n, b"1.5" if n % 3 else CANARY.encode()) for n in range(400))
     with pytest.raises(DriftError) as caught:
         loading.load(b"Ref,Paid,Note\n" + bad)
-    assert [(m.line, m.column, m.type, m.value) for m in caught.value.misfits] == [
+    assert [(m.line, m.column, m.type, m.value) for m in caught.value.invalid_values] == [
         (2 + 3 * n, "Paid", "decimal(15,2)", CANARY if show_values else None) for n in range(100)
     ]
     assert caught.value.dataset_id == DATASET
@@ -150,7 +150,7 @@ def test_a_load_that_fails_has_its_line_in_the_ledger_with_the_reason(loading: L
     [published, failed] = loading.ledger
     assert (published.status, failed.status) == (LoadStatus.PUBLISHED, LoadStatus.FAILED)
     assert failed.error is not None
-    assert caught.value.what in failed.error
+    assert caught.value.message in failed.error
     assert (failed.rows, failed.replaced_load_id, failed.changes) == (None, None, None)
     assert failed.finished_at is not None
 

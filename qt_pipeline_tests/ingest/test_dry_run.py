@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.ingest import Trial, load_file, try_file
+from qt_pipeline.ingest import DryRunResult, dry_run, load_file
 from qt_pipeline.tabular import BadCsvError, EmptyFileError
 from qt_pipeline.warehouse import DuplicateKeyError, LoadStatus, StaleLoadError, open_warehouse
 from qt_pipeline_tests.ingest.loading import DATASET, Loading
@@ -33,18 +33,18 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def tried(loading: Loading, data: bytes, **entry: Any) -> Trial:
+def tried(loading: Loading, data: bytes, **entry: Any) -> DryRunResult:
     """A trial, which must leave every file as it was."""
     loading.entry |= entry
     file, dataset = loading.file(data), loading.dataset
     before = contents(loading.folder)
     try:
-        return try_file(open_warehouse(f"sqlite:///{loading.database}", prepare=False), dataset, file)
+        return dry_run(open_warehouse(f"sqlite:///{loading.database}", prepare=False), dataset, file)
     finally:
         assert contents(loading.folder) == before
 
 
-def types_in(trial: Trial) -> dict[str, str]:
+def types_in(trial: DryRunResult) -> dict[str, str]:
     assert trial.contract is not None
     return {column.name: str(column.type) for column in trial.contract.columns}
 
@@ -52,7 +52,7 @@ def types_in(trial: Trial) -> dict[str, str]:
 def test_a_trial_of_a_first_file_tells_its_contract_and_makes_no_database(loading: Loading) -> None:
     trial = tried(loading, CSV, columns={"Paid": "decimal(18,2)"}, naming="snake_case")
     assert types_in(trial) == {"ref": "text(50)", "paid": "decimal(18,2)", "note": "text(50)"}
-    assert (trial.dataset.id, trial.rows, trial.changes, trial.refusal) == (DATASET, 2, (), None)
+    assert (trial.dataset.id, trial.rows, trial.changes, trial.error) == (DATASET, 2, (), None)
     assert {path.name for path in loading.folder.iterdir()} == {"file.csv", "datasets.yaml"}
 
 
@@ -60,7 +60,7 @@ def test_a_trial_tells_the_contract_that_the_load_then_uses(loading: Loading) ->
     trial = tried(loading, CSV)
     assert loading.load(CSV).contract == trial.contract
     again = tried(loading, CSV)
-    assert (again.contract, again.changes, again.refusal) == (trial.contract, (), None)
+    assert (again.contract, again.changes, again.error) == (trial.contract, (), None)
 
 
 def test_a_trial_tells_what_would_become_different(loading: Loading) -> None:
@@ -81,25 +81,25 @@ def test_a_trial_tells_the_drift_with_its_places(loading: Loading, show_values: 
     bad = b"".join(b"%d,%s,x\n" % (n, CANARY.encode()) for n in range(150))
     trial = tried(loading, b"Ref,Paid,Note\n" + bad)
     assert (trial.contract, trial.changes, trial.rows) == (None, (), 150)
-    assert trial.refusal is not None
-    assert [(misfit.line, misfit.column) for misfit in trial.refusal.misfits] == [(2 + n, "Paid") for n in range(100)]
-    assert (CANARY in str(trial.refusal)) == show_values
+    assert trial.error is not None
+    assert [(i.line, i.column) for i in trial.error.invalid_values] == [(2 + n, "Paid") for n in range(100)]
+    assert (CANARY in str(trial.error)) == show_values
     assert loading.rows('"Ref"') == [("007",), ("008",)]
 
 
 def test_a_trial_tells_drift_that_no_value_is_to_blame_for(loading: Loading) -> None:
     loading.load(CSV)
     trial = tried(loading, b"Ref,Note\n007,a\n")
-    assert trial.refusal is not None
-    assert (trial.refusal.columns_missing, trial.refusal.misfits) == (("Paid",), ())
+    assert trial.error is not None
+    assert (trial.error.columns_missing, trial.error.invalid_values) == (("Paid",), ())
     evolved = tried(loading, b"Ref,Note\n007,a\n", policy="evolve")
     assert [str(change) for change in evolved.changes] == ["column 'Paid' is missing in the file and NULL in the table"]
 
 
 def test_a_trial_of_a_first_file_tells_what_its_declared_types_refuse(loading: Loading) -> None:
     trial = tried(loading, CSV, columns={"Note": "integer"})
-    assert trial.refusal is not None
-    assert [misfit.line for misfit in trial.refusal.misfits] == [2, 3]
+    assert trial.error is not None
+    assert [misfit.line for misfit in trial.error.invalid_values] == [2, 3]
 
 
 def test_a_trial_looks_at_the_whole_file(loading: Loading) -> None:
@@ -117,11 +117,11 @@ def test_a_trial_of_a_file_that_cannot_be_read_names_its_dataset(
 
 def test_a_trial_says_where_a_required_value_is_missing(loading: Loading) -> None:
     trial = tried(loading, b"Ref,Paid\n1,2\n3,\n", columns={"Paid": {"required": True}})
-    assert trial.refusal is not None
-    assert "Line 3 of the file has no value in the column 'Paid'" in trial.refusal.what
+    assert trial.error is not None
+    assert "Line 3 of the file has no value in the column 'Paid'" in trial.error.message
     trial = tried(loading, b"Ref\n1\n", columns={"Paid": {"required": True}})
-    assert trial.refusal is not None
-    assert "has no column 'Paid'" in trial.refusal.what
+    assert trial.error is not None
+    assert "has no column 'Paid'" in trial.error.message
     assert trial.warnings == ()
 
 
@@ -142,7 +142,7 @@ def test_a_trial_says_of_the_key_what_the_load_says(
     if not first:
         loading.load(data.partition(b"\n")[0] + b"\n", empty="replace")
     columns = {"Line": "decimal(15,2)"}
-    refusal = tried(loading, data, mode="upsert", key=["Ref", "Line"], columns=columns).refusal
+    refusal = tried(loading, data, mode="upsert", key=["Ref", "Line"], columns=columns).error
     if told is None:
         assert refusal is None
         assert loading.load(data).totals.rows == 3
@@ -212,7 +212,7 @@ def test_a_trial_refuses_what_a_load_refuses_in_the_same_sentence(
     before = contents(loading.folder)
     warehouse = open_warehouse(f"sqlite:///{loading.database}", prepare=False)
     try:
-        refusal = try_file(warehouse, dataset, source, max_rows=max_rows).refusal
+        refusal = dry_run(warehouse, dataset, source, max_rows=max_rows).error
     except PipelineError as error:
         refusal = error
     assert (type(refusal), str(refusal)) == (type(refused.value), str(refused.value))
@@ -226,7 +226,7 @@ def test_a_trial_of_older_data_is_refused_as_the_load_is(loading: Loading) -> No
     with pytest.raises(StaleLoadError) as refused:
         load_file(loading.warehouse, loading.dataset, older)
     with pytest.raises(StaleLoadError) as tried_:
-        try_file(loading.warehouse, loading.dataset, older)
+        dry_run(loading.warehouse, loading.dataset, older)
     assert str(tried_.value) == str(refused.value)
 
 
@@ -234,11 +234,11 @@ def test_a_trial_of_older_data_is_refused_as_the_load_is(loading: Loading) -> No
 def test_a_trial_says_unchanged_where_a_load_says_so(loading: Loading, entry: dict[str, Any]) -> None:
     loading.load(CSV)
     trial = tried(loading, CSV, **entry)
-    assert (trial.unchanged, trial.refusal, trial.rows) == (True, None, 2)
+    assert (trial.unchanged, trial.error, trial.rows) == (True, None, 2)
     assert loading.load(CSV).status is LoadStatus.UNCHANGED
-    forced = try_file(loading.warehouse, loading.dataset, loading.file(CSV), force=True)
+    forced = dry_run(loading.warehouse, loading.dataset, loading.file(CSV), force=True)
     assert not forced.unchanged
-    assert (forced.refusal is None) == ("min_rows" not in entry)
+    assert (forced.error is None) == ("min_rows" not in entry)
 
 
 def test_a_trial_of_a_key_goes_through_the_whole_file_and_leaves_nothing_behind(
@@ -248,13 +248,13 @@ def test_a_trial_of_a_key_goes_through_the_whole_file_and_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     rows = b"".join(b"%d,%s\n" % (n, b"x" * 1000) for n in range(3_000))
     trial = tried(loading, b"Line,Note\n" + rows + b"0,x\n", key=["Line"])
-    assert "Lines 2 and 3002 of" in str(trial.refusal)
+    assert "Lines 2 and 3002 of" in str(trial.error)
     assert list(temporary.iterdir()) == []
 
 
 def test_a_trial_of_a_dataset_with_a_key_says_where_a_required_value_is_missing(loading: Loading) -> None:
     trial = tried(loading, b"Ref,Paid\n1,2\n3,\n", key=["Ref"], columns={"Paid": {"required": True}})
-    assert "Line 3 of the file has no value in the column 'Paid'" in str(trial.refusal)
+    assert "Line 3 of the file has no value in the column 'Paid'" in str(trial.error)
 
 
 def test_a_column_of_the_catalog_that_neither_file_nor_table_has_is_a_warning(loading: Loading) -> None:
