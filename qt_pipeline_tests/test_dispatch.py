@@ -30,7 +30,9 @@ def waiting(
     unchanged_checks: int = 0,
     not_before: datetime | None = None,
 ) -> OpenEvents:
-    return OpenEvents(state, name, dataset_id, seq, last or seq, attempts, replayed_at, delivery, unchanged_checks, not_before)
+    return OpenEvents(
+        state, name, dataset_id, seq, last or seq, attempts, replayed_at, delivery, unchanged_checks, not_before
+    )
 
 
 def run(state: RunState, delivery: str | None = FIRST, dataset_id: str = "d-one", run_id: str = "run-1") -> KnownRun:
@@ -427,13 +429,13 @@ def test_whatever_the_state_a_plan_keeps_the_rules(
         match update.state:
             case EventState.DONE:
                 assert reached is not None
-                assert how_far.looked >= update.events.last_seq
+                assert how_far.checked_through >= update.events.last_seq
                 if group.attempts_before_replay:
                     # Even when it is parked: a person may have run its delivery again in Dagster.
                     own = [run for run in runs if (run.dataset_id, run.delivery) == (group.dataset_id, group.delivery)]
                     assert own[0].state is RunState.SUCCEEDED
                 else:
-                    assert how_far.published >= update.events.last_seq or group.state is EventState.PENDING
+                    assert how_far.published_through >= update.events.last_seq or group.state is EventState.PENDING
             case EventState.IGNORED:
                 assert update.outcome == f"Not supported event: {group.name}"
             case EventState.PARKED:

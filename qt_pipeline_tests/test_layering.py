@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qt_pipeline_tests.house import FLOOR_OF, PACKAGE, Module, offences
+from qt_pipeline_tests.layers import LAYER_OF, PACKAGE, Module, violations
 
 ROOT = Path(__file__).parent.parent
 
@@ -13,52 +13,52 @@ def all_modules() -> list[Module]:
     modules: list[Module] = []
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        is_folder = parts[-1] == "__init__"
-        modules.append(Module(".".join(parts[:-1] if is_folder else parts), path.read_text("utf-8"), is_folder))
+        is_package = parts[-1] == "__init__"
+        modules.append(Module(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package))
     return modules
 
 
-def test_every_room_keeps_to_the_floors_of_the_house() -> None:
+def test_every_package_imports_only_lower_layers() -> None:
     modules = all_modules()
     assert len(modules) > 60
-    assert {module.room for module in modules} - {""} <= set(FLOOR_OF)
-    assert offences(modules) == []
+    assert {module.package for module in modules} - {""} <= set(LAYER_OF)
+    assert violations(modules) == []
 
 
 ERRORS = Module("qt_pipeline.errors", "")
 VALUES = Module("qt_pipeline.values", "")
-WAREHOUSE = Module("qt_pipeline.warehouse", "from qt_pipeline.warehouse.verify import Totals", is_folder=True)
+WAREHOUSE = Module("qt_pipeline.warehouse", "from qt_pipeline.warehouse.verify import Totals", is_package=True)
 VERIFY = Module("qt_pipeline.warehouse.verify", "Totals = 1")
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "offence"),
+    ("name", "source", "violation"),
     [
         ("landing", "from qt_pipeline.warehouse import Totals", "imports qt_pipeline.warehouse"),
         ("landing", "import qt_pipeline.warehouse.verify", "imports qt_pipeline.warehouse.verify"),
         ("landing", "from qt_pipeline import warehouse", "imports qt_pipeline.warehouse"),
         ("landing", "from . import warehouse", "imports qt_pipeline.warehouse"),
         ("landing", "def late():\n    from .warehouse.verify import Totals", "imports qt_pipeline.warehouse.verify"),
-        ("inbox", "from qt_pipeline.warehouse import Totals", "on no lower floor"),
-        ("errors", "from qt_pipeline import values", "on no lower floor"),
-        ("cellar", "", "is in no room"),
-        ("ingest", "import dagster as dg", "knows Dagster"),
-        ("cli", "from dagster_azure.blob import x", "knows Dagster"),
-        ("demo", "if x:\n    import dagster._core", "knows Dagster"),
-        ("defs.assets", "from qt_pipeline.sandbox import SandboxServer", "knows the sandbox"),
+        ("inbox", "from qt_pipeline.warehouse import Totals", "in no lower layer"),
+        ("errors", "from qt_pipeline import values", "in no lower layer"),
+        ("unknown", "", "is in no layer"),
+        ("ingest", "import dagster as dg", "imports Dagster"),
+        ("cli", "from dagster_azure.blob import x", "imports Dagster"),
+        ("demo", "if x:\n    import dagster._core", "imports Dagster"),
+        ("defs.assets", "from qt_pipeline.sandbox import SandboxServer", "imports the sandbox"),
         ("landing", "import os\nx = os.environ", "reads the environment"),
         ("landing", "from os import environ", "reads the environment"),
         ("landing", "import os\nx = os.getenv('A')", "reads the environment"),
         ("cli", "import os\nx = os.environ['A']", "reads the environment"),
         ("cli", "import os\nx = os.environ.get('A')", "reads the environment"),
         ("cli", "import os\nx = os.getenv('A')", "reads the environment"),
-        ("warehouse.verify", "from qt_pipeline.warehouse import Totals", "a circle"),
+        ("warehouse.verify", "from qt_pipeline.warehouse import Totals", "import cycle"),
     ],
 )
-def test_a_breach_is_found(name: str, source: str, offence: str) -> None:
-    breach = Module(f"{PACKAGE}.{name}", source)
-    others = [module for module in (ERRORS, VALUES, WAREHOUSE, VERIFY) if module.name != breach.name]
-    assert any(offence in found for found in offences([*others, breach]))
+def test_a_violation_is_reported(name: str, source: str, violation: str) -> None:
+    violation_module = Module(f"{PACKAGE}.{name}", source)
+    others = [module for module in (ERRORS, VALUES, WAREHOUSE, VERIFY) if module.name != violation_module.name]
+    assert any(violation in message for message in violations([*others, violation_module]))
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_a_breach_is_found(name: str, source: str, offence: str) -> None:
         ("defs.sensors", "import dagster as dg\nfrom qt_pipeline.ingest import missing"),
     ],
 )
-def test_what_the_house_allows_is_no_breach(name: str, source: str) -> None:
-    assert offences([ERRORS, WAREHOUSE, VERIFY, Module(f"{PACKAGE}.{name}", source)]) == []
+def test_allowed_imports_are_no_violation(name: str, source: str) -> None:
+    assert violations([ERRORS, WAREHOUSE, VERIFY, Module(f"{PACKAGE}.{name}", source)]) == []
 
 
-# Refuses what would leave a trace, and any file of the project but its code and what is installed.
+# Raises on side effects, and on opening any file of the project other than its code and installed packages.
 IMPORT_ALL = """
 import importlib, os, sys
 
@@ -115,7 +115,7 @@ def import_all(modules: list[str], folder: Path) -> subprocess.CompletedProcess[
 
 
 def test_importing_any_module_touches_neither_network_nor_files(tmp_path: Path) -> None:
-    names = [module.name for module in all_modules() if module.room != "__main__"]
+    names = [module.name for module in all_modules() if module.package != "__main__"]
     done = import_all(names, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(len(names))
@@ -131,7 +131,7 @@ def test_importing_any_module_touches_neither_network_nor_files(tmp_path: Path) 
         f"open({str(ROOT / 'pyproject.toml')!r})",
     ],
 )
-def test_a_module_that_does_is_noticed(tmp_path: Path, source: str) -> None:
+def test_an_import_with_a_side_effect_is_detected(tmp_path: Path, source: str) -> None:
     (tmp_path / "busy.py").write_text(source)
     done = import_all(["busy"], tmp_path)
     assert done.returncode != 0

@@ -11,7 +11,7 @@ from qt_pipeline.defs.resources import LoadRetryPolicy
 from qt_pipeline.sandbox import Fault
 from qt_pipeline.settings import ENV_FILE_VARIABLE
 from qt_pipeline.warehouse import Load, LoadStatus, TargetUnavailableError
-from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House, plain
+from qt_pipeline_tests.defs.local_pipeline import CREDENTIALS, DATASET_ID, LocalPipeline, plain
 
 NAMES = ("Wilhelmina Featherstonehaugh", "Bartholomew Ravenscroft", "Ottoline Throckmorton")
 CSV = f"""Policy Number,Insured Name,Inception,Premium
@@ -27,14 +27,14 @@ FORCED = {"qt/force": "true"}
 
 
 @pytest.fixture
-def claims(house: House) -> House:
-    """A house whose one dataset goes to the table `claims`; its values are not to be shown."""
-    house.write_catalog(HIDDEN)
-    house.serve(CSV)
-    return house
+def claims(pipeline: LocalPipeline) -> LocalPipeline:
+    """A pipeline whose one dataset goes to the table `claims`; its values are not to be shown."""
+    pipeline.write_catalog(HIDDEN)
+    pipeline.serve(CSV)
+    return pipeline
 
 
-def test_one_run_lands_the_file_and_publishes_the_table(claims: House) -> None:
+def test_one_run_lands_the_file_and_publishes_the_table(claims: LocalPipeline) -> None:
     run = claims.run()
     assert run.success
     assert run.materialized == [DATASET, TABLE]
@@ -46,7 +46,7 @@ def test_one_run_lands_the_file_and_publishes_the_table(claims: House) -> None:
     ]
 
 
-def test_the_download_says_what_came_why_and_how_long_it_took(claims: House) -> None:
+def test_the_download_says_what_came_why_and_how_long_it_took(claims: LocalPipeline) -> None:
     [_, newest] = claims.announce(DATASET_ID, DATASET_ID)
     run = claims.run()
     metadata = run.metadata(DATASET)
@@ -62,19 +62,19 @@ def test_the_download_says_what_came_why_and_how_long_it_took(claims: House) -> 
     assert str(metadata["dagster/uri"]).startswith(str(claims.folder / "landing" / DATASET_ID))
 
 
-def test_the_id_of_the_run_is_the_trace_id_that_the_vendor_gets(claims: House) -> None:
+def test_the_id_of_the_run_is_the_trace_id_that_the_vendor_gets(claims: LocalPipeline) -> None:
     run = claims.run()
     assert claims.sandbox.state.downloads()[-1].trace_id == run.id
     assert run.metadata(DATASET)["trace id"] == run.id
 
 
-def test_a_run_that_no_event_caused_says_so(claims: House) -> None:
+def test_a_run_that_no_event_caused_says_so(claims: LocalPipeline) -> None:
     run = claims.run()
     assert run.metadata(DATASET)["event"] == "none: asked for by hand"
     assert run.metadata(DATASET)["events covered up to"] == 0
 
 
-def test_the_table_says_its_rows_types_load_and_where_the_rows_came_from(claims: House) -> None:
+def test_the_table_says_its_rows_types_load_and_where_the_rows_came_from(claims: LocalPipeline) -> None:
     first, second = claims.run(), claims.run(tags=FORCED)
     metadata = second.metadata(TABLE)
     assert metadata["status"] == first.metadata(TABLE)["status"] == "published"
@@ -90,7 +90,7 @@ def test_the_table_says_its_rows_types_load_and_where_the_rows_came_from(claims:
         assert 0 <= metadata[f"seconds: {stage}"] < 60
 
 
-def test_the_table_shows_its_columns_with_types_as_dagster_reads_them(claims: House) -> None:
+def test_the_table_shows_its_columns_with_types_as_dagster_reads_them(claims: LocalPipeline) -> None:
     schema = claims.run().metadata(TABLE)["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchema)
     assert [(column.name, column.type) for column in schema.columns] == [
@@ -103,7 +103,7 @@ def test_the_table_shows_its_columns_with_types_as_dagster_reads_them(claims: Ho
     ]
 
 
-def test_a_file_that_the_table_shows_already_is_left_and_the_run_says_so(claims: House) -> None:
+def test_a_file_that_the_table_shows_already_is_left_and_the_run_says_so(claims: LocalPipeline) -> None:
     first = claims.run()
     before = claims.sql("SELECT * FROM claims")
     again = claims.run()
@@ -119,12 +119,12 @@ def test_a_file_that_the_table_shows_already_is_left_and_the_run_says_so(claims:
 
 
 @pytest.mark.parametrize(("value", "status"), [("true", "published"), ("false", "unchanged"), ("", "unchanged")])
-def test_the_tag_that_forces_a_load_is_true_and_nothing_else(claims: House, value: str, status: str) -> None:
+def test_the_tag_that_forces_a_load_is_true_and_nothing_else(claims: LocalPipeline, value: str, status: str) -> None:
     claims.run()
     assert claims.run(tags={"qt/force": value}).metadata(TABLE)["status"] == status
 
 
-def test_the_columns_are_described_as_in_the_catalog(claims: House) -> None:
+def test_the_columns_are_described_as_in_the_catalog(claims: LocalPipeline) -> None:
     columns = "{Premium: {description: Gross of brokerage.}}"
     claims.write_catalog(f"datasets: {{{DATASET_ID}: {{naming: snake_case, columns: {columns}}}}}")
     schema = claims.run().metadata(TABLE)["dagster/column_schema"]
@@ -141,7 +141,7 @@ def test_the_columns_are_described_as_in_the_catalog(claims: House) -> None:
         ("mode: replace", ["_qt_load", "_qt_row"]),
     ],
 )
-def test_the_columns_shown_are_those_of_the_table(claims: House, entry: str, own: list[str]) -> None:
+def test_the_columns_shown_are_those_of_the_table(claims: LocalPipeline, entry: str, own: list[str]) -> None:
     claims.write_catalog(f"datasets: {{{DATASET_ID}: {{table: claims, {entry}}}}}")
     schema = claims.run().metadata(TABLE)["dagster/column_schema"]
     in_the_table = [name for _, name, *_ in claims.sql("PRAGMA table_info(claims)")]
@@ -149,7 +149,7 @@ def test_the_columns_shown_are_those_of_the_table(claims: House, entry: str, own
     assert in_the_table[4:] == own
 
 
-def test_what_changed_is_a_list_of_warnings(claims: House) -> None:
+def test_what_changed_is_a_list_of_warnings(claims: LocalPipeline) -> None:
     claims.write_catalog(f"datasets: {{{DATASET_ID}: {{table: claims, policy: evolve}}}}")
     claims.run()
     claims.serve("Policy Number,Premium,Broker\n0091827123,1.125,x\n")
@@ -163,7 +163,7 @@ def test_what_changed_is_a_list_of_warnings(claims: House) -> None:
 
 @pytest.mark.parametrize("catalog", [HIDDEN, SHOWN], ids=["hidden", "shown"])
 def test_the_values_that_do_not_fit_are_a_table_with_values_only_where_they_may_be_shown(
-    claims: House, catalog: str
+    claims: LocalPipeline, catalog: str
 ) -> None:
     claims.write_catalog(catalog)
     claims.run()
@@ -182,20 +182,20 @@ def test_the_values_that_do_not_fit_are_a_table_with_values_only_where_they_may_
     assert ("soon" in listed) == (catalog == SHOWN)
 
 
-def test_no_more_than_a_hundred_misfits_are_shown(claims: House) -> None:
+def test_no_more_than_a_hundred_misfits_are_shown(claims: LocalPipeline) -> None:
     claims.serve("Paid\n1\n")
     claims.run()
     claims.serve("Paid\n" + "x\n" * 150)
     assert len(plain(claims.run().failure.metadata)["invalid_values"]) == 100
 
 
-def test_the_run_carries_the_number_of_the_newest_event_it_covers(claims: House) -> None:
+def test_the_run_carries_the_number_of_the_newest_event_it_covers(claims: LocalPipeline) -> None:
     [_, newest] = claims.announce(DATASET_ID, DATASET_ID)
     claims.announce("d-another-dataset")
     assert claims.run().tags["qt/through_seq"] == str(newest)
 
 
-def test_the_check_passes_with_the_sums_that_agree(claims: House) -> None:
+def test_the_check_passes_with_the_sums_that_agree(claims: LocalPipeline) -> None:
     check = claims.run().check("complete")
     assert check.passed
     assert (check.asset_key, check.check_name) == (TABLE, "complete")
@@ -203,19 +203,19 @@ def test_the_check_passes_with_the_sums_that_agree(claims: House) -> None:
     assert plain(check.metadata) == {"rows": 3}
 
 
-def test_the_sums_are_shown_where_they_show_no_row(claims: House) -> None:
+def test_the_sums_are_shown_where_they_show_no_row(claims: LocalPipeline) -> None:
     claims.serve("Name,Premium\n" + "Ann,0.25\n" * 10)
     check = claims.run().check("complete")
     assert plain(check.metadata) == {"rows": 10, "sum of Premium": "2.50"}
 
 
-def test_the_sums_of_few_rows_are_shown_where_the_catalog_shows_values(claims: House) -> None:
+def test_the_sums_of_few_rows_are_shown_where_the_catalog_shows_values(claims: LocalPipeline) -> None:
     claims.write_catalog(SHOWN)
     check = claims.run().check("complete")
     assert plain(check.metadata) == {"rows": 3, "sum of Premium": "20413448.15"}
 
 
-def test_values_are_previewed_where_the_catalog_shows_them(claims: House) -> None:
+def test_values_are_previewed_where_the_catalog_shows_them(claims: LocalPipeline) -> None:
     claims.write_catalog(SHOWN)
     rows = claims.run().metadata(TABLE)["preview"]
     assert list(rows[0]) == ["Policy Number", "Insured Name", "Inception", "Premium"]
@@ -226,13 +226,13 @@ def test_values_are_previewed_where_the_catalog_shows_them(claims: House) -> Non
     ]
 
 
-def test_a_preview_stops_after_ten_rows(claims: House) -> None:
+def test_a_preview_stops_after_ten_rows(claims: LocalPipeline) -> None:
     claims.write_catalog(SHOWN)
     claims.serve("Count,Name\n" + "".join(f"{n},x\n" for n in range(25)))
     assert len(claims.run().metadata(TABLE)["preview"]) == 10
 
 
-def test_no_value_can_break_out_of_its_cell_in_the_preview(claims: House) -> None:
+def test_no_value_can_break_out_of_its_cell_in_the_preview(claims: LocalPipeline) -> None:
     claims.write_catalog(SHOWN)
     claims.serve('A|B,C\n"one|two","<script>x</script>"\n"up\ndown",back\\slash\n![a](http://b),*c*\n')
     assert claims.run().metadata(TABLE)["preview"] == [
@@ -243,7 +243,7 @@ def test_no_value_can_break_out_of_its_cell_in_the_preview(claims: House) -> Non
 
 
 def test_no_value_of_a_row_is_recorded_where_the_catalog_hides_them(
-    claims: House, capfd: pytest.CaptureFixture[str]
+    claims: LocalPipeline, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = claims.run()
     assert run.success
@@ -263,7 +263,7 @@ def test_no_value_of_a_row_is_recorded_where_the_catalog_hides_them(
     ],
 )
 def test_no_value_of_a_row_is_recorded_of_a_load_that_fails(
-    claims: House, capfd: pytest.CaptureFixture[str], changed: str
+    claims: LocalPipeline, capfd: pytest.CaptureFixture[str], changed: str
 ) -> None:
     claims.run()
     claims.serve(changed)
@@ -275,7 +275,7 @@ def test_no_value_of_a_row_is_recorded_of_a_load_that_fails(
     assert [value for value in hidden if value in everything] == []
 
 
-def test_what_lies_below_our_own_errors_is_not_recorded(claims: House) -> None:
+def test_what_lies_below_our_own_errors_is_not_recorded(claims: LocalPipeline) -> None:
     claims.run()
     claims.sql("CREATE TRIGGER refuse BEFORE INSERT ON claims BEGIN SELECT RAISE(ABORT, 'no more rows'); END")
     run = claims.run(tags=FORCED)
@@ -300,7 +300,7 @@ SABOTAGE = {
 
 @pytest.mark.parametrize("sabotage", SABOTAGE)
 def test_a_table_that_differs_from_its_file_is_rolled_back_and_never_reported_as_materialized(
-    claims: House, sabotage: str
+    claims: LocalPipeline, sabotage: str
 ) -> None:
     claims.run()
     before = claims.sql("SELECT * FROM claims")
@@ -320,7 +320,7 @@ def test_a_table_that_differs_from_its_file_is_rolled_back_and_never_reported_as
     assert [load.status for load in claims.warehouse.loads()] == [LoadStatus.FAILED, LoadStatus.PUBLISHED]
 
 
-def test_a_failed_check_stands_in_dagsters_records(claims: House) -> None:
+def test_a_failed_check_stands_in_dagsters_records(claims: LocalPipeline) -> None:
     claims.run()
     claims.sql(SABOTAGE["a row is lost"][0])
     claims.run(tags=FORCED)
@@ -340,7 +340,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("fault", BAD_FILES)
-def test_a_bad_file_fails_the_run_and_says_which_dataset_where_and_what_to_do(claims: House, fault: str) -> None:
+def test_a_bad_file_fails_the_run_and_names_dataset_place_and_fix(claims: LocalPipeline, fault: str) -> None:
     claims.run()
     before = claims.sql("SELECT * FROM claims")
     csv, line, byte = BAD_FILES[fault]
@@ -373,7 +373,7 @@ def test_a_bad_file_fails_the_run_and_says_which_dataset_where_and_what_to_do(cl
     ids=lambda value: value.kind if isinstance(value, Fault) else "",
 )
 def test_a_download_that_fails_lands_nothing_and_the_table_is_not_tried(
-    claims: House, fault: Fault, words: str
+    claims: LocalPipeline, fault: Fault, words: str
 ) -> None:
     claims.run()
     before = claims.sql("SELECT * FROM claims")
@@ -389,7 +389,7 @@ def test_a_download_that_fails_lands_nothing_and_the_table_is_not_tried(
     assert len(list((claims.folder / "landing" / DATASET_ID).iterdir())) == 1
 
 
-def test_the_table_alone_loads_the_newest_landing_by_its_manifest(claims: House) -> None:
+def test_the_table_alone_loads_the_newest_landing_by_its_manifest(claims: LocalPipeline) -> None:
     claims.announce(DATASET_ID)
     claims.run()
     claims.serve(CSV.replace("16180339.89", "20.00"))
@@ -408,14 +408,14 @@ def test_the_table_alone_loads_the_newest_landing_by_its_manifest(claims: House)
     assert (newest.run_id, newest.landing_run_id) == (run.id, landed.id)
 
 
-def test_the_table_alone_needs_neither_credentials_nor_the_vendor(claims: House) -> None:
+def test_the_table_alone_needs_neither_credentials_nor_the_vendor(claims: LocalPipeline) -> None:
     claims.run([DATASET])
     downloads = len(claims.sandbox.state.downloads())
     assert claims.run([TABLE], with_credentials=False).success
     assert len(claims.sandbox.state.downloads()) == downloads
 
 
-def test_the_table_of_a_dataset_that_was_never_landed_says_what_to_do(claims: House) -> None:
+def test_the_table_of_a_dataset_that_was_never_landed_says_what_to_do(claims: LocalPipeline) -> None:
     run = claims.run([TABLE])
     assert not run.success
     assert run.failure.description == (
@@ -423,23 +423,23 @@ def test_the_table_of_a_dataset_that_was_never_landed_says_what_to_do(claims: Ho
     )
 
 
-def test_a_run_without_credentials_names_the_variables(claims: House) -> None:
+def test_a_run_without_credentials_names_the_variables(claims: LocalPipeline) -> None:
     run = claims.run(with_credentials=False)
     assert not run.success
     assert all(name in (run.failure.description or "") for name in CREDENTIALS)
 
 
-def test_a_dataset_that_the_catalog_does_not_list_goes_to_a_table_of_its_own_name(house: House) -> None:
-    house.serve("Day,Amount\n2024-05-01,1.5\n")
-    run = house.run()
+def test_a_dataset_that_the_catalog_does_not_list_goes_to_a_table_of_its_own_name(pipeline: LocalPipeline) -> None:
+    pipeline.serve("Day,Amount\n2024-05-01,1.5\n")
+    run = pipeline.run()
     assert run.metadata(TABLE)["dagster/table_name"] == DATASET_ID.replace("-", "_")
-    assert house.sql('SELECT "Day" FROM d_claims_of_the_house_0001') == [(date(2024, 5, 1).isoformat(),)]
+    assert pipeline.sql('SELECT "Day" FROM d_claims_of_a_test_0001') == [(date(2024, 5, 1).isoformat(),)]
 
 
-def down_for(house: House, monkeypatch: pytest.MonkeyPatch, tries: int) -> list[int]:
+def down_for(pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch, tries: int) -> list[int]:
     """Let the target be away for so many loads; the list grows by one for each that finds it so."""
     found: list[int] = []
-    begin = house.warehouse.begin
+    begin = pipeline.warehouse.begin
 
     def away(*arguments: Any) -> AbstractContextManager[Load]:
         if len(found) < tries:
@@ -447,12 +447,12 @@ def down_for(house: House, monkeypatch: pytest.MonkeyPatch, tries: int) -> list[
             raise TargetUnavailableError("The target is away.", hint="Wait.")
         return begin(*arguments)
 
-    monkeypatch.setattr(house.warehouse, "begin", away)
+    monkeypatch.setattr(pipeline.warehouse, "begin", away)
     return found
 
 
 def test_a_load_is_tried_again_within_its_run_when_the_target_was_away(
-    claims: House, monkeypatch: pytest.MonkeyPatch
+    claims: LocalPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = down_for(claims, monkeypatch, 1)
     run = claims.run()
@@ -463,7 +463,7 @@ def test_a_load_is_tried_again_within_its_run_when_the_target_was_away(
 
 
 def test_a_target_that_stays_away_fails_the_run_and_a_repeat_may_help(
-    claims: House, monkeypatch: pytest.MonkeyPatch
+    claims: LocalPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = down_for(claims, monkeypatch, 99)
     run = claims.run()
@@ -473,7 +473,7 @@ def test_a_target_that_stays_away_fails_the_run_and_a_repeat_may_help(
     assert "qt/failure" not in run.tags
 
 
-def test_what_a_repeat_would_not_change_is_tried_once_and_the_run_says_so(claims: House) -> None:
+def test_what_a_repeat_would_not_change_is_tried_once_and_the_run_says_so(claims: LocalPipeline) -> None:
     claims.serve("Policy Number\n007\n008,\n")
     run = claims.run()
     assert not run.success
@@ -481,16 +481,16 @@ def test_what_a_repeat_would_not_change_is_tried_once_and_the_run_says_so(claims
     assert "is tried again" not in run.everything_recorded
 
 
-def test_settings_that_are_wrong_fail_a_run_for_good(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_are_wrong_fail_a_run_for_good(pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENV_FILE_VARIABLE, "")
     monkeypatch.setenv("QT_READ_TIMEOUT_SECONDS", "soon")
-    house.serve("A\n1\n")
+    pipeline.serve("A\n1\n")
     result = (
         build_defs()
         .resolve_implicit_global_asset_job_def()
-        .execute_in_process(instance=house.instance, partition_key=DATASET_ID, raise_on_error=False)
+        .execute_in_process(instance=pipeline.instance, partition_key=DATASET_ID, raise_on_error=False)
     )
-    run = house.instance.get_run_by_id(result.run_id)
+    run = pipeline.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert (run.status, run.tags["qt/failure"]) == (dg.DagsterRunStatus.FAILURE, "permanent")
 

@@ -6,21 +6,21 @@ import pytest
 from qt_pipeline.defs.assets import DATASET, TABLE
 from qt_pipeline.defs.checks import DESCRIPTIONS, check_specs
 from qt_pipeline.sandbox import Fault
-from qt_pipeline_tests.defs.house import DATASET_ID, House, Run, plain
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline, Run, plain
 from qt_pipeline_tests.hostile import as_read
 
 CSV = "Ref,Name,Amount\n1,Ann,1.50\n2,Bob,2.50\n"
 
 
-def load(house: House, csv: str, **entry: Any) -> Run:
+def load(pipeline: LocalPipeline, csv: str, **entry: Any) -> Run:
     said = ", ".join(f"{key}: {value}" for key, value in {"table": "claims", **entry}.items())
-    house.write_catalog(f"datasets: {{{DATASET_ID}: {{{said}}}}}")
-    house.serve(csv)
-    return house.run()
+    pipeline.write_catalog(f"datasets: {{{DATASET_ID}: {{{said}}}}}")
+    pipeline.serve(csv)
+    return pipeline.run()
 
 
-def test_a_load_that_goes_well_passes_every_check_of_its_dataset(house: House) -> None:
-    run = load(house, CSV)
+def test_a_load_that_goes_well_passes_every_check_of_its_dataset(pipeline: LocalPipeline) -> None:
+    run = load(pipeline, CSV)
     assert {check.check_name for check in run.checks} == set(DESCRIPTIONS)
     assert all(check.passed for check in run.checks)
     assert {check.partition for check in run.checks} == {DATASET_ID}
@@ -45,11 +45,11 @@ def test_a_load_that_goes_well_passes_every_check_of_its_dataset(house: House) -
     ],
 )
 def test_a_file_fails_the_check_that_is_about_it_and_only_that(
-    house: House, failing: str, csv: str, entry: dict[str, Any], words: str
+    pipeline: LocalPipeline, failing: str, csv: str, entry: dict[str, Any], words: str
 ) -> None:
-    load(house, CSV)
-    before = house.sql("SELECT * FROM claims")
-    run = load(house, csv, **entry)
+    load(pipeline, CSV)
+    before = pipeline.sql("SELECT * FROM claims")
+    run = load(pipeline, csv, **entry)
     assert not run.success
     check = run.check(failing)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -61,86 +61,86 @@ def test_a_file_fails_the_check_that_is_about_it_and_only_that(
     # They keep the result of the load before, and say so.
     assert {other.passed for other in others} == {True}
     assert {other.description for other in others} == {"Not evaluated in this run: the last result is shown."}
-    assert all(house.shown_check(other.check_name) == other for other in others)
-    assert house.sql("SELECT * FROM claims") == before
+    assert all(pipeline.shown_check(other.check_name) == other for other in others)
+    assert pipeline.sql("SELECT * FROM claims") == before
 
 
-def test_a_difference_that_the_policy_accepts_is_a_warning_until_the_next_load(house: House) -> None:
-    load(house, CSV)
-    run = load(house, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
+def test_a_difference_that_the_policy_accepts_is_a_warning_until_the_next_load(pipeline: LocalPipeline) -> None:
+    load(pipeline, CSV)
+    run = load(pipeline, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
     assert run.success
     check = run.check("no_drift")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert plain(check.metadata)["changes"] == [{"change": "new column 'Broker' (text(50))"}]
-    assert load(house, "Ref,Name,Amount,Broker\n2,Ann,1.50,B\n").check("no_drift").passed
+    assert load(pipeline, "Ref,Name,Amount,Broker\n2,Ann,1.50,B\n").check("no_drift").passed
 
 
-def test_what_the_catalog_declares_is_said_beside_the_result(house: House) -> None:
+def test_what_the_catalog_declares_is_said_beside_the_result(pipeline: LocalPipeline) -> None:
     entry = {"key": "[Ref, Name]", "columns": "{Amount: {required: true}}", "min_rows": 2, "fresh_within_hours": 26.5}
-    run = load(house, CSV, **entry)
+    run = load(pipeline, CSV, **entry)
     assert plain(run.check("unique_key").metadata) == {"declared": "Ref, Name"}
     assert plain(run.check("required_values").metadata) == {"declared": "Amount"}
     assert plain(run.check("enough_rows").metadata) == {"rows": 2, "at least": 2.0}
     assert plain(run.check("fresh").metadata) == {"within hours": 26.5}
-    assert plain(load(house, CSV + "3,Cleo,1\n").check("unique_key").metadata) == {
+    assert plain(load(pipeline, CSV + "3,Cleo,1\n").check("unique_key").metadata) == {
         "declared": "The catalog declares none for this dataset."
     }
 
 
 @pytest.mark.parametrize("fault", [Fault(kind="status", status=404, times=None), Fault(kind="html", times=None)])
-def test_a_download_that_fails_leaves_every_check_its_last_result(house: House, fault: Fault) -> None:
-    good = load(house, CSV + "3,Cleo,1\n", min_rows=3)
-    failing = load(house, CSV, min_rows=3)
+def test_a_download_that_fails_leaves_every_check_its_last_result(pipeline: LocalPipeline, fault: Fault) -> None:
+    good = load(pipeline, CSV + "3,Cleo,1\n", min_rows=3)
+    failing = load(pipeline, CSV, min_rows=3)
     assert not failing.check("enough_rows").passed
-    house.sandbox.state.set_faults(DATASET_ID, [fault])
+    pipeline.sandbox.state.set_faults(DATASET_ID, [fault])
     for _ in range(2):
-        run = house.run()
+        run = pipeline.run()
         assert not run.success
         for name in DESCRIPTIONS:
-            status, shown = house.status_of_check(name), house.shown_check(name)
+            status, shown = pipeline.status_of_check(name), pipeline.shown_check(name)
             decided_by = failing if name == "enough_rows" else good
             assert (shown.passed, status) == ((False, "FAILED") if name == "enough_rows" else (True, "SUCCEEDED"))
             assert shown.description == "Not evaluated in this run: the last result is shown."
             assert str(plain(shown.metadata)["last evaluated"]).endswith(f"UTC, by run {decided_by.id}")
             assert shown.partition == DATASET_ID
-    house.serve(CSV + "3,Cleo,1\n4,Dan,2\n")
-    again = house.run()
+    pipeline.serve(CSV + "3,Cleo,1\n4,Dan,2\n")
+    again = pipeline.run()
     assert again.success
     assert all(check.passed and "last evaluated" not in check.metadata for check in again.checks)
 
 
-def test_a_check_that_was_never_evaluated_says_so_and_is_not_red(house: House) -> None:
-    load(house, CSV)
+def test_a_check_that_was_never_evaluated_says_so_and_is_not_red(pipeline: LocalPipeline) -> None:
+    load(pipeline, CSV)
     unknown = "d-mistyped"
-    house.instance.add_dynamic_partitions("quantemplate_datasets", [unknown])
+    pipeline.instance.add_dynamic_partitions("quantemplate_datasets", [unknown])
     for _ in range(2):
-        assert not house.run(dataset_id=unknown).success
+        assert not pipeline.run(dataset_id=unknown).success
         for name in DESCRIPTIONS:
-            shown = house.shown_check(name, dataset_id=unknown)
+            shown = pipeline.shown_check(name, dataset_id=unknown)
             assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
             assert (shown.description, shown.metadata) == ("Not evaluated in this run, nor before.", {})
-            assert house.shown_check(name).passed
+            assert pipeline.shown_check(name).passed
 
 
-def test_a_run_that_only_downloads_says_nothing_of_checks(house: House) -> None:
-    load(house, CSV)
-    house.sandbox.state.set_faults(DATASET_ID, [Fault(kind="status", status=404, times=None)])
-    assert house.run([DATASET]).checks == []
+def test_a_run_that_only_downloads_says_nothing_of_checks(pipeline: LocalPipeline) -> None:
+    load(pipeline, CSV)
+    pipeline.sandbox.state.set_faults(DATASET_ID, [Fault(kind="status", status=404, times=None)])
+    assert pipeline.run([DATASET]).checks == []
 
 
-def test_a_check_that_stops_a_load_is_said_to_block_and_no_other(house: House) -> None:
-    run = load(house, CSV)
+def test_a_check_that_stops_a_load_is_said_to_block_and_no_other(pipeline: LocalPipeline) -> None:
+    run = load(pipeline, CSV)
     assert {check.check_name for check in run.checks if not check.blocking} == {"fresh"}
     assert {spec.name for spec in check_specs(TABLE) if not spec.blocking} == {"fresh"}
-    warned = load(house, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
+    warned = load(pipeline, "Ref,Name,Amount,Broker\n1,Ann,1.50,B\n")
     assert warned.success
     assert not warned.check("no_drift").passed
 
 
-def test_a_download_observes_the_dataset_in_quantemplate_as_a_version(house: House) -> None:
-    first = load(house, CSV)
+def test_a_download_observes_the_dataset_in_quantemplate_as_a_version(pipeline: LocalPipeline) -> None:
+    first = load(pipeline, CSV)
     [observed] = first.observations
-    sha256 = house.sandbox.state.version(DATASET_ID).sha256
+    sha256 = pipeline.sandbox.state.version(DATASET_ID).sha256
     assert (observed.asset_key.to_user_string(), observed.partition) == ("quantemplate/source", DATASET_ID)
     assert plain(observed.metadata) == {
         "name": "claims",
@@ -149,11 +149,11 @@ def test_a_download_observes_the_dataset_in_quantemplate_as_a_version(house: Hou
         "trace id": first.id,
     }
     assert observed.tags["dagster/data_version"] == sha256
-    assert [one.tags for one in house.run().observations] == [observed.tags]
+    assert [one.tags for one in pipeline.run().observations] == [observed.tags]
 
 
-def test_columns_of_the_table_come_from_columns_of_the_file(house: House) -> None:
-    run = load(house, "Gross Premium (GBP),Ref\n1.5,2\n", naming="snake_case")
+def test_columns_of_the_table_come_from_columns_of_the_file(pipeline: LocalPipeline) -> None:
+    run = load(pipeline, "Gross Premium (GBP),Ref\n1.5,2\n", naming="snake_case")
     landed = run.metadata(DATASET)["dagster/column_schema"]
     assert [(column.name, column.type) for column in landed.columns] == [
         ("Gross Premium (GBP)", "text"),
@@ -166,25 +166,25 @@ def test_columns_of_the_table_come_from_columns_of_the_file(house: House) -> Non
     }
 
 
-def test_a_file_without_a_header_that_can_be_read_is_landed_all_the_same(house: House) -> None:
-    run = load(house, "\n\n")
+def test_a_file_without_a_header_that_can_be_read_is_landed_all_the_same(pipeline: LocalPipeline) -> None:
+    run = load(pipeline, "\n\n")
     assert run.materialized == [DATASET]
     assert "dagster/column_schema" not in run.metadata(DATASET)
 
 
-def test_the_delay_counts_from_the_first_event_that_waited(house: House) -> None:
-    assert "seconds: event to commit" not in load(house, CSV).metadata(TABLE)
-    house.announce("d-another-dataset")
-    assert "seconds: event to commit" not in house.run().metadata(TABLE)
-    house.announce(DATASET_ID)
-    waited = house.run().metadata(TABLE)["seconds: event to commit"]
+def test_the_delay_counts_from_the_first_event_that_waited(pipeline: LocalPipeline) -> None:
+    assert "seconds: event to commit" not in load(pipeline, CSV).metadata(TABLE)
+    pipeline.announce("d-another-dataset")
+    assert "seconds: event to commit" not in pipeline.run().metadata(TABLE)
+    pipeline.announce(DATASET_ID)
+    waited = pipeline.run().metadata(TABLE)["seconds: event to commit"]
     assert 0 < waited < 60
     # A load of the table alone answers no event.
-    assert "seconds: event to commit" not in house.run([TABLE], tags={"qt/force": "true"}).metadata(TABLE)
+    assert "seconds: event to commit" not in pipeline.run([TABLE], tags={"qt/force": "true"}).metadata(TABLE)
 
 
-def test_a_run_that_a_person_asks_for_gets_the_name_of_its_dataset(house: House) -> None:
-    run = load(house, CSV, name="Claims of the house")
-    assert run.tags["qt/dataset"] == "Claims of the house"
-    assert run.metadata(TABLE)["name"] == run.metadata(DATASET)["name"] == "Claims of the house"
-    assert house.run(tags={"qt/dataset": "said already"}).tags["qt/dataset"] == "said already"
+def test_a_run_that_a_person_asks_for_gets_the_name_of_its_dataset(pipeline: LocalPipeline) -> None:
+    run = load(pipeline, CSV, name="Claims of the pipeline")
+    assert run.tags["qt/dataset"] == "Claims of the pipeline"
+    assert run.metadata(TABLE)["name"] == run.metadata(DATASET)["name"] == "Claims of the pipeline"
+    assert pipeline.run(tags={"qt/dataset": "said already"}).tags["qt/dataset"] == "said already"

@@ -21,7 +21,7 @@ from qt_pipeline.demo import prepare_dagster_home
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.liveness import Process, RunLocks
 from qt_pipeline.settings import ENV_FILE_VARIABLE
-from qt_pipeline_tests.defs.house import DATASET_ID, House
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,22 +107,22 @@ def test_the_sensor_runs_from_the_start_and_asks_for_both_assets() -> None:
     assert defs.resolve_job_def(sensor.job_name).asset_layer.selected_asset_keys == {DATASET, TABLE}
 
 
-def test_the_rooms_are_put_together_from_the_settings(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.serve("Reference,Amount\n007,1.25\n")
-    state = house.folder / "state"
+def test_the_rooms_are_put_together_from_the_settings(pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.serve("Reference,Amount\n007,1.25\n")
+    state = pipeline.folder / "state"
     state.mkdir(exist_ok=True)
     (state / "datasets.yaml").touch()
     settings = {
-        "QT_API_URL": house.sandbox.api_url,
+        "QT_API_URL": pipeline.sandbox.api_url,
         ENV_FILE_VARIABLE: "",
         "QT_CATALOG": str(state / "datasets.yaml"),
-        "QT_CLIENT_ID": house.sandbox.client_id,
-        "QT_CLIENT_SECRET": house.sandbox.client_secret,
+        "QT_CLIENT_ID": pipeline.sandbox.client_id,
+        "QT_CLIENT_SECRET": pipeline.sandbox.client_secret,
         "QT_INBOX_URL": f"sqlite:///{state}/inbox.db",
         "QT_LANDING_URL": str(state / "landing"),
-        "QT_ORGANISATION_ID": house.sandbox.organisation_id,
+        "QT_ORGANISATION_ID": pipeline.sandbox.organisation_id,
         "QT_STATE_DIR": str(state),
-        "QT_TOKEN_URL": house.sandbox.token_url,
+        "QT_TOKEN_URL": pipeline.sandbox.token_url,
         "QT_WAREHOUSE_URL": f"sqlite:///{state}/warehouse.db",
     }
     for name, value in settings.items():
@@ -131,7 +131,7 @@ def test_the_rooms_are_put_together_from_the_settings(house: House, monkeypatch:
     result = (
         build_defs()
         .resolve_implicit_global_asset_job_def()
-        .execute_in_process(instance=house.instance, partition_key=DATASET_ID, raise_on_error=False)
+        .execute_in_process(instance=pipeline.instance, partition_key=DATASET_ID, raise_on_error=False)
     )
 
     assert result.success

@@ -16,7 +16,7 @@ from qt_pipeline.defs import resources
 from qt_pipeline.inbox import NewEvent
 from qt_pipeline.quantemplate import DATASET_UPDATED
 from qt_pipeline.settings import ENV_FILE_VARIABLE, Settings, load_settings
-from qt_pipeline_tests.defs.house import DATASET_ID, House
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline
 from qt_pipeline_tests.inbox import places
 from qt_pipeline_tests.postgres import new_database
 from qt_pipeline_tests.warehouse import engines
@@ -77,64 +77,64 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
-def settings(house: House, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(pipeline: LocalPipeline, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     for name, value in {
         ENV_FILE_VARIABLE: "",
         "QT_ALERT_URLS": "json://127.0.0.1:9",
-        "QT_API_URL": house.sandbox.api_url,
-        "QT_CLIENT_ID": house.sandbox.client_id,
-        "QT_CLIENT_SECRET": house.sandbox.client_secret,
+        "QT_API_URL": pipeline.sandbox.api_url,
+        "QT_CLIENT_ID": pipeline.sandbox.client_id,
+        "QT_CLIENT_SECRET": pipeline.sandbox.client_secret,
         "QT_INBOX_URL": server.url,
-        "QT_ORGANISATION_ID": house.sandbox.organisation_id,
-        "QT_STATE_DIR": str(house.folder / "state"),
-        "QT_TOKEN_URL": house.sandbox.token_url,
+        "QT_ORGANISATION_ID": pipeline.sandbox.organisation_id,
+        "QT_STATE_DIR": str(pipeline.folder / "state"),
+        "QT_TOKEN_URL": pipeline.sandbox.token_url,
         "QT_WAREHOUSE_SCHEMA": server.schema,
         "QT_WAREHOUSE_URL": server.url,
     }.items():
         monkeypatch.setenv(name, value)
     # It changes the whole process.
     monkeypatch.setattr(definitions, "keep_private", lambda: None)
-    house.serve("Reference,Amount\n007,1.25\n")
+    pipeline.serve("Reference,Amount\n007,1.25\n")
     yield load_settings()
     for opened in (resources._inbox, resources._alert_store, resources._warehouse):
         opened.cache_clear()
 
 
-def tick(house: House, name: str) -> dg.SensorResult | dg.SkipReason:
+def tick(pipeline: LocalPipeline, name: str) -> dg.SensorResult | dg.SkipReason:
     """One tick of a sensor of the code location, as Dagster evaluates it."""
     sensor = definitions.defs().resolve_sensor_def(name)
     given = {"dispatcher": resources.dispatcher_resource, "watch": resources.watch_resource}
-    answer = sensor(dg.build_sensor_context(instance=house.instance, resources=given))
+    answer = sensor(dg.build_sensor_context(instance=pipeline.instance, resources=given))
     assert isinstance(answer, dg.SensorResult | dg.SkipReason)
     return answer
 
 
-def all_that_uses_a_database(house: House) -> Iterator[str]:
+def all_that_uses_a_database(pipeline: LocalPipeline) -> Iterator[str]:
     """The relay, each sensor and a run, one after the other, each with its name."""
     metrics = relay.Metrics()
     intake = serve._intake(load_settings(), metrics)
     event = NewEvent("event-1", DATASET_UPDATED, DATASET_ID, None, b"{}")
     assert asyncio.run(intake.accept(event)) is not None
     yield "an append"
-    events = tick(house, "quantemplate_events")
+    events = tick(pipeline, "quantemplate_events")
     assert isinstance(events, dg.SensorResult)
     assert len(events.run_requests or ()) == 1
     yield "a tick of events"
     job = definitions.defs().resolve_implicit_global_asset_job_def()
-    assert job.execute_in_process(instance=house.instance, partition_key=DATASET_ID, raise_on_error=False).success
+    assert job.execute_in_process(instance=pipeline.instance, partition_key=DATASET_ID, raise_on_error=False).success
     yield "a load"
     for name in ("quantemplate_freshness", "quantemplate_alerts"):
-        tick(house, name)
+        tick(pipeline, name)
         yield f"a tick of {name}"
 
 
 @pytest.mark.usefixtures("settings")
 def test_with_an_interval_nothing_is_connected_between_two_uses(
-    house: House, server: Server, monkeypatch: pytest.MonkeyPatch
+    pipeline: LocalPipeline, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QT_SENSOR_INTERVAL_MINUTES", "90")
     with server.watched() as connections:
-        for use in all_that_uses_a_database(house):
+        for use in all_that_uses_a_database(pipeline):
             # A server takes a moment to notice that a connection was closed.
             deadline = time.monotonic() + _CLOSED_SECONDS
             while connections()[0] and time.monotonic() < deadline:
@@ -146,9 +146,9 @@ def test_with_an_interval_nothing_is_connected_between_two_uses(
 
 
 @pytest.mark.usefixtures("settings")
-def test_without_an_interval_connections_stay_open_as_ever(house: House, server: Server) -> None:
+def test_without_an_interval_connections_stay_open_as_ever(pipeline: LocalPipeline, server: Server) -> None:
     with server.watched() as connections:
-        for use in all_that_uses_a_database(house):
+        for use in all_that_uses_a_database(pipeline):
             assert connections()[0] > 0, use
 
 

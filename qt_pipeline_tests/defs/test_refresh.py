@@ -12,80 +12,80 @@ from qt_pipeline.definitions import build_defs
 from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
 from qt_pipeline.inbox import EventState
 from qt_pipeline.warehouse import LoadStatus
-from qt_pipeline_tests.defs.house import CREDENTIALS, DATASET_ID, House
+from qt_pipeline_tests.defs.local_pipeline import CREDENTIALS, DATASET_ID, LocalPipeline
 
-OTHER_ID = "d-another-of-the-house-002"
+OTHER_ID = "d-another-of-a-test-002"
 CSV = "Reference,Amount\n007,1.25\n"
 
 
 @pytest.fixture
-def house(house: House, tmp_path: Path) -> Iterator[House]:
+def pipeline(pipeline: LocalPipeline, tmp_path: Path) -> Iterator[LocalPipeline]:
     """With an instance on disk: a schedule's context cannot hold one that lives in memory."""
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield replace(house, instance=instance)
+        yield replace(pipeline, instance=instance)
 
 
-def refresh(house: House, *, with_credentials: bool = True) -> list[dg.RunRequest] | dg.SkipReason:
+def refresh(pipeline: LocalPipeline, *, with_credentials: bool = True) -> list[dg.RunRequest] | dg.SkipReason:
     """What one tick of the schedule asks for."""
-    context = dg.build_schedule_context(house.instance)
-    return refresh_schedule("0 5 * * *")(context, dispatcher=house.dispatcher(with_credentials=with_credentials))
+    context = dg.build_schedule_context(pipeline.instance)
+    return refresh_schedule("0 5 * * *")(context, dispatcher=pipeline.dispatcher(with_credentials=with_credentials))
 
 
-def poll(house: House) -> list[dg.RunRequest] | dg.SkipReason:
+def poll(pipeline: LocalPipeline) -> list[dg.RunRequest] | dg.SkipReason:
     """What one tick of the polling sensor asks for."""
-    return polling_sensor(5)(dg.build_sensor_context(house.instance), dispatcher=house.dispatcher())
+    return polling_sensor(5)(dg.build_sensor_context(pipeline.instance), dispatcher=pipeline.dispatcher())
 
 
-def test_the_schedule_asks_for_each_known_dataset_and_only_a_change_is_loaded(house: House) -> None:
-    house.serve(CSV)
-    house.serve(CSV, OTHER_ID)
-    house.run()
-    requests = refresh(house)
+def test_the_schedule_asks_for_each_known_dataset_and_only_a_change_is_loaded(pipeline: LocalPipeline) -> None:
+    pipeline.serve(CSV)
+    pipeline.serve(CSV, OTHER_ID)
+    pipeline.run()
+    requests = refresh(pipeline)
     assert {request.partition_key for request in requests} == {DATASET_ID, OTHER_ID}
     assert {request.tags["qt/reason"] for request in requests} == {"schedule"}
     for request in requests:
-        assert house.run(dataset_id=str(request.partition_key), tags=request.tags).success
-    assert [load.status for load in house.warehouse.loads(dataset_id=DATASET_ID)] == [
+        assert pipeline.run(dataset_id=str(request.partition_key), tags=request.tags).success
+    assert [load.status for load in pipeline.warehouse.loads(dataset_id=DATASET_ID)] == [
         LoadStatus.UNCHANGED,
         LoadStatus.PUBLISHED,
     ]
-    assert [load.status for load in house.warehouse.loads(dataset_id=OTHER_ID)] == [LoadStatus.PUBLISHED]
+    assert [load.status for load in pipeline.warehouse.loads(dataset_id=OTHER_ID)] == [LoadStatus.PUBLISHED]
 
 
-def test_polling_asks_for_the_same_at_its_own_interval(house: House) -> None:
-    house.serve(CSV)
-    [request] = poll(house)
+def test_polling_asks_for_the_same_at_its_own_interval(pipeline: LocalPipeline) -> None:
+    pipeline.serve(CSV)
+    [request] = poll(pipeline)
     assert (request.partition_key, request.tags["qt/reason"]) == (DATASET_ID, "polling")
     sensor = build_defs(poll_minutes=2.5).get_repository_def().get_sensor_def("quantemplate_polling")
     assert sensor.minimum_interval_seconds == 150
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
-def test_a_look_without_an_event_settles_the_events_that_came_before_it(house: House) -> None:
-    house.serve(CSV)
-    [seq] = house.announce(DATASET_ID)
-    [request] = refresh(house)
-    house.run(tags=request.tags)
-    house.tick()
-    assert house.event(seq).state is EventState.DONE
+def test_a_look_without_an_event_settles_the_events_that_came_before_it(pipeline: LocalPipeline) -> None:
+    pipeline.serve(CSV)
+    [seq] = pipeline.announce(DATASET_ID)
+    [request] = refresh(pipeline)
+    pipeline.run(tags=request.tags)
+    pipeline.tick()
+    assert pipeline.event(seq).state is EventState.DONE
 
 
-def test_a_dataset_with_a_run_in_flight_is_not_asked_for_again(house: House) -> None:
-    house.serve(CSV)
-    create_run_for_test(house.instance, "__ASSET_JOB", tags={"dagster/partition": DATASET_ID})
-    assert refresh(house).skip_message == "1 datasets are known; each of them has a run in flight."
+def test_a_dataset_with_a_run_in_flight_is_not_asked_for_again(pipeline: LocalPipeline) -> None:
+    pipeline.serve(CSV)
+    create_run_for_test(pipeline.instance, "__ASSET_JOB", tags={"dagster/partition": DATASET_ID})
+    assert refresh(pipeline).skip_message == "1 datasets are known; each of them has a run in flight."
 
 
-def test_a_dataset_that_the_catalog_does_not_list_is_left_out_where_it_refuses_such(house: House) -> None:
-    house.serve(CSV)
-    house.serve(CSV, OTHER_ID)
-    house.write_catalog(f"unlisted: refuse\ndatasets: {{{OTHER_ID}: {{}}}}")
-    assert [request.partition_key for request in refresh(house)] == [OTHER_ID]
+def test_a_dataset_that_the_catalog_does_not_list_is_left_out_where_it_refuses_such(pipeline: LocalPipeline) -> None:
+    pipeline.serve(CSV)
+    pipeline.serve(CSV, OTHER_ID)
+    pipeline.write_catalog(f"unlisted: refuse\ndatasets: {{{OTHER_ID}: {{}}}}")
+    assert [request.partition_key for request in refresh(pipeline)] == [OTHER_ID]
 
 
-def test_without_credentials_the_variables_are_named(house: House) -> None:
-    message = refresh(house, with_credentials=False).skip_message
+def test_without_credentials_the_variables_are_named(pipeline: LocalPipeline) -> None:
+    message = refresh(pipeline, with_credentials=False).skip_message
     assert all(name in message for name in CREDENTIALS)
 
 

@@ -12,64 +12,64 @@ from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
 from qt_pipeline.inbox import EventState
 from qt_pipeline.ingest import restore
 from qt_pipeline.landing import Landing
-from qt_pipeline_tests.defs.house import DATASET_ID, House
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline
 
-OTHER_ID = "d-another-of-the-house-002"
+OTHER_ID = "d-another-of-a-test-002"
 FIRST, SECOND = "Reference,Amount\n007,1.25\n", "Reference,Amount\n008,2.50\n"
 
 
 @pytest.fixture
-def house(house: House, tmp_path: Path) -> Iterator[House]:
+def pipeline(pipeline: LocalPipeline, tmp_path: Path) -> Iterator[LocalPipeline]:
     """With an instance on disk, and a dataset whose first load was restored after its second."""
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        house = replace(house, instance=instance)
+        pipeline = replace(pipeline, instance=instance)
         for csv in (FIRST, SECOND):
-            house.serve(csv)
-            assert house.run().success
-        first = house.warehouse.loads(dataset_id=DATASET_ID)[-1].load_id
-        dataset = load_catalog(house.folder / "datasets.yaml").dataset(DATASET_ID)
-        restore(house.warehouse, Landing(str(house.folder / "landing")), dataset, first, run_id="restore-1")
-        yield house
+            pipeline.serve(csv)
+            assert pipeline.run().success
+        first = pipeline.warehouse.loads(dataset_id=DATASET_ID)[-1].load_id
+        dataset = load_catalog(pipeline.folder / "datasets.yaml").dataset(DATASET_ID)
+        restore(pipeline.warehouse, Landing(str(pipeline.folder / "landing")), dataset, first, run_id="restore-1")
+        yield pipeline
 
 
-def refresh(house: House) -> list[dg.RunRequest] | dg.SkipReason:
-    return refresh_schedule("0 5 * * *")(dg.build_schedule_context(house.instance), dispatcher=house.dispatcher())
+def refresh(pipeline: LocalPipeline) -> list[dg.RunRequest] | dg.SkipReason:
+    return refresh_schedule("0 5 * * *")(dg.build_schedule_context(pipeline.instance), dispatcher=pipeline.dispatcher())
 
 
-def poll(house: House) -> list[dg.RunRequest] | dg.SkipReason:
-    return polling_sensor(5)(dg.build_sensor_context(house.instance), dispatcher=house.dispatcher())
+def poll(pipeline: LocalPipeline) -> list[dg.RunRequest] | dg.SkipReason:
+    return polling_sensor(5)(dg.build_sensor_context(pipeline.instance), dispatcher=pipeline.dispatcher())
 
 
 @pytest.mark.parametrize("look", [refresh, poll], ids=["schedule", "polling"])
-def test_a_restored_dataset_is_not_looked_at_and_the_reason_names_it(house: House, look: object) -> None:
+def test_a_restored_dataset_is_not_looked_at_and_the_reason_names_it(pipeline: LocalPipeline, look: object) -> None:
     assert callable(look)
-    skip = look(house)
+    skip = look(pipeline)
     assert isinstance(skip, dg.SkipReason)
     assert "somebody restored, until an event or a run by hand" in str(skip.skip_message)
     assert DATASET_ID in str(skip.skip_message)
-    house.serve(FIRST, OTHER_ID)
-    assert [request.partition_key for request in look(house)] == [OTHER_ID]
+    pipeline.serve(FIRST, OTHER_ID)
+    assert [request.partition_key for request in look(pipeline)] == [OTHER_ID]
 
 
-def test_an_event_ends_it(house: House) -> None:
-    [seq] = house.announce(DATASET_ID)
-    [request] = house.tick().requests
-    assert house.run(tags=request.tags).success
-    house.tick()
-    assert house.event(seq).state is EventState.DONE
-    assert house.sql("SELECT Reference FROM d_claims_of_the_house_0001") == [("008",)]
-    assert [request.partition_key for request in refresh(house)] == [DATASET_ID]
+def test_an_event_ends_it(pipeline: LocalPipeline) -> None:
+    [seq] = pipeline.announce(DATASET_ID)
+    [request] = pipeline.tick().requests
+    assert pipeline.run(tags=request.tags).success
+    pipeline.tick()
+    assert pipeline.event(seq).state is EventState.DONE
+    assert pipeline.sql("SELECT Reference FROM d_claims_of_a_test_0001") == [("008",)]
+    assert [request.partition_key for request in refresh(pipeline)] == [DATASET_ID]
 
 
-def test_a_run_by_hand_ends_it(house: House) -> None:
-    assert house.run().success
-    assert house.sql("SELECT Reference FROM d_claims_of_the_house_0001") == [("008",)]
-    assert [request.partition_key for request in refresh(house)] == [DATASET_ID]
+def test_a_run_by_hand_ends_it(pipeline: LocalPipeline) -> None:
+    assert pipeline.run().success
+    assert pipeline.sql("SELECT Reference FROM d_claims_of_a_test_0001") == [("008",)]
+    assert [request.partition_key for request in refresh(pipeline)] == [DATASET_ID]
 
 
-def test_nothing_is_looked_at_while_the_ledger_cannot_be_read(house: House) -> None:
-    house.sql("ALTER TABLE _qt_loads RENAME TO _qt_loads_elsewhere")
-    skip = refresh(house)
+def test_nothing_is_looked_at_while_the_ledger_cannot_be_read(pipeline: LocalPipeline) -> None:
+    pipeline.sql("ALTER TABLE _qt_loads RENAME TO _qt_loads_elsewhere")
+    skip = refresh(pipeline)
     assert isinstance(skip, dg.SkipReason)
     assert "the ledger cannot be read" in str(skip.skip_message)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import dagster as dg
 import pytest
 
-from qt_pipeline_tests.defs.house import DATASET_ID, House, Run
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline, Run
 from qt_pipeline_tests.hostile import HOSTILE, controls, live_markdown
 
 # As Dagster's own UI has it: all else is shown as it stands.
@@ -60,25 +60,25 @@ def assert_inert(run: Run) -> None:
     assert [found for text in logged for found in controls(text)] == []
 
 
-def catalog(house: House, **entry: object) -> None:
+def catalog(pipeline: LocalPipeline, **entry: object) -> None:
     printable = [text for text in HOSTILE if text.isprintable()]
     said = {"table": "claims", "name": printable[0], "owner": printable[1], "show_values": True, **entry}
     # Some hostile headers look like a file with another separator.
     said = {"first_line_is_header": True, **said}
-    house.write_catalog(json.dumps({"datasets": {DATASET_ID: said}}))
+    pipeline.write_catalog(json.dumps({"datasets": {DATASET_ID: said}}))
 
 
-def test_hostile_headers_and_values_are_inert(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+def test_hostile_headers_and_values_are_inert(pipeline: LocalPipeline, capfd: pytest.CaptureFixture[str]) -> None:
     names = headers()
     described = {name: {"description": name} for name in names if name.isprintable()}
-    catalog(house, policy="evolve", columns=described)
-    house.serve(hostile_csv(["Ref", *names], ["1", *names]))
-    first = house.run()
+    catalog(pipeline, policy="evolve", columns=described)
+    pipeline.serve(hostile_csv(["Ref", *names], ["1", *names]))
+    first = pipeline.run()
     assert first.success, first.failure.description
     assert_inert(first)
     # Every change of columns is a warning, and names its column.
-    house.serve(hostile_csv(["Ref", *(f"{name} too" for name in names)], ["1", *names]))
-    second = house.run()
+    pipeline.serve(hostile_csv(["Ref", *(f"{name} too" for name in names)], ["1", *names]))
+    second = pipeline.run()
     assert second.success
     assert len(second.metadata(dg.AssetKey(["warehouse", "table"]))["warnings"]) >= len(names)
     assert_inert(second)
@@ -87,19 +87,19 @@ def test_hostile_headers_and_values_are_inert(house: House, capfd: pytest.Captur
 
 
 @pytest.mark.parametrize("first", range(0, len(headers()), 6))
-def test_an_error_about_hostile_headers_is_inert(house: House, first: int) -> None:
+def test_an_error_about_hostile_headers_is_inert(pipeline: LocalPipeline, first: int) -> None:
     names = headers()[first : first + 6]
-    catalog(house)
-    house.serve(hostile_csv(["Ref", *names], ["1", *("2" for _ in names)]))
-    assert house.run().success
-    house.serve(hostile_csv(["Ref", *names], ["1", *(name or "x" for name in names)]))
-    wrong_values = house.run()
+    catalog(pipeline)
+    pipeline.serve(hostile_csv(["Ref", *names], ["1", *("2" for _ in names)]))
+    assert pipeline.run().success
+    pipeline.serve(hostile_csv(["Ref", *names], ["1", *(name or "x" for name in names)]))
+    wrong_values = pipeline.run()
     assert not wrong_values.success
     assert_inert(wrong_values)
-    for listed in (house.folder / "landing" / DATASET_ID).glob(f"*/invalid-values-{wrong_values.id}.csv"):
+    for listed in (pipeline.folder / "landing" / DATASET_ID).glob(f"*/invalid-values-{wrong_values.id}.csv"):
         cells = [cell for line in csv.reader(listed.read_text().splitlines()) for cell in line]
         assert [cell for cell in cells if cell[:1] in tuple("=+-@")] == []
-    house.serve("Ref\n1\n")
-    missing = house.run()
+    pipeline.serve("Ref\n1\n")
+    missing = pipeline.run()
     assert not missing.success
     assert_inert(missing)

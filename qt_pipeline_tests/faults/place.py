@@ -14,7 +14,7 @@ from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.sandbox import Fault
 from qt_pipeline.sandbox.state import ServedDownload
 from qt_pipeline.warehouse import LoadRecord, LoadStatus
-from qt_pipeline_tests.defs.house import DATASET_ID, House, Run
+from qt_pipeline_tests.defs.local_pipeline import DATASET_ID, LocalPipeline, Run
 from qt_pipeline_tests.warehouse.cells import assert_holds
 from qt_pipeline_tests.warehouse.engines import Engine
 
@@ -60,15 +60,15 @@ class Took:
 
 
 @dataclass(frozen=True)
-class Place(House):
-    """A house whose target is any engine, opened anew by each run, as the process of a run does."""
+class Place(LocalPipeline):
+    """A pipeline whose target is any engine, opened anew by each run, as the process of a run does."""
 
     engine: Engine
     settings: dict[str, float] = field(default_factory=dict)
     watching: list[type] = field(default_factory=list)
     """What the targets of runs are also of the type of, see `watched_by`."""
 
-    def ingest(self, *, with_credentials: bool = True) -> Ingest:  # noqa: ARG002  # see House
+    def ingest(self, *, with_credentials: bool = True) -> Ingest:  # noqa: ARG002  # see LocalPipeline
         return Ingest(
             client=self._client(),
             missing_credentials=(),

@@ -1,4 +1,4 @@
-"""The real rooms below the definitions, on one folder and a sandbox, and what Dagster recorded of their runs."""
+"""A pipeline of real components in one folder with a sandbox, and what Dagster recorded of runs."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -27,13 +27,13 @@ from qt_pipeline.quantemplate import DATASET_UPDATED, ClientConfig, Quantemplate
 from qt_pipeline.sandbox import Fault, SandboxServer
 from qt_pipeline.warehouse import Warehouse
 
-DATASET_ID = "d-claims-of-the-house-0001"
+DATASET_ID = "d-claims-of-a-test-0001"
 CREDENTIALS = ("QT_CLIENT_ID", "QT_CLIENT_SECRET", "QT_ORGANISATION_ID")
 
 
 @dataclass(frozen=True)
-class House:
-    """One house: its rooms, a sandbox to download from, and a Dagster instance that remembers."""
+class LocalPipeline:
+    """One pipeline: its rooms, a sandbox to download from, and a Dagster instance that remembers."""
 
     folder: Path
     sandbox: SandboxServer
