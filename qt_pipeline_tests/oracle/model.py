@@ -82,6 +82,8 @@ class Past:
     table: str
     shows: bool
     cells: dict[tuple[int, str], Cell] = field(default_factory=dict)
+    read_as_text: bool = False
+    """Whether it is a restore, and a column that has got a form since was read as text."""
 
 
 @dataclass
@@ -147,6 +149,22 @@ def decisive(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "columns": stated_types(entry)}
 
 
+def as_of(dataset: DatasetModel, past: Past) -> tuple[dict[str, Any], bool]:
+    """The entry by which a restore reads the file of an earlier load: with the types that were declared then.
+
+    And whether a column that has got a form since is read as text.
+    """
+    then, now = stated_types(past.entry), dataset.entry.get("columns", {})
+    columns: dict[str, Any] = {header: then[header] for header in then}
+    for header, stated in now.items():
+        if isinstance(stated, Mapping):
+            rest = {key: value for key, value in stated.items() if key != "type"}
+            columns[header] = {**rest, "type": then[header]} if header in then else rest
+    formed = {header for header, type_ in dataset.declared().items() if type_.form}
+    formed |= {column.header for column in dataset.columns if column.declared is not None and column.declared.form}
+    return {**dataset.entry, "columns": columns}, past.read_as_text or not formed <= set(then)
+
+
 def fold(header: str) -> str:
     """A header as a reader sees it."""
     return unicodedata.normalize("NFC", header.translate(_INVISIBLE)).replace("\u00a0", " ").strip()
@@ -198,9 +216,11 @@ def expect(  # one rule after the other
     newest = dataset.newest()
     if newest is not None and newest.data == data and not force and not older:
         same = decisive(newest.entry) == decisive(dataset.entry) and required(newest.entry) == required(dataset.entry)
-        if same and table is not None and not table.touched and table.newest == data and not table.by_hand:
+        if same and newest.read_as_text:
+            found.open.append("the same file, after a restore that read it as text")
+        elif same and table is not None and not table.touched and table.newest == data and not table.by_hand:
             return Expected("unchanged")
-        if same and table is not None:
+        elif same and table is not None:
             found.open.append("the same file, after somebody's hand")
     if older and dataset.past and newest is not None:
         (found.open if newest.data == data else found.refuse).append("older than what is loaded")

@@ -240,7 +240,8 @@ class _Stage:
         actual = after[name]
         self._hung_stays(before.get(name), actual)
         was = [(column.header, column.kind) for column in dataset.columns]
-        self._read_contract(dataset, text, actual, restored.entry if restored else dataset.entry)
+        read_as, text_then = model.as_of(dataset, restored) if restored else (dataset.entry, False)
+        self._read_contract(dataset, text, actual, read_as)
         if restored is None:
             self._check_kinds(dataset, text, dict(was))
         table = model_of(self.tables, name, folds=self.folds)
@@ -256,7 +257,10 @@ class _Stage:
             raise _DisagreementError(Wrong(wrong[0].kind, wrong[0].what[:800] + more))
         self._settle_optional(table, actual)
         cells = {(row.line or 0, column): cell for row in new for column, cell in row.cells.items()}
-        dataset.past.append(Past(answer.load_id, data, dict(dataset.entry), dataset.table, shows=True, cells=cells))
+        past = Past(answer.load_id, data, dict(dataset.entry), dataset.table, shows=True, cells=cells)
+        if restored is not None:
+            past.entry, past.read_as_text = read_as, text_then
+        dataset.past.append(past)
         dataset.strange = dataset.strange and len(dataset.past) > 1
 
     def _hung_stays(self, before: Table | None, after: Table) -> None:
@@ -584,7 +588,8 @@ class _Stage:
                 if self._cased(column) not in kept or (old is not None and table.touched):
                     value = stored[place]
                     cells[column] = Cell() if value is None else Cell(raw=value)
-            rows.append(RowModel(cells, load, line, lineage=load is not None))
+            # Rows that were loaded without lineage get the load's number later, and no line.
+            rows.append(RowModel(cells, load, line, lineage=load is not None and line is not None))
         table.rows = rows
 
 

@@ -11,7 +11,7 @@ import pytest
 from qt_pipeline_tests.oracle import run, stage
 from qt_pipeline_tests.oracle.csvfile import CsvFaultError, read
 from qt_pipeline_tests.oracle.forms import Type, UnreadableError, fits, meaning, narrowest
-from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Rules, Step
+from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Restore, Rules, Step
 from qt_pipeline_tests.oracle.model import Cell, same
 from qt_pipeline_tests.oracle.product import Answer, Product
 from qt_pipeline_tests.oracle.shrink import shrink
@@ -69,6 +69,28 @@ WENT_WRONG = {
         Load(0, b"lateral,collation\n5,6\n"),
         Load(0, b"lateral,collation\n5.5,x\n"),
     ),
+    "a row that got its load's number later, and no line": (
+        Rules(0, {"table": "t0", "lineage_columns": False}),
+        Load(0, b"Postcode\n00543\n"),
+        Rules(0, {"table": "t0", "mode": "append"}),
+        Load(0, b"Postcode\n00811\n"),
+        Hand(0, "delete"),
+        Load(0, b"Postcode\n00811\n"),
+    ),
+    "the same file after a restore by the types of then": (
+        Load(0, b"Loss date\n12/04/2024\n"),
+        Rules(0, {"columns": {"Loss date": "date %d/%m/%Y"}}),
+        Restore(0, 1),
+        Load(0, b"Loss date\n12/04/2024\n"),
+    ),
+    "the same file after a restore by the types of then, declared again": (
+        Load(0, b"Paid\n1\n"),
+        Rules(0, {"columns": {"Paid": "decimal(18,2)"}}),
+        Load(0, b"Paid\n1\n"),
+        Restore(0, 2),
+        Load(0, b"Paid\n1\n"),
+        Load(0, b"Paid\n1\n"),
+    ),
 }
 """What once went wrong, in short."""
 
@@ -79,6 +101,19 @@ def test_what_went_wrong_once_is_right(
     steps: tuple[Step, ...], target: str, openers: dict[str, Callable[[Path], Target]]
 ) -> None:
     assert stage.lead(Life(target, 0, steps), openers[target]).wrong is None
+
+
+def test_a_table_of_another_dataset_is_refused_whatever_the_case_of_its_name() -> None:
+    steps = (
+        Rules(0, {"table": "t0"}),
+        Load(0, b"a\n1\n"),
+        Hand(0, "drop rows"),
+        Rules(1, {"table": "T0"}),
+        Load(1, b"b\nx\n"),
+    )
+    verdict = stage.lead(Life("sqlite", 0, steps), Sqlite)
+    assert verdict.wrong is None
+    assert (verdict.count["loads published"], verdict.count["loads refused"]) == (1, 1)
 
 
 # What the oracle would see.
