@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("quick")
 
 _SHARE_A_STACK = {
     f"qt_pipeline_tests/e2e/test_{name}.py"
-    for name in ("alerts", "browser", "manual", "coalescing", "path", "run_command")
+    for name in ("alerts", "browser", "coalescing", "hostile", "manual", "path", "run_command")
 }
 
 

@@ -289,6 +289,8 @@ class Life(RuleBasedStateMachine):
                     self._go_on(run, changed=False)
             self.tick()
             self.now += timedelta(hours=1)
+            if not self._in_flight() and not self.inbox.counts()[EventState.PENDING]:
+                break
         counts = self.inbox.counts()
         assert counts[EventState.PENDING] == 0
         assert not self._in_flight()

@@ -223,7 +223,7 @@ def loaded_locations(port: int) -> dict[str, str] | None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    "how", [pytest.param(how, marks=[pytest.mark.long] if how == "dg dev" else []) for how in commands(0)]
+    "how", [pytest.param(how, marks=[pytest.mark.long] if how.endswith(" dev") else []) for how in commands(0)]
 )
 def test_the_code_location_has_the_same_name_however_dagster_is_started(how: str, tmp_path: Path) -> None:
     before = set(ROOT.iterdir())

@@ -1,9 +1,5 @@
 """Datasets that are looked at without an event."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
@@ -19,11 +15,8 @@ CSV = "Reference,Amount\n007,1.25\n"
 
 
 @pytest.fixture
-def pipeline(pipeline: LocalPipeline, tmp_path: Path) -> Iterator[LocalPipeline]:
-    """With an instance on disk: a schedule's context cannot hold one that lives in memory."""
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield replace(pipeline, instance=instance)
+def pipeline(pipeline_on_disk: LocalPipeline) -> LocalPipeline:
+    return pipeline_on_disk
 
 
 def refresh(pipeline: LocalPipeline, *, with_credentials: bool = True) -> list[dg.RunRequest] | dg.SkipReason:

@@ -1,9 +1,5 @@
 """What a person has restored is left alone by the schedule and the polling, until an event or a run by hand."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-
 import dagster as dg
 import pytest
 
@@ -19,18 +15,16 @@ FIRST, SECOND = "Reference,Amount\n007,1.25\n", "Reference,Amount\n008,2.50\n"
 
 
 @pytest.fixture
-def pipeline(pipeline: LocalPipeline, tmp_path: Path) -> Iterator[LocalPipeline]:
-    """With an instance on disk, and a dataset whose first load was restored after its second."""
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        pipeline = replace(pipeline, instance=instance)
-        for csv in (FIRST, SECOND):
-            pipeline.serve(csv)
-            assert pipeline.run().success
-        first = pipeline.warehouse.loads(dataset_id=DATASET_ID)[-1].load_id
-        dataset = load_catalog(pipeline.folder / "datasets.yaml").dataset(DATASET_ID)
-        restore(pipeline.warehouse, Landing(str(pipeline.folder / "landing")), dataset, first, run_id="restore-1")
-        yield pipeline
+def pipeline(pipeline_on_disk: LocalPipeline) -> LocalPipeline:
+    """With a dataset whose first load was restored after its second."""
+    pipeline = pipeline_on_disk
+    for csv in (FIRST, SECOND):
+        pipeline.serve(csv)
+        assert pipeline.run().success
+    first = pipeline.warehouse.loads(dataset_id=DATASET_ID)[-1].load_id
+    dataset = load_catalog(pipeline.folder / "datasets.yaml").dataset(DATASET_ID)
+    restore(pipeline.warehouse, Landing(str(pipeline.folder / "landing")), dataset, first, run_id="restore-1")
+    return pipeline
 
 
 def refresh(pipeline: LocalPipeline) -> list[dg.RunRequest] | dg.SkipReason:

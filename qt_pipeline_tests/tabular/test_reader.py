@@ -71,6 +71,9 @@ def test_a_refused_file_is_told_that_its_header_looks_separated_otherwise(data: 
     assert caught.value.hint.startswith(f"{hint if separator else ''}{kept}")
 
 
+LONG_ROW = b"1," + b"y" * 997 + b"\n"
+
+
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
 @pytest.mark.parametrize(
     ("fault", "place", "reason"),
@@ -85,7 +88,7 @@ def test_a_refused_file_is_told_that_its_header_looks_separated_otherwise(data: 
 def test_a_fault_where_two_reads_meet_is_found(fault: bytes, place: int, reason: str, offset: int) -> None:
     # The rows are first read a MiB at a time.
     start = (1 << 20) + offset
-    rows = b"1,2\n" * ((start - 2) // 4)
+    rows = LONG_ROW * ((start - 2) // len(LONG_ROW))
     rows += b"1," + b"x" * (start - len(rows) - 2)
     with pytest.raises(BadCsvError) as caught:
         inspection_of(b"a,b\n" + rows + fault + b"5,6\n" * 10)
@@ -98,7 +101,8 @@ def test_a_fault_where_two_reads_meet_is_found(fault: bytes, place: int, reason:
 def test_what_is_right_where_two_reads_meet_passes(line_end: str, offset: int) -> None:
     end = line_end.encode()
     start = (1 << 20) + offset
-    rows = (b"1,2" + end) * ((start - 2) // (3 + len(end)))
+    row = LONG_ROW.removesuffix(b"\n") + end
+    rows = row * ((start - 2) // len(row))
     rows += b"1," + b"x" * (start - len(rows) - 2) + "é".encode() + end + b'"a""b",""' + end
     read, _ = read_rows(b"a,b" + end + rows)
     assert read[-1] == ('a"b', None)
