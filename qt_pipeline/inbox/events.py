@@ -62,7 +62,7 @@ class OpenEvents:
         attempts: deliveries begun so far. It only ever grows, so that a delivery key is never used twice.
         attempts_before_replay: the value of `attempts` at their last replay, 0 if they were never replayed.
         delivery: the key of the newest delivery that covers them; None before the first one and after a replay.
-        looks: how often one more look was decided on, because a load had found the file unchanged.
+        unchanged_checks: how often one more check was decided on, because a load had found the file unchanged.
         not_before: the moment before which they must not be delivered again.
     """
 

@@ -186,7 +186,7 @@ class Inbox:
                 attempts=_events.c.attempts + 1,
                 attempts_before_replay=_events.c.attempts + 1,
                 delivery=None,
-                looks=0,
+                unchanged_checks=0,
                 not_before=None,
                 settled_at=None,
             )

@@ -44,7 +44,7 @@ class Place(ABC):
 
     def make_older(self) -> None:
         """Take away what inboxes once had not."""
-        self.execute("DROP INDEX _qt_events_settled", "ALTER TABLE _qt_events DROP COLUMN looks")
+        self.execute("DROP INDEX _qt_events_settled", "ALTER TABLE _qt_events DROP COLUMN unchanged_checks")
 
     def execute(self, *statements: str) -> None:
         with self.connection() as connection:
@@ -121,7 +121,7 @@ class SqlServer(Place):
         self.execute(
             "DROP INDEX _qt_events_settled ON _qt_events",
             f"ALTER TABLE _qt_events DROP CONSTRAINT {default}",
-            "ALTER TABLE _qt_events DROP COLUMN looks",
+            "ALTER TABLE _qt_events DROP COLUMN unchanged_checks",
         )
 
     def _engine(self) -> Any:

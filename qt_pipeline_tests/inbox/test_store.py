@@ -364,7 +364,7 @@ def test_a_purge_keeps_the_newest_event_of_each_dataset_whatever_its_state(inbox
 
 def test_a_purge_is_bounded_as_a_whole_and_in_each_transaction(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(inbox, EventState.IGNORED, *inbox.append([event(None)] * 10))
-    monkeypatch.setattr("qt_pipeline.inbox.store._PURGED_AT_ONCE", 3)
+    monkeypatch.setattr("qt_pipeline.inbox.store._PURGE_BATCH_SIZE", 3)
     assert inbox.purge(utc_now(), limit=7) == 7
     assert len(numbers(inbox)) == 3
     assert inbox.purge(utc_now(), limit=7) == 3
