@@ -28,8 +28,13 @@ def make_folder(folder: Path) -> None:
 
 
 def make_file(file: Path) -> None:
-    """Make an empty file, if it is missing."""
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, FILE_MODE))
+    """Make an empty file, if it is missing. One that is there is not opened.
+
+    Whoever closes a file gives up all locks that its process has on it, those of SQLite's open connections among them.
+    Without these, another process takes itself for the last one and removes the journal that they still read.
+    """
+    if not file.exists():
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, FILE_MODE))
 
 
 def opener(path: str, flags: int) -> int:

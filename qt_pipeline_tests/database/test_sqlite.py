@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -147,3 +149,31 @@ def test_no_moment_stays_none_and_a_naive_one_is_refused(moments: Engine) -> Non
         assert connection.scalar(select(MOMENTS.c.moment)) is None
         with pytest.raises(StatementError, match="without a time zone"):
             connection.execute(MOMENTS.insert().values(moment=datetime(2026, 1, 1)))  # noqa: DTZ001  # the fault under test
+
+
+ADDS_A_ROW = """
+import sqlite3, sys
+from contextlib import closing
+with closing(sqlite3.connect(sys.argv[1])) as connection, connection:
+    connection.execute("INSERT INTO moments (number, name) SELECT max(number) + 1, max(number) + 1 FROM moments")
+"""
+
+
+def test_a_file_that_is_opened_once_more_stays_whole_for_the_connections_of_its_process(
+    engine: Engine, file: Path
+) -> None:
+    with creating_sqlite(engine, wait_seconds=1) as connection:
+        METADATA.create_all(connection)
+        connection.execute(MOMENTS.insert().values(number=1, name="1"))
+    again = sqlite_engine(make_url(f"sqlite:///{file}"), wait_seconds=1)
+    with engine.connect() as open_connection:
+        assert open_connection.scalar(select(MOMENTS.c.number)) == 1
+        open_connection.rollback()
+        with creating_sqlite(again, wait_seconds=1):
+            pass
+        again.dispose()
+        for _ in range(2):
+            subprocess.run([sys.executable, "-c", ADDS_A_ROW, str(file)], check=True)
+        # Its journal would have been removed, had the process lost its locks.
+        assert Path(f"{file}-wal").exists()
+        assert open_connection.execute(select(MOMENTS.c.number)).scalars().all() == [1, 2, 3]
