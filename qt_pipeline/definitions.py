@@ -11,7 +11,12 @@ from qt_pipeline.defs.assets import EVENTS, SOURCE, dataset, table
 from qt_pipeline.defs.freshness import freshness_sensor
 from qt_pipeline.defs.overview import described
 from qt_pipeline.defs.refresh import polling_sensor, refresh_schedule
-from qt_pipeline.defs.resources import dispatcher_resource, ingest_resource, load_retry_policy_resource, watch_resource
+from qt_pipeline.defs.resources import (
+    alert_monitor_resource,
+    dispatcher_resource,
+    ingest_resource,
+    load_retry_policy_resource,
+)
 from qt_pipeline.defs.sensors import events_sensor
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.private import keep_private
@@ -50,7 +55,7 @@ def build_defs(
             "ingest": ingest_resource,
             "patience": load_retry_policy_resource,
             "dispatcher": dispatcher_resource,
-            "watch": watch_resource,
+            "monitor": alert_monitor_resource,
             **resources,
         },
         # One process for both assets: a second one would cost seconds at each step.

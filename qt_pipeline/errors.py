@@ -28,7 +28,7 @@ class PipelineError(Exception):
 
     `what` says what happened and `hint` the next step; both are whole sentences and hold no secret. What is longer than
     10,000 characters is cut, since it goes to logs, tags, the ledger and alerts.
-    `dataset_id` names the dataset it happened to, where there is one; `concerns` says whose fault it is.
+    `dataset_id` names the dataset it happened to, where there is one; `scope` says what failed.
     """
 
     scope: ClassVar[FailureScope] = FailureScope.DATASET
@@ -60,7 +60,7 @@ class PermanentError(PipelineError):
 class ConfigurationError(PermanentError):
     """A setting or the catalog is missing or wrong."""
 
-    concerns = FailureScope.CONFIGURATION
+    scope = FailureScope.CONFIGURATION
 
 
 @contextmanager

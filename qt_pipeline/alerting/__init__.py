@@ -1,7 +1,7 @@
-"""Who is told of failures, parked events, stale datasets and changed columns: once each, and once when it is over.
+"""Alerts about failures, parked events, stale datasets and changed columns: one message each, and one on recovery.
 
-Here: incidents and where they are kept, messages, and how they are sent.
-Not here: Dagster, where runs and parked events are looked up (see defs).
+Here: incidents and their store, messages, and sending.
+Not here: Dagster; `defs` reads finished runs and parked events.
 """
 
 from qt_pipeline.alerting.incidents import (

@@ -1,6 +1,6 @@
-"""Addresses: how often each may be written to, and when again after it did not take a message.
+"""Rate limit and retry delay of each alert address.
 
-Here: the bound as a function of values. Not here: what is written (see incidents, messages), how it is sent (see send).
+Here: pure decisions. Not here: what is sent (see incidents, messages), and how (see send).
 """
 
 from dataclasses import dataclass, replace
@@ -14,28 +14,34 @@ _MAX_DOUBLINGS = 10
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """How an address was written to: when within the last hour, how often in vain since, and not again before when."""
+    """The recent messages to an address.
+
+    Attributes:
+        sent: when messages were sent within the last hour.
+        failures: failed messages since the last success.
+        not_before: the earliest time of the next try.
+    """
 
     sent: tuple[datetime, ...] = ()
     failures: int = 0
     not_before: datetime | None = None
 
     def may_be_sent(self, now: datetime, *, per_hour: int) -> bool:
-        """Whether it may be written to now."""
+        """Whether a message may be sent now."""
         return len(self._recent(now)) < per_hour and (self.not_before is None or now >= self.not_before)
 
     def sending(self, now: datetime) -> "Contact":
-        """With the message that is about to be sent: it counts, whatever becomes of it should this process die."""
+        """Count the message that is about to be sent, so that it counts even if this process dies."""
         return replace(self, sent=(*self._recent(now), now))
 
     def delivered(self) -> "Contact":
-        """After a message that was taken."""
+        """Reset failures after a delivered message."""
         return replace(self, failures=0, not_before=None)
 
     def failed(self, now: datetime) -> "Contact":
-        """After a message that was not: it does not count, and the next try waits longer with each failure."""
+        """Uncount a failed message and delay the next try, longer with each failure."""
         wait = min(_FIRST_WAIT * 2 ** min(self.failures, _MAX_DOUBLINGS), _MAX_WAIT)
         return Contact(self.sent[:-1], self.failures + 1, now + wait)
 
     def _recent(self, now: datetime) -> tuple[datetime, ...]:
-        return tuple(moment for moment in self.sent if moment > now - _HOUR)
+        return tuple(sent_at for sent_at in self.sent if sent_at > now - _HOUR)

@@ -1,11 +1,11 @@
-"""Incidents: what is wrong now, since when, and who was told of it.
+"""Incidents: open problems, when they began, and which addresses were notified.
 
-Here: the decision as functions of values: what opens an incident, what ends one, what is owed to whom.
-Not here: where the values come from (see defs), the words (see kinds, messages), where incidents are kept (see store).
+Here: pure functions that decide what opens an incident, what closes it, and which notifications are pending.
+Not here: where the values come from (see defs), texts (see kinds, messages), storage (see store).
 
-An incident is one row of what a person has to know, however many runs fail of it: of one dataset, or of something that
-all datasets share. Each address is told of an incident once, and once that it is over. What ended before an address was
-told of it is never told there.
+An incident is one problem, however many runs fail because of it: of one dataset, or of a resource that all datasets
+share. Each address gets one alert and one recovery per incident. An incident that closes before an address was notified
+is never sent to that address.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,18 +17,18 @@ from qt_pipeline.alerting.kinds import KINDS, SHARED, AlertKind
 from qt_pipeline.errors import FailureScope
 
 RECOVERY_WINDOW = timedelta(hours=1)
-"""How long nothing may have failed of an incident, while others loaded, until it ends without some of its datasets."""
+"""How long an incident stays open without new failures, while other datasets load, before it closes."""
 DEBOUNCE = timedelta(seconds=45)
-"""How long what no run has told must last until it is told: a file that is being edited, events about to be settled."""
+"""How long a problem found without a failed run must last before it is notified: a file may be in mid-edit."""
 _NOTICE_AGE = timedelta(days=1)
 
 Key = tuple[AlertKind, str]
-"""What tells incidents apart: the kind and the dataset, for a notice with its load, or nothing where all share it."""
+"""Identifies an incident: its kind and its subject (see `Incident.subject`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that is over, and whose fault it was if it failed."""
+    """A finished run and, if it failed, the scope of the failure."""
 
     run_id: str
     dataset_id: str
@@ -39,7 +39,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What happened and what to do, in sentences without a secret or a value of a row."""
+    """What happened and how to fix it. Contains no secret and no value of a row."""
 
     message: str
     hint: str = ""
@@ -47,7 +47,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class ColumnChange:
-    """A published load whose file had other columns than the one before, in words."""
+    """A published load whose file had other columns than the previous one, described in `message`."""
 
     dataset_id: str
     load_id: int
@@ -58,12 +58,12 @@ class ColumnChange:
 
 @dataclass(frozen=True, slots=True)
 class AffectedDataset:
-    """What an incident does, or did, to a dataset.
+    """How an incident affects a dataset.
 
     Attributes:
-        failing: whether its newest run failed.
-        run_id: the run that failed of it last.
-        over: whether the dataset loads again: no run fails, and none of its events is parked.
+        failing: whether the newest run of the dataset failed.
+        run_id: the last run that failed because of the incident.
+        recovered: whether the dataset loads again: its newest run succeeded, and none of its events is parked.
     """
 
     failing: bool
@@ -73,18 +73,18 @@ class AffectedDataset:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that is, or was, wrong.
+    """A problem that is open or was recently closed.
 
     Attributes:
-        subject: the dataset, for a notice `dataset/load`; empty for what all datasets share.
-        hits: the datasets that it has hit since it began.
-        runs: how many runs have failed of it, and `run_id` is the newest.
-        cause: what is known without a run.
-        met: whether what looks for incidents has met it itself.
-        calm_since: when the first run succeeded after the last one that failed of it.
-        told: the addresses that know of it and do not know that it is over.
-        gone: whether it ended because there is no such dataset any more.
-        left: how many datasets still did not load when it ended.
+        subject: the dataset id; `dataset_id/load_id` for a notice; empty for a shared resource.
+        affected: the datasets affected since the incident opened.
+        runs: how many runs failed because of it; `run_id` is the newest of them.
+        cause: the cause, if it is known without a run.
+        self_detected: whether the alert sensor ran into the problem itself.
+        recovering_since: when the first run succeeded after the last failure.
+        notified: the addresses that got the alert and not yet the recovery.
+        forgotten: whether it closed because its datasets no longer exist.
+        still_failing: how many datasets still did not load when it closed.
     """
 
     kind: AlertKind
@@ -103,29 +103,31 @@ class Incident:
 
     @property
     def key(self) -> Key:
-        """What tells it from others."""
+        """The key that identifies the incident."""
         return self.kind, self.subject
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not over."""
+        """Whether the incident is open."""
         return self.closed_at is None
 
     @property
     def is_notice(self) -> bool:
-        """Whether nothing ends it, so that it is told once and forgotten."""
+        """Whether it is a one-time notice that has no recovery."""
         return not KINDS[self.kind].recovery
 
     @property
     def dataset_id(self) -> str:
-        """The dataset that it is about; empty where all datasets share it."""
+        """The dataset id; empty for a shared resource."""
         return self.subject.partition("/")[0]
 
     @property
     def failing(self) -> dict[str, AffectedDataset]:
-        """The datasets that do not load because of it, for now, in the order in which it hit them."""
+        """The datasets that do not load because of it now, in the order in which they were affected."""
         return (
-            {dataset_id: hit for dataset_id, hit in self.affected.items() if not hit.recovered} if self.is_open else {}
+            {dataset_id: state for dataset_id, state in self.affected.items() if not state.recovered}
+            if self.is_open
+            else {}
         )
 
 
@@ -134,15 +136,15 @@ Incidents = Mapping[Key, Incident]
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What one look has found.
+    """What one tick of the alert sensor has observed.
 
     Attributes:
-        runs: those that have ended since the last look.
+        runs: runs that finished since the last tick.
         parked: the datasets with parked events.
-        known: the datasets there are; None when that is not known now.
-        stale: the datasets that are stale, and why; None when that is not known now.
-        changes: loads with other columns than before.
-        met: what the look itself could not do, by the kind of incident that it is.
+        known: all existing datasets; None when they cannot be read now.
+        stale: the stale datasets with the cause; None when staleness cannot be determined now.
+        changes: loads whose columns changed.
+        detected: problems of the tick itself, by the kind of incident.
     """
 
     runs: Sequence[FinishedRun] = ()
@@ -155,7 +157,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class PendingNotifications:
-    """What an address is still to be told: of incidents, and that others are over."""
+    """The alerts and recoveries that an address has not received yet."""
 
     alerts: tuple[Incident, ...]
     recoveries: tuple[Incident, ...]
@@ -164,29 +166,29 @@ class PendingNotifications:
         return bool(self.alerts or self.recoveries)
 
 
-def observe(board: Incidents, seen: Observations, *, now: datetime) -> dict[Key, Incident]:
-    """The incidents after a look: opened, grown, ended.
+def observe(before: Incidents, observed: Observations, *, now: datetime) -> dict[Key, Incident]:
+    """Update incidents with new observations: open, extend and close them.
 
-    Looking at the same runs twice would count them twice; everything else may be seen again and again.
+    Pass each finished run once: runs are counted. All other observations are idempotent.
     """
-    incidents = dict(board)
-    for run in sorted(seen.runs, key=lambda run: run.ended_at):
+    incidents = dict(before)
+    for run in sorted(observed.runs, key=lambda run: run.ended_at):
         if run.failed:
             _add_failed_run(incidents, run)
         else:
             _add_success(incidents, run)
-    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
-    for dataset_id in sorted(seen.parked - hurt):
+    failing = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
+    for dataset_id in sorted(observed.parked - failing):
         _put(
             incidents,
             _opened(incidents, AlertKind.NOT_LOADED, dataset_id, now),
-            hits={dataset_id: AffectedDataset(failing=False)},
+            affected={dataset_id: AffectedDataset(failing=False)},
         )
-    _record_detected(incidents, seen.detected, now)
+    _record_detected(incidents, observed.detected, now)
     for key in [incident.key for incident in _open(incidents)]:
-        _end(incidents, incidents[key], seen, now)  # As the end of one before it may have left it.
-    _record_stale(incidents, seen, now)
-    for change in seen.changes:
+        _end(incidents, incidents[key], observed, now)  # Read again: closing another incident may have changed it.
+    _record_stale(incidents, observed, now)
+    for change in observed.changes:
         subject = f"{change.dataset_id}/{change.load_id}"
         cause = Cause(change.message, KINDS[AlertKind.DRIFT].hint)
         notice = Incident(AlertKind.DRIFT, subject, change.finished_at, run_id=change.run_id, cause=cause)
@@ -195,17 +197,17 @@ def observe(board: Incidents, seen: Observations, *, now: datetime) -> dict[Key,
 
 
 def pending_notifications(
-    board: Incidents, address: str, *, now: datetime, sure: timedelta = DEBOUNCE
+    incidents: Incidents, address: str, *, now: datetime, debounce: timedelta = DEBOUNCE
 ) -> PendingNotifications:
-    """What is to be told to an address, the oldest first."""
-    oldest_first = sorted(board.values(), key=lambda incident: (incident.opened_at, incident.key))
+    """The alerts and recoveries to send to an address, oldest first."""
+    oldest_first = sorted(incidents.values(), key=lambda incident: (incident.opened_at, incident.key))
     return PendingNotifications(
         alerts=tuple(
             incident
             for incident in oldest_first
             if incident.is_open
             and address not in incident.notified
-            and (incident.run_id is not None or now - incident.opened_at >= sure)
+            and (incident.run_id is not None or now - incident.opened_at >= debounce)
         ),
         recoveries=tuple(
             incident for incident in oldest_first if not incident.is_open and address in incident.notified
@@ -213,30 +215,30 @@ def pending_notifications(
     )
 
 
-def mark_notified(board: Incidents, address: str, what: PendingNotifications) -> dict[Key, Incident]:
-    """The incidents after an address was told."""
-    alerts = {i.key: replace(board[i.key], told=board[i.key].notified | {address}) for i in what.alerts}
-    recoveries = {i.key: replace(board[i.key], told=board[i.key].notified - {address}) for i in what.recoveries}
-    return {**board, **alerts, **recoveries}
+def mark_notified(before: Incidents, address: str, sent: PendingNotifications) -> dict[Key, Incident]:
+    """Record that an address received these alerts and recoveries."""
+    alerts = {i.key: replace(before[i.key], notified=before[i.key].notified | {address}) for i in sent.alerts}
+    recoveries = {i.key: replace(before[i.key], notified=before[i.key].notified - {address}) for i in sent.recoveries}
+    return {**before, **alerts, **recoveries}
 
 
-def prune(board: Incidents, addresses: AbstractSet[str], *, now: datetime) -> dict[Key, Incident]:
-    """The incidents without those that nobody waits to hear of. An address that is not used any more hears nothing."""
-    known = (i if i.notified <= addresses else replace(i, told=i.notified & addresses) for i in board.values())
+def prune(before: Incidents, addresses: AbstractSet[str], *, now: datetime) -> dict[Key, Incident]:
+    """Remove incidents without a pending notification, and addresses that are no longer configured."""
+    known = (i if i.notified <= addresses else replace(i, notified=i.notified & addresses) for i in before.values())
     return {incident.key: incident for incident in known if not _can_be_pruned(incident, addresses, now)}
 
 
-def merged(board: Incidents, others: Iterable[Incident]) -> dict[Key, Incident]:
-    """The incidents with others that were kept elsewhere for a while: of the same ones, all that were told know."""
-    incidents = dict(board)
+def merged(before: Incidents, others: Iterable[Incident]) -> dict[Key, Incident]:
+    """Merge in incidents that were kept elsewhere for a while; the notified addresses of equal incidents are united."""
+    incidents = dict(before)
     for other in others:
-        mine = incidents.get(other.key)
-        incidents[other.key] = other if mine is None else replace(mine, told=mine.notified | other.notified)
+        known = incidents.get(other.key)
+        incidents[other.key] = other if known is None else replace(known, notified=known.notified | other.notified)
     return incidents
 
 
 def _add_failed_run(incidents: dict[Key, Incident], run: FinishedRun) -> None:
-    """A dataset that is known not to load tells nothing new of what all share: it only adds to what is open."""
+    """A dataset that already fails does not open an incident of a shared resource; it only joins an open one."""
     own, shared = _is_open(incidents, AlertKind.NOT_LOADED, run.dataset_id), SHARED.get(run.scope)
     if shared is not None and (not own or _is_open(incidents, shared, "")):
         _add_failure(incidents, _opened(incidents, shared, "", run.ended_at), run)
@@ -245,8 +247,8 @@ def _add_failed_run(incidents: dict[Key, Incident], run: FinishedRun) -> None:
 
 
 def _add_failure(incidents: dict[Key, Incident], incident: Incident, run: FinishedRun) -> None:
-    hits = {**incident.affected, run.dataset_id: AffectedDataset(failing=True, run_id=run.run_id)}
-    _put(incidents, incident, hits=hits, runs=incident.runs + 1, run_id=run.run_id, calm_since=None)
+    affected = {**incident.affected, run.dataset_id: AffectedDataset(failing=True, run_id=run.run_id)}
+    _put(incidents, incident, affected=affected, runs=incident.runs + 1, run_id=run.run_id, recovering_since=None)
 
 
 def _add_success(incidents: dict[Key, Incident], run: FinishedRun) -> None:
@@ -254,65 +256,67 @@ def _add_success(incidents: dict[Key, Incident], run: FinishedRun) -> None:
     for key in (own, *((kind, "") for kind in SHARED.values())):
         incident = incidents.get(key)
         if incident is not None and incident.is_open:
-            hit = incident.affected.get(run.dataset_id)
-            hits = {} if hit is None else {run.dataset_id: replace(hit, failing=False)}
-            calm_since = incident.recovering_since or run.ended_at
-            _put(incidents, incident, hits={**incident.affected, **hits}, calm_since=calm_since)
+            state = incident.affected.get(run.dataset_id)
+            changed = {} if state is None else {run.dataset_id: replace(state, failing=False)}
+            recovering_since = incident.recovering_since or run.ended_at
+            _put(incidents, incident, affected={**incident.affected, **changed}, recovering_since=recovering_since)
 
 
-def _record_detected(incidents: dict[Key, Incident], met: Mapping[AlertKind, Cause], now: datetime) -> None:
+def _record_detected(incidents: dict[Key, Incident], detected: Mapping[AlertKind, Cause], now: datetime) -> None:
     for incident in _open(incidents):
-        if incident.self_detected and KINDS[incident.kind].is_shared and incident.kind not in met:
-            _put(incidents, incident, met=False)
-    for kind, cause in met.items():
-        _put(incidents, _opened(incidents, kind, "", now), met=True, cause=cause)
+        if incident.self_detected and KINDS[incident.kind].is_shared and incident.kind not in detected:
+            _put(incidents, incident, self_detected=False)
+    for kind, cause in detected.items():
+        _put(incidents, _opened(incidents, kind, "", now), self_detected=True, cause=cause)
 
 
-def _end(incidents: dict[Key, Incident], incident: Incident, seen: Observations, now: datetime) -> None:
-    """End what is over: all its datasets load, or it is long past and what is left of it is each dataset's own."""
+def _end(incidents: dict[Key, Incident], incident: Incident, observed: Observations, now: datetime) -> None:
+    """Close an incident when all its datasets load, or when it only lasts as failures of single datasets."""
     if incident.self_detected or incident.is_notice:
         return
-    hits = {dataset_id: _affected_after(dataset_id, hit, seen) for dataset_id, hit in incident.affected.items()}
-    hurt = {dataset_id: hit for dataset_id, hit in hits.items() if not hit.recovered}
+    affected = {
+        dataset_id: _affected_after(dataset_id, state, observed) for dataset_id, state in incident.affected.items()
+    }
+    failing = {dataset_id: state for dataset_id, state in affected.items() if not state.recovered}
     is_past = (
         KINDS[incident.kind].is_shared
         and incident.recovering_since is not None
         and now >= incident.recovering_since + RECOVERY_WINDOW
     )
-    if hurt and not is_past:
-        _put(incidents, incident, hits=hits)
+    if failing and not is_past:
+        _put(incidents, incident, affected=affected)
         return
-    for dataset_id, hit in hurt.items():
+    for dataset_id, state in failing.items():
         own = incidents.get((AlertKind.NOT_LOADED, dataset_id))
         if own is None or not own.is_open:
             own = _opened(incidents, AlertKind.NOT_LOADED, dataset_id, incident.opened_at)
-            _put(incidents, own, hits={dataset_id: hit}, runs=own.runs + 1, run_id=hit.run_id)
-        elif hit.failing:  # Its own may only know of parked events, and would end without them.
-            _put(incidents, own, hits={dataset_id: hit})
-    gone = bool(hits) and not any(_dataset_exists(dataset_id, seen) for dataset_id in hits)
-    _put(incidents, incident, hits=hits, closed_at=now, gone=gone, left=len(hurt))
+            _put(incidents, own, affected={dataset_id: state}, runs=own.runs + 1, run_id=state.run_id)
+        elif state.failing:  # The dataset's own incident may cover parked events only, and would close with them.
+            _put(incidents, own, affected={dataset_id: state})
+    forgotten = bool(affected) and not any(_dataset_exists(dataset_id, observed) for dataset_id in affected)
+    _put(incidents, incident, affected=affected, closed_at=now, forgotten=forgotten, still_failing=len(failing))
 
 
-def _affected_after(dataset_id: str, hit: AffectedDataset, seen: Observations) -> AffectedDataset:
-    hurts = hit.failing or dataset_id in seen.parked
-    return replace(hit, over=not (hurts and _dataset_exists(dataset_id, seen)))
+def _affected_after(dataset_id: str, state: AffectedDataset, observed: Observations) -> AffectedDataset:
+    is_failing = state.failing or dataset_id in observed.parked
+    return replace(state, recovered=not (is_failing and _dataset_exists(dataset_id, observed)))
 
 
-def _dataset_exists(dataset_id: str, seen: Observations) -> bool:
-    return seen.known is None or dataset_id in seen.known or dataset_id in seen.parked
+def _dataset_exists(dataset_id: str, observed: Observations) -> bool:
+    return observed.known is None or dataset_id in observed.known or dataset_id in observed.parked
 
 
-def _record_stale(incidents: dict[Key, Incident], seen: Observations, now: datetime) -> None:
-    if seen.stale is None:
+def _record_stale(incidents: dict[Key, Incident], observed: Observations, now: datetime) -> None:
+    if observed.stale is None:
         return
     for incident in _open(incidents):
-        if incident.kind is AlertKind.STALE and incident.subject not in seen.stale:
-            gone = seen.known is not None and incident.subject not in seen.known
-            _put(incidents, incident, closed_at=now, met=False, gone=gone)
-    hurt = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
-    for dataset_id, cause in seen.stale.items():
-        if dataset_id not in hurt or _is_open(incidents, AlertKind.STALE, dataset_id):
-            _put(incidents, _opened(incidents, AlertKind.STALE, dataset_id, now), met=True, cause=cause)
+        if incident.kind is AlertKind.STALE and incident.subject not in observed.stale:
+            forgotten = observed.known is not None and incident.subject not in observed.known
+            _put(incidents, incident, closed_at=now, self_detected=False, forgotten=forgotten)
+    failing = {dataset_id for incident in incidents.values() for dataset_id in incident.failing}
+    for dataset_id, cause in observed.stale.items():
+        if dataset_id not in failing or _is_open(incidents, AlertKind.STALE, dataset_id):
+            _put(incidents, _opened(incidents, AlertKind.STALE, dataset_id, now), self_detected=True, cause=cause)
 
 
 def _can_be_pruned(incident: Incident, addresses: AbstractSet[str], now: datetime) -> bool:
@@ -331,11 +335,13 @@ def _is_open(incidents: Mapping[Key, Incident], kind: AlertKind, subject: str) -
 
 
 def _opened(incidents: Mapping[Key, Incident], kind: AlertKind, subject: str, now: datetime) -> Incident:
-    """The open incident of this kind; one that ended and whose end somebody was not told goes on."""
+    """The open incident of this kind; a closed one whose recovery is still pending is reopened."""
     incident = incidents.get((kind, subject))
     if incident is None:
         return Incident(kind, subject, now)
-    return incident if incident.is_open else replace(incident, closed_at=None, hits={}, gone=False, left=0)
+    if incident.is_open:
+        return incident
+    return replace(incident, closed_at=None, affected={}, forgotten=False, still_failing=0)
 
 
 def _put(incidents: dict[Key, Incident], incident: Incident, **changes: object) -> None:

@@ -1,7 +1,7 @@
-"""Telling: what is owed to each address goes out, and what was taken is remembered.
+"""Sends the pending notifications of each address and records which were delivered.
 
-Here: the order of writing and sending, so that a crash repeats a message rather than loses it.
-Not here: what is owed (see incidents), how it is sent (see send), where it is kept (see store).
+Here: the order of writing and sending: a crash repeats a message rather than losing it.
+Not here: which notifications are pending (see incidents), sending (see send), storage (see store).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,10 @@ from qt_pipeline.alerting.store import AlertState
 
 @dataclass(frozen=True, slots=True)
 class AlertRouting:
-    """Who is told, how, and at most how often an hour. `sure` is how long what no run has told must last."""
+    """The addresses, their sender, and the limit of messages per address and hour.
+
+    `debounce` is how long a problem found without a failed run must last.
+    """
 
     addresses: Sequence[Address]
     sender: Sender
@@ -27,40 +30,40 @@ class AlertRouting:
 
 def notify(
     state: AlertState,
-    post: AlertRouting,
+    routing: AlertRouting,
     *,
     now: datetime,
-    keep: Callable[[AlertState, AlertState], None],
-    background: Callable[[Sequence[PendingNotifications]], MessageContext],
+    save: Callable[[AlertState, AlertState], None],
+    load_context: Callable[[Sequence[PendingNotifications]], MessageContext],
 ) -> tuple[AlertState, list[SendResult]]:
-    """Send what is owed and may be sent now; the state after it, and what became of each message.
+    """Send the pending notifications that the rate limit allows. Returns the new state and the result of each message.
 
-    `keep` writes a state in place of the one before: once before sending, once after it. `background` is asked for what
-    the words need, if there is anything to say.
+    `save(before, after)` writes a state: once before sending, once after. `load_context` reads what the messages need,
+    only if there is one to send.
     """
-    contacts = {address.key: state.checkpoint.contacts.get(address.key, Contact()) for address in post.addresses}
+    contacts = {address.key: state.checkpoint.contacts.get(address.key, Contact()) for address in routing.addresses}
     before, state = state, AlertState(state.checkpoint, prune(state.incidents, contacts.keys(), now=now))
     due: dict[Address, PendingNotifications] = {}
-    for address in post.addresses:
-        what = pending_notifications(state.incidents, address.key, now=now, sure=post.debounce)
-        if what and contacts[address.key].may_be_sent(now, per_hour=post.per_hour):
-            due[address] = what
+    for address in routing.addresses:
+        pending = pending_notifications(state.incidents, address.key, now=now, debounce=routing.debounce)
+        if pending and contacts[address.key].may_be_sent(now, per_hour=routing.per_hour):
+            due[address] = pending
             contacts[address.key] = contacts[address.key].sending(now)
     state = _with(state, contacts)
-    keep(before, state)
+    save(before, state)
     if not due:
         return state, []
-    known = background(list(due.values()))
-    outcomes = post.sender.deliver({address: compose(what, known) for address, what in due.items()})
+    context = load_context(list(due.values()))
+    results = routing.sender.deliver({address: compose(pending, context) for address, pending in due.items()})
     incidents = state.incidents
-    for outcome in outcomes:
-        key, contact = outcome.address.key, contacts[outcome.address.key]
-        contacts[key] = contact.delivered() if outcome.taken else contact.failed(now)
-        if outcome.taken:
-            incidents = mark_notified(incidents, key, due[outcome.address])
+    for result in results:
+        key, contact = result.address.key, contacts[result.address.key]
+        contacts[key] = contact.delivered() if result.delivered else contact.failed(now)
+        if result.delivered:
+            incidents = mark_notified(incidents, key, due[result.address])
     after = _with(AlertState(state.checkpoint, prune(incidents, contacts.keys(), now=now)), contacts)
-    keep(state, after)
-    return after, outcomes
+    save(state, after)
+    return after, results
 
 
 def _with(state: AlertState, contacts: Mapping[str, Contact]) -> AlertState:

@@ -1,7 +1,7 @@
-"""Sending: one message to one address each, through Apprise, all at once and within a bounded time.
+"""Sends alert messages through Apprise, to all addresses at once and within a time limit.
 
-Here: addresses, and what became of a message. Not here: which message (see messages), how often (see contacts).
-An address is a secret: neither it nor the words of what goes wrong on the way are told, since those may repeat it.
+Here: addresses and send results. Not here: message texts (see messages), rate limits (see contacts).
+An address is a secret: it is never logged, nor are error messages, which may contain it.
 """
 
 import hashlib
@@ -21,47 +21,47 @@ if TYPE_CHECKING:
     from apprise import NotifyBase
 
 SEND_SECONDS = 15.0
-"""How long all addresses together may take, so that one that hangs does not hold up who sends."""
+"""The time limit for all addresses together, so that one that hangs does not block the caller."""
 _THREAD = "qt-alert"
 _KEY_LETTERS = 16
-# What writes the addresses it meets into its log: Apprise always, the others while a message is on its way.
+# Loggers that write addresses: Apprise always, the others while a message is being sent.
 _APPRISE_LOG = "apprise"
 _HTTP_LOGS = ("urllib3.connectionpool", "urllib3.util.retry", "requests_oauthlib.oauth1_session")
 
 
 class Address(Protocol):
-    """Somebody to be told."""
+    """A recipient of alerts."""
 
     @property
     def key(self) -> str:
-        """Which address it is, without telling it."""
+        """An identifier that does not reveal the address."""
         ...
 
     @property
     def label(self) -> str:
-        """What a person calls it: its place among the addresses, and its service."""
+        """A label for people: its position among the addresses, and its service."""
         ...
 
     def send(self, message: Message) -> bool:
-        """Whether the service took the message."""
+        """Send the message; False if the service did not accept it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of a message to one address; `problem` is empty where it was taken."""
+    """The result of a message to one address; `problem` is empty if it was delivered."""
 
     address: Address
     problem: str = ""
 
     @property
-    def taken(self) -> bool:
-        """Whether the service took it."""
+    def delivered(self) -> bool:
+        """Whether the service accepted the message."""
         return not self.problem
 
 
 class AppriseAddress:
-    """One Apprise URL, the `number`th of the setting."""
+    """One Apprise URL; `number` is its position in the setting."""
 
     def __init__(self, url: SecretStr, number: int) -> None:
         self._url = url
@@ -69,25 +69,25 @@ class AppriseAddress:
 
     @property
     def key(self) -> str:
-        """A hash: it stays the same when other addresses come or go."""
+        """A hash, independent of the other addresses."""
         return hashlib.sha256(self._url.get_secret_value().encode()).hexdigest()[:_KEY_LETTERS]
 
     @property
     def label(self) -> str:
-        """Its number and, where Apprise knows it, its service."""
+        """Its number and, if Apprise recognizes it, its service."""
         service = getattr(self._service, "service_name", None)
         return f"address {self._number} ({service})" if service else f"address {self._number}"
 
     @property
     def is_known(self) -> bool:
-        """Whether Apprise can make something of the URL. Nothing is sent."""
+        """Whether Apprise recognizes the URL. Sends nothing."""
         return self._service is not None
 
     def send(self, message: Message) -> bool:
         """See Address.
 
         Raises:
-            UnknownServiceError: Apprise can make nothing of the URL.
+            UnknownServiceError: Apprise does not recognize the URL.
         """
         from apprise import Apprise, NotifyFormat, NotifyType  # noqa: PLC0415  # see `_service`
 
@@ -110,7 +110,7 @@ class AppriseAddress:
 
     @cached_property
     def _service(self) -> "NotifyBase | None":
-        # A second and a half, most of it for services that nobody has named: for those alone who have named one.
+        # The import takes 1.5 s, so only a process with an address pays for it.
         from apprise import Apprise, AppriseAsset, OverflowMode  # noqa: PLC0415
 
         _keep_quiet()
@@ -118,26 +118,26 @@ class AppriseAddress:
         url = self._url.get_secret_value()
         service: NotifyBase | None = Apprise.instantiate(url, asset=asset)  # pyright: ignore[reportUnknownMemberType]  # of a dict
         if service is not None and "overflow=" not in url:
-            # By default a service that takes less would refuse the message.
+            # By default a service with a lower length limit would reject the message.
             service.overflow_mode = OverflowMode.SPLIT
         return service
 
 
 class UnknownServiceError(Exception):
-    """An address that Apprise can make nothing of."""
+    """Apprise does not recognize the address."""
 
 
 def addresses_of(urls: Sequence[SecretStr]) -> tuple[AppriseAddress, ...]:
-    """The addresses of the setting, each once."""
-    different = {url.get_secret_value(): url for url in urls}
-    return tuple(AppriseAddress(url, number) for number, url in enumerate(different.values(), 1))
+    """The distinct addresses of the setting."""
+    unique = {url.get_secret_value(): url for url in urls}
+    return tuple(AppriseAddress(url, number) for number, url in enumerate(unique.values(), 1))
 
 
 class Sender:
-    """Sends messages, each in a thread of its own, and waits for all of them no longer than `seconds`.
+    """Sends each message in a separate thread and waits at most `seconds` for all of them.
 
-    What is not over by then counts as not taken. Its address gets nothing more until it is, so that one that hangs for
-    ever costs one thread; and what it took late is not sent again.
+    A message still being sent by then counts as failed. Its address gets no other message until that thread ends, so an
+    address that hangs costs one thread. A message that was delivered late is not sent again.
     """
 
     def __init__(self, seconds: float = SEND_SECONDS) -> None:
@@ -145,18 +145,16 @@ class Sender:
         self._late: dict[str, _Sending] = {}
 
     def deliver(self, messages: Mapping[Address, Message]) -> list[SendResult]:
-        """Send each address its message, all at once; never raises."""
+        """Send each address its message, concurrently. Never raises."""
         _keep_quiet()
-        under_way = {address: self._send(address, message) for address, message in messages.items()}
+        sendings = {address: self._send(address, message) for address, message in messages.items()}
         deadline = time.monotonic() + self.seconds
-        for sending in under_way.values():
+        for sending in sendings.values():
             sending.thread.join(max(0.0, deadline - time.monotonic()))
-        return [
-            SendResult(address, self._problem(sending, messages[address])) for address, sending in under_way.items()
-        ]
+        return [SendResult(address, self._problem(sending, messages[address])) for address, sending in sendings.items()]
 
     def _send(self, address: Address, message: Message) -> "_Sending":
-        """The sending of this message; or of an earlier one that is not over, or was this very message."""
+        """Start sending, unless an earlier sending is unfinished or has delivered this very message."""
         late = self._late.pop(address.key, None)
         if late is not None and (late.thread.is_alive() or (late.message == message and not late.problem)):
             return late
@@ -170,29 +168,29 @@ class Sender:
 
 
 class _Sending:
-    """A message on its way, and what became of it once its thread has ended."""
+    """A message being sent, and the result once its thread has ended."""
 
     def __init__(self, address: Address, message: Message) -> None:
         self.address = address
         self.message = message
         self.problem = ""
-        # A daemon: it is not waited for when the process ends.
+        # A daemon thread does not delay the end of the process.
         self.thread = threading.Thread(target=self._run, name=f"{_THREAD}-{address.key}", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            self.problem = "" if self.address.send(self.message) else "it did not take the message"
+            self.problem = "" if self.address.send(self.message) else "it did not accept the message"
         except UnknownServiceError:
-            self.problem = "it is not an address that Apprise knows"
-        except Exception as error:  # noqa: BLE001  # a hundred services with errors of their own, whose words may show keys
-            self.problem = f"{type(error).__name__} on the way"
+            self.problem = "Apprise does not recognize it"
+        except Exception as error:  # noqa: BLE001  # any service's error; its message may contain keys
+            self.problem = f"{type(error).__name__} while sending"
 
 
 def _keep_quiet() -> None:
-    """Let no address get into a log."""
+    """Keep addresses out of logs."""
     for name, quiet in ((_APPRISE_LOG, _never), *((name, _not_from_here) for name in _HTTP_LOGS)):
-        # A filter that is there already is not added again.
+        # addFilter ignores a filter that was added before.
         logging.getLogger(name).addFilter(quiet)
 
 

@@ -1,7 +1,6 @@
-"""Where incidents are kept: two tables beside the events of the inbox.
+"""Stores incidents in two tables of the inbox's database.
 
-Here: the tables and every statement on them. Not here: what an incident is (see incidents), how the database is reached
-(see inbox).
+Here: the tables and every statement on them. Not here: what an incident is (see incidents), connections (see inbox).
 """
 
 from collections.abc import Mapping
@@ -36,14 +35,14 @@ incidents = Table(
     "_qt_incidents",
     metadata,
     Column("kind", Unicode(40), primary_key=True),
-    # Ids of datasets that differ in case are two datasets.
+    # Dataset ids are case-sensitive.
     Column("subject", case_sensitive(Unicode(200), 200), primary_key=True),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
     Column("incident", UnicodeText, nullable=False),
 )
 
-memory = Table(
+checkpoints = Table(
     "_qt_alerting",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
@@ -53,14 +52,14 @@ memory = Table(
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one look for incidents tells the next, beside the incidents.
+    """What one tick of the alert sensor passes to the next, beside the incidents.
 
     Attributes:
-        runs_until: up to when runs were looked at, by the time of their last change.
-        runs_seen: those shortly before that moment, by id, so that none is looked at twice.
-        unread: published loads whose changes of columns are still to be read, run by run, with their datasets.
-        ledger_asked_at: when the ledger was asked last; `ledger_answered` is whether it did.
-        contacts: how each address was written to.
+        runs_until: finished runs were read up to this update time.
+        runs_seen: update times, by id, of runs shortly before `runs_until`, so that no run is counted twice.
+        unread: published runs whose column changes are still to be read, with their dataset ids.
+        ledger_asked_at: when the ledger was queried last; `ledger_answered`: whether that succeeded.
+        contacts: recent messages of each address, by its key.
     """
 
     runs_until: datetime | None = None
@@ -73,37 +72,37 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """All that is kept from one look to the next."""
+    """The state that is kept between two ticks."""
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     incidents: Mapping[Key, Incident] = field(default_factory=dict[Key, Incident])
 
 
 _delete = delete(incidents).where(
-    incidents.c.kind == bindparam("its_kind"), incidents.c.subject == bindparam("its_subject")
+    incidents.c.kind == bindparam("row_kind"), incidents.c.subject == bindparam("row_subject")
 )
 _incident = TypeAdapter(Incident)
 _incidents = TypeAdapter(list[Incident])
-_memory = TypeAdapter(Checkpoint)
+_checkpoint = TypeAdapter(Checkpoint)
 
 
 def as_text(state: AlertState) -> str:
-    """The incidents of a state as text, for where there is no database."""
+    """The incidents of a state as JSON, to keep them when the database is unavailable."""
     return _incidents.dump_json(list(state.incidents.values())).decode()
 
 
 def from_text(text: str | None) -> list[Incident]:
-    """The incidents of such a text; none of an empty one."""
+    """Parse the incidents that `as_text` wrote; an empty text has none."""
     return _incidents.validate_json(text) if text else []
 
 
 def open_store(url: str, *, keep_connections: bool = True) -> "AlertStore":
-    """Open the store in the inbox's database at `url`; tables are made when missing.
+    """Open the store in the inbox's database at `url`; missing tables are created.
 
-    Without `keep_connections` each connection to a server is closed after its use.
+    Without `keep_connections`, each connection to a server is closed after use.
 
     Raises:
-        ConfigurationError: no inbox can live at this URL.
+        ConfigurationError: the URL is not valid for an inbox.
         InboxUnavailableError: the database cannot be opened or written.
     """
     engine = connect_database(url, keep_connections=keep_connections)
@@ -114,41 +113,42 @@ def open_store(url: str, *, keep_connections: bool = True) -> "AlertStore":
 
 
 class AlertStore:
-    """The incidents that somebody is to hear of. Open with `open_store`.
+    """The stored incidents and checkpoint. Open with `open_store`.
 
-    Every method raises InboxUnavailableError when the database refuses.
+    Every method raises InboxUnavailableError when the database cannot be read or written.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def read(self) -> AlertState:
-        """What was written last."""
+        """Read the last written state."""
         with reading(self._engine) as connection:
-            kept = connection.scalar(select(memory.c.memory))
-            found = [_incident.validate_json(text) for text in connection.scalars(select(incidents.c.incident))]
+            stored_checkpoint = connection.scalar(select(checkpoints.c.memory))
+            stored = [_incident.validate_json(text) for text in connection.scalars(select(incidents.c.incident))]
         return AlertState(
-            _memory.validate_json(kept) if kept else Checkpoint(), {incident.key: incident for incident in found}
+            _checkpoint.validate_json(stored_checkpoint) if stored_checkpoint else Checkpoint(),
+            {incident.key: incident for incident in stored},
         )
 
     def write(self, before: AlertState, after: AlertState) -> None:
-        """Write in one transaction what became different since `before`, which is what was read or written last."""
-        gone = [key for key, incident in before.incidents.items() if after.incidents.get(key) != incident]
-        new = [incident for key, incident in after.incidents.items() if before.incidents.get(key) != incident]
-        if not gone and not new and before.checkpoint == after.checkpoint:
+        """Write the changes since `before`, the last read or written state, in one transaction."""
+        removed = [key for key, incident in before.incidents.items() if after.incidents.get(key) != incident]
+        changed = [incident for key, incident in after.incidents.items() if before.incidents.get(key) != incident]
+        if not removed and not changed and before.checkpoint == after.checkpoint:
             return
         with writing(self._engine) as connection:
-            if gone:
+            if removed:
                 connection.execute(
-                    _delete, [{"its_kind": kind.value, "its_subject": subject} for kind, subject in gone]
+                    _delete, [{"row_kind": kind.value, "row_subject": subject} for kind, subject in removed]
                 )
-            for incident in new:
-                # One by one: SQL Server's driver would ask for the type of what none of many has.
+            for incident in changed:
+                # One by one: in a batch, SQL Server's driver queries the type of a column that is NULL in all rows.
                 connection.execute(insert(incidents).values(_row(incident)))
             _write_checkpoint(connection, after.checkpoint)
 
     def close(self) -> None:
-        """Give the connection back to the system."""
+        """Close the connections."""
         self._engine.dispose()
 
 
@@ -162,6 +162,6 @@ def _row(incident: Incident) -> dict[str, object]:
     }
 
 
-def _write_checkpoint(connection: Connection, kept: Checkpoint) -> None:
-    connection.execute(delete(memory))
-    connection.execute(insert(memory).values(id=1, memory=_memory.dump_json(kept).decode()))
+def _write_checkpoint(connection: Connection, checkpoint: Checkpoint) -> None:
+    connection.execute(delete(checkpoints))
+    connection.execute(insert(checkpoints).values(id=1, memory=_checkpoint.dump_json(checkpoint).decode()))

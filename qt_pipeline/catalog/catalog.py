@@ -21,7 +21,7 @@ CatalogFault = tuple[Position, str]
 class UnlistedDatasetError(ConfigurationError):
     """The catalog loads only the datasets that it lists, and does not list this one."""
 
-    concerns = FailureScope.DATASET
+    scope = FailureScope.DATASET
 
 
 class Catalog:

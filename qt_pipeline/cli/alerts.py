@@ -1,6 +1,6 @@
-"""The command `alert`: whether those who are to be told of failures can be.
+"""The command `alert`: sends a test message to every alert address.
 
-Here: options, and how the outcome is shown. Not here: who is told of what, and when (see alerting).
+Here: options and output. Not here: when alerts are sent (see alerting).
 """
 
 from typing import Annotated
@@ -17,39 +17,39 @@ from qt_pipeline.settings import load_settings
 def alert(
     *,
     test: Annotated[bool, typer.Option("--test", help="Send a test message to every address.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each address.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per address.")] = False,
 ) -> None:
-    """Try the addresses of QT_ALERT_URLS, which Dagster's sensor of alerts tells of failures.
+    """Test the addresses of QT_ALERT_URLS, to which Dagster's alerts sensor sends alerts.
 
-    An address is called by its place in QT_ALERT_URLS and its service: the URL itself is a secret.
+    The output names an address by its position in QT_ALERT_URLS and its service: the URL itself is a secret.
 
-    Exit codes: 0 all took the message; 1 one did not, or there is none.
+    Exit codes: 0 every address accepted the message; 1 one did not, or no address is set.
 
     Examples:
         qt-pipeline alert --test
         qt-pipeline alert --test --json
     """
     if not test:
-        raise typer.BadParameter("Say --test: alerts are sent by Dagster, this command only tries the addresses.")
+        raise typer.BadParameter("Pass --test: Dagster sends alerts, this command only tests the addresses.")
     addresses = addresses_of(load_settings().alert_urls)
     if not addresses:
         raise ConfigurationError(
-            "QT_ALERT_URLS is not set; nobody is told of failures.",
-            hint="Set it to Apprise URLs, separated by blanks; https://appriseit.com/services lists them.",
+            "QT_ALERT_URLS is not set: no alerts are sent.",
+            hint="Set it to Apprise URLs, separated by spaces; https://appriseit.com/services lists them.",
         )
-    outcomes = Sender().deliver(dict.fromkeys(addresses, TEST))
+    results = Sender().deliver(dict.fromkeys(addresses, TEST))
     if as_json:
-        for outcome in outcomes:
-            print_json({"address": outcome.address.label, "sent": outcome.taken, "problem": outcome.problem or None})
+        for result in results:
+            print_json({"address": result.address.label, "sent": result.delivered, "problem": result.problem or None})
     else:
-        console().print(_table(outcomes))
-    if not all(outcome.taken for outcome in outcomes):
+        console().print(_table(results))
+    if not all(result.delivered for result in results):
         raise typer.Exit(1)
 
 
-def _table(outcomes: list[SendResult]) -> Table:
+def _table(results: list[SendResult]) -> Table:
     table = Table("address", "test message")
-    for outcome in outcomes:
-        words = "[green]sent[/]" if outcome.taken else f"[red]not sent:[/] {safe_markup(outcome.problem)}"
-        table.add_row(safe_markup(outcome.address.label), words)
+    for result in results:
+        status = "[green]sent[/]" if result.delivered else f"[red]not sent:[/] {safe_markup(result.problem)}"
+        table.add_row(safe_markup(result.address.label), status)
     return table

@@ -49,7 +49,7 @@ class AlertMonitor:
     `dagster_url` is where people look at runs.
     """
 
-    post: AlertRouting
+    routing: AlertRouting
     open_inbox: Callable[[], Inbox]
     open_store: Callable[[], AlertStore]
     open_warehouse: OpenWarehouse
@@ -185,11 +185,11 @@ def dispatcher_resource() -> Dispatcher:
 
 
 @dg.resource(description="Who is told of failures, and where it is kept who knows of what.")
-def watch_resource() -> AlertMonitor:
+def alert_monitor_resource() -> AlertMonitor:
     """What the sensor of alerts works with."""
     settings = load_settings()
     return AlertMonitor(
-        post=_alert_routing(settings.alert_urls, settings.alerts_per_hour),
+        routing=_alert_routing(settings.alert_urls, settings.alerts_per_hour),
         open_inbox=partial(_inbox, settings.inbox_url, keep_connections=settings.keep_connections),
         open_store=partial(_alert_store, settings.inbox_url, keep_connections=settings.keep_connections),
         open_warehouse=_warehouse_of(settings),

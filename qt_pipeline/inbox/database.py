@@ -29,7 +29,7 @@ _CREATION = "the inbox"
 class InboxUnavailableError(TransientError):
     """The inbox cannot be read or cannot commit: locked, full, read-only, out of reach."""
 
-    concerns = FailureScope.INBOX
+    scope = FailureScope.INBOX
 
 
 def connect_database(url: str, *, keep_connections: bool = True) -> Engine:

@@ -112,7 +112,7 @@ class Landed:
 class LandedFileChangedError(PermanentError):
     """A stored file has another content than the one that was landed."""
 
-    concerns = FailureScope.LANDING
+    scope = FailureScope.LANDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ Folder: TypeAlias = "Path | UPath"
 class LandingUnavailableError(TransientError):
     """The store refuses to take a file: a disk that is full, most often."""
 
-    concerns = FailureScope.LANDING
+    scope = FailureScope.LANDING
 
 
 def root_of(url: str) -> Folder:

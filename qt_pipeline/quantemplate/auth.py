@@ -56,13 +56,13 @@ _LATER: Final = ("temporarily_unavailable", "server_error")
 class CredentialsError(PermanentError):
     """The token endpoint refuses this client: its id, its secret, or the way in which it asks."""
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
 
 
 class InvalidTokenResponseError(PermanentError):
     """The token endpoint answered, but not with a token."""
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _JSON: Final = re.compile(rb"[\[{]")
 class IncompleteBodyError(RequestFailedError):
     """The body ended before its end, or its gzip is damaged. A repeat may bring the whole."""
 
-    concerns = FailureScope.DATASET
+    scope = FailureScope.DATASET
 
 
 class UnverifiedLengthError(PermanentError):

@@ -43,13 +43,13 @@ class AccessDeniedError(PermanentError):
 class RedirectTargetError(AccessDeniedError):
     """The address that Quantemplate redirected to refuses: a signature that has expired, most often."""
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
 
 
 class UnauthorisedError(AccessDeniedError):
     """The API rejects an access token (401), a fresh one too."""
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
 
 
 class ByteSink(Protocol):

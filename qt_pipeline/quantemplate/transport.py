@@ -47,14 +47,14 @@ class RequestFailedError(TransientError):
     `retry_after_seconds` is the wait that the server asked for, if it did.
     """
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
     retry_after_seconds: float | None = None
 
 
 class RedirectError(PermanentError):
     """A redirect leads where this project does not follow: without https, or to a host that is not listed."""
 
-    concerns = FailureScope.QUANTEMPLATE
+    scope = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)

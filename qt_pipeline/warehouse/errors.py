@@ -11,19 +11,19 @@ from qt_pipeline.warehouse.verify import Verification
 class TargetUnavailableError(TransientError):
     """The target database refuses or cannot be reached; a repeat may find it well."""
 
-    concerns = FailureScope.TARGET
+    scope = FailureScope.TARGET
 
 
 class TargetRefusedError(PermanentError):
     """The target database says no, and will say so again: a missing right, a login that is not let in."""
 
-    concerns = FailureScope.TARGET
+    scope = FailureScope.TARGET
 
 
 class TableRefusedError(TargetRefusedError):
     """The target database refuses one table: what it would hold, how it is named, or what depends on it."""
 
-    concerns = FailureScope.DATASET
+    scope = FailureScope.DATASET
 
 
 def refused(fault: ServerError) -> type[TargetUnavailableError | TargetRefusedError]:

@@ -1,4 +1,4 @@
-"""Services to be told, on real HTTP: one that takes everything, and those that do not."""
+"""An alert service on real HTTP, which a test can let accept, reject or hang."""
 
 import json
 import threading
@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-SECRET = "canary-of-a-token"  # a part of every URL
+SECRET = "canary-of-a-token"  # part of every URL
 
 
 @dataclass
 class Service:
-    """A service of the kind `json://`, as a test sees it, and the status that it answers."""
+    """An Apprise `json://` service: its received messages, and the status with which it responds."""
 
     port: int
     status: int = 200
@@ -32,7 +32,7 @@ class Service:
         return [message["title"] for message in self.received]
 
     def hang(self) -> None:
-        """Take requests, and answer none until `answer` is set."""
+        """Accept requests, and respond to none until `answer` is set."""
         self.answer.clear()
 
 

@@ -12,7 +12,7 @@ from qt_pipeline.database import mssql
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
 
 EXPECTED = Path(__file__).with_name("mssql")
-MOMENT = datetime(2026, 1, 31, 10, tzinfo=UTC)
+NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def test_opening_makes_the_tables_alone() -> None:
 
 def test_a_state_is_written_in_one_transaction(store: AlertStore, driver: Driver) -> None:
     first = AlertState(
-        Checkpoint(), observe({}, Observations(runs=[FinishedRun("r-1", "d-one", MOMENT, failed=True)]), now=MOMENT)
+        Checkpoint(), observe({}, Observations(runs=[FinishedRun("r-1", "d-one", NOW, failed=True)]), now=NOW)
     )
-    later = observe(first.incidents, Observations(runs=[FinishedRun("r-2", "d-one", MOMENT, failed=False)]), now=MOMENT)
+    later = observe(first.incidents, Observations(runs=[FinishedRun("r-2", "d-one", NOW, failed=False)]), now=NOW)
     store.write(AlertState(), first)
     store.write(first, AlertState(Checkpoint(), later))
     held("write", driver)

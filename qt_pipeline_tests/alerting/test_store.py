@@ -121,7 +121,7 @@ def test_what_a_table_of_an_older_version_lacks_is_made(sqlite: Place) -> None:
     again.close()
 
 
-def test_a_database_that_is_away_is_told_as_such(sqlite: Place) -> None:
+def test_an_unavailable_database_is_reported_as_unavailable(sqlite: Place) -> None:
     opened = open_store(sqlite.url)
     sqlite.execute("DROP TABLE _qt_incidents")
     with pytest.raises(InboxUnavailableError, match="_qt_incidents"):

@@ -51,7 +51,7 @@ def test_an_address_that_does_not_is_named_without_its_secret() -> None:
     assert result.exit_code == 1
     assert "address 1 (JSON)" in result.stdout
     assert "address 2 (JSON)" in result.stdout
-    assert "not sent: it did not take the message" in result.stdout
+    assert "not sent: it did not accept the message" in result.stdout
     assert SECRET not in result.output
 
 
@@ -61,7 +61,7 @@ def test_scripts_get_an_object_for_each_address() -> None:
     assert result.exit_code == 1
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"address": "address 1 (JSON)", "sent": True, "problem": None},
-        {"address": "address 2 (JSON)", "sent": False, "problem": "it did not take the message"},
+        {"address": "address 2 (JSON)", "sent": False, "problem": "it did not accept the message"},
     ]
 
 

@@ -65,7 +65,7 @@ class Alerts:
     def tick(self) -> str:
         """One tick, and what it says of itself."""
         context = dg.build_sensor_context(instance=self.pipeline.instance, cursor=self.cursor)
-        answer = alerts_sensor()(context, watch=self._watch())
+        answer = alerts_sensor()(context, monitor=self._monitor())
         if isinstance(answer, dg.SkipReason):
             return str(answer.skip_message)
         assert isinstance(answer, dg.SensorResult)
@@ -78,9 +78,9 @@ class Alerts:
         before = self.store.read()
         self.store.write(before, AlertState(replace(before.checkpoint, **forgotten), before.incidents))
 
-    def _watch(self) -> AlertMonitor:
+    def _monitor(self) -> AlertMonitor:
         return AlertMonitor(
-            post=AlertRouting(addresses_of(self.urls), Sender(), per_hour=20, debounce=self.sure),
+            routing=AlertRouting(addresses_of(self.urls), Sender(), per_hour=20, debounce=self.sure),
             open_inbox=self._inbox,
             open_store=self._store,
             open_warehouse=self._warehouse,
@@ -137,13 +137,13 @@ def fail_by(pipeline: LocalPipeline, status: int, *dataset_ids: str) -> list[str
 def test_without_an_address_nothing_is_looked_at(pipeline: LocalPipeline) -> None:
     alerts = Alerts(pipeline)
     alerts.inbox_is_away = True
-    assert alerts.tick() == "QT_ALERT_URLS is not set; nobody is told of failures."
+    assert alerts.tick() == "QT_ALERT_URLS is not set: no alerts are sent."
 
 
 def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_its_end(
     pipeline: LocalPipeline, alerts: Alerts, service: Service
 ) -> None:
-    assert alerts.tick() == "No incident is open."
+    assert alerts.tick() == "No open incidents."
     pipeline.serve(RAGGED)
     run = pipeline.run()
     assert alerts.tick() == "Open incidents: does-not-load (1). Messages sent: 1."
@@ -155,9 +155,9 @@ def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_i
     assert "canary-of-a-row" not in message["message"]
     pipeline.serve(CSV)
     assert pipeline.run().success
-    assert alerts.tick() == "No incident is open. Messages sent: 1."
+    assert alerts.tick() == "No open incidents. Messages sent: 1."
     assert service.titles[1:] == [f"{TITLE}Premium bordereau loads again"]
-    assert alerts.tick() == "No incident is open."
+    assert alerts.tick() == "No open incidents."
 
 
 def test_an_outage_of_ten_failing_runs_is_one_alert_and_one_recovery(
@@ -174,8 +174,8 @@ def test_an_outage_of_ten_failing_runs_is_one_alert_and_one_recovery(
         pipeline.serve(CSV, dataset_id)
         assert pipeline.run(dataset_id=dataset_id).success
         alerts.tick()
-    assert service.titles[1:] == [f"{TITLE}Quantemplate is well again"]
-    assert "in which 10 runs of 5 datasets failed." in service.received[1]["message"]
+    assert service.titles[1:] == [f"{TITLE}Quantemplate works again"]
+    assert "with 10 failed runs of 5 datasets." in service.received[1]["message"]
 
 
 def test_a_run_counts_once_however_often_it_is_read(pipeline: LocalPipeline, alerts: Alerts, service: Service) -> None:
@@ -187,7 +187,7 @@ def test_a_run_counts_once_however_often_it_is_read(pipeline: LocalPipeline, ale
     ended(pipeline, well=True)
     alerts.tick()
     assert len(service.received) == 2
-    assert "in which 2 runs failed" in service.received[1]["message"]
+    assert "with 2 failed runs" in service.received[1]["message"]
 
 
 @pytest.mark.parametrize(("status", "title"), [(403, "2 alerts"), (401, "Quantemplate fails: 2 datasets do not load")])
@@ -280,7 +280,7 @@ def test_a_target_that_is_away_from_the_tick_only_delays_what_it_knows(
     pipeline.serve("Reference,Amount,Tax\n007,1.25,0.20\n")
     pipeline.run()
     alerts.target_is_away = True
-    assert alerts.tick() == "No incident is open."
+    assert alerts.tick() == "No open incidents."
     alerts.target_is_away = False
     alerts.tick()
     assert service.received == []
@@ -299,7 +299,7 @@ def test_a_catalog_that_cannot_be_read_is_told_by_the_tick_itself(
     assert "datasets.yaml" in service.received[0]["message"]
     pipeline.write_catalog(NAMED)
     alerts.tick()
-    assert service.titles[1:] == [f"{TITLE}Settings and catalog are well again"]
+    assert service.titles[1:] == [f"{TITLE}Settings and catalog are valid again"]
 
 
 def test_an_inbox_that_is_away_is_told_once_although_it_keeps_the_incidents(alerts: Alerts, service: Service) -> None:
@@ -311,7 +311,7 @@ def test_an_inbox_that_is_away_is_told_once_although_it_keeps_the_incidents(aler
     alerts.inbox_is_away = False
     alerts.tick()
     alerts.tick()
-    assert service.titles[1:] == [f"{TITLE}The inbox of events is well again"]
+    assert service.titles[1:] == [f"{TITLE}The inbox of events works again"]
     assert from_text(alerts.cursor) == []
 
 
@@ -321,7 +321,7 @@ def test_a_service_that_does_not_take_a_message_is_named_and_gets_it_later(
     ended(pipeline)
     service.status = 500
     said = alerts.tick()
-    assert said.endswith("Not told, and tried again: address 1 (JSON), because it did not take the message.")
+    assert said.endswith("Not sent, will be retried: address 1 (JSON), because it did not accept the message.")
     assert SECRET not in said + caplog.text
     service.status = 200
     alerts.forget_when(contacts={})
@@ -375,13 +375,13 @@ def test_a_removed_partition_closes_the_incident_as_removed(
     alerts.tick()
     pipeline.instance.delete_dynamic_partition(str(datasets.name), OTHER_ID)
     alerts.tick()
-    assert service.titles[1:] == [f"{TITLE}d_another_of_a_test_002 is not loaded any more"]
+    assert service.titles[1:] == [f"{TITLE}d_another_of_a_test_002 is no longer loaded"]
 
 
 def test_a_run_that_died_is_told_in_dagsters_words(pipeline: LocalPipeline, alerts: Alerts, service: Service) -> None:
     run_id = ended(pipeline)
     alerts.tick()
-    assert service.received[0]["message"].startswith("The process of this run is gone.\nWhat to do: Open the run")
+    assert service.received[0]["message"].startswith("The process of this run is gone.\nHow to fix: Open the run")
     assert run_id in service.received[0]["message"]
 
 
@@ -413,7 +413,7 @@ def test_an_error_of_ours_before_the_first_step_is_told_in_its_own_words(pipelin
 def test_words_of_errors_that_are_not_ours_are_not_told(pipeline: LocalPipeline) -> None:
     error = ValueError("could not convert canary-of-a-row")
     cause = finished_runs.why_failed(pipeline.instance, without_ingest(pipeline, error, noted=False))
-    assert cause == Cause("It failed unexpectedly (ValueError).", "See the run's log. If it repeats, report it.")
+    assert cause == Cause("Unexpected error (ValueError).", "See the run's log. If it repeats, report it.")
 
 
 def test_of_a_run_that_says_nothing_nothing_is_said(pipeline: LocalPipeline) -> None:

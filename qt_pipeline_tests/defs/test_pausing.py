@@ -103,7 +103,7 @@ def settings(pipeline: LocalPipeline, server: Server, monkeypatch: pytest.Monkey
 def tick(pipeline: LocalPipeline, name: str) -> dg.SensorResult | dg.SkipReason:
     """One tick of a sensor of the code location, as Dagster evaluates it."""
     sensor = definitions.defs().resolve_sensor_def(name)
-    given = {"dispatcher": resources.dispatcher_resource, "watch": resources.watch_resource}
+    given = {"dispatcher": resources.dispatcher_resource, "monitor": resources.alert_monitor_resource}
     answer = sensor(dg.build_sensor_context(instance=pipeline.instance, resources=given))
     assert isinstance(answer, dg.SensorResult | dg.SkipReason)
     return answer

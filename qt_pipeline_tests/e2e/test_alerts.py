@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 DATASETS = tuple(f"d-outage-{number}" for number in range(2))
 FAILS = "[qt_pipeline] Quantemplate fails: "
-WELL_AGAIN = "[qt_pipeline] Quantemplate is well again"
+WELL_AGAIN = "[qt_pipeline] Quantemplate works again"
 
 
 def messages(told: Service) -> list[dict[str, Any]]:
