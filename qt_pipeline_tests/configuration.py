@@ -1,7 +1,7 @@
-"""The page of all settings, made from the settings themselves: `python -m qt_pipeline_tests.generated` writes it anew.
+"""docs/configuration.md, generated from the settings by `python -m qt_pipeline_tests.generated`.
 
-Here: which settings belong together, and how a field becomes a line of a table.
-Not here: what a setting means, its default and its limits; those stand in `qt_pipeline/settings.py` alone.
+Here: the groups of settings, and how a field becomes a row of a table.
+Not here: the meaning, default and limits of a setting (see `qt_pipeline/settings.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _READABLE_UP_TO = 99_999
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Settings that one looks for together, and what holds for all of them."""
+    """Settings that belong together, under one heading."""
 
     title: str
     about: str
@@ -34,23 +34,23 @@ class Group:
 GROUPS = (
     Group(
         "Quantemplate",
-        "Who asks, and whom. Without the first three nothing can be downloaded; everything else works, and says so.",
+        "The API and its user. The first three are required for downloads; everything else works without them.",
         ("client_id", "client_secret", "organisation_id", "api_url", "token_url"),
     ),
     Group(
-        "Target",
-        "The database that the tables are in, see [targets](targets.md), and [which table is whose](datasets.md).",
+        "Target database",
+        "Where the tables are, see [target databases](targets.md) and [the catalog](datasets.md).",
         ("warehouse_url", "warehouse_schema", "staging_schema", "catalog"),
     ),
     Group(
         "Landing",
-        "Where every downloaded file is kept as it came. A URL is one of "
+        "Where every downloaded file is kept unchanged. A URL is one of "
         "[fsspec](https://filesystem-spec.readthedocs.io/en/latest/api.html#implementations).",
         ("landing_url", "state_dir"),
     ),
     Group(
         "Inbox and relay",
-        "Where events come in and wait, see [the relay and the inbox](relay.md).",
+        "Where events arrive and wait, see [relay and inbox](relay.md).",
         (
             "inbox_url",
             "inbox_retention_days",
@@ -62,7 +62,7 @@ GROUPS = (
     ),
     Group(
         "Downloads",
-        "Where a download ends that does not end by itself.",
+        "Limits on downloads.",
         (
             "connect_timeout_seconds",
             "read_timeout_seconds",
@@ -74,8 +74,8 @@ GROUPS = (
         ),
     ),
     Group(
-        "Trying again",
-        "From the inside out: a request, a load, a run; [who tries what again](reliability.md#who-tries-again).",
+        "Retries",
+        "For a request, a load and a run; [what retries what](reliability.md#retries).",
         (
             "request_attempts",
             "retry_after_cap_seconds",
@@ -87,14 +87,14 @@ GROUPS = (
         ),
     ),
     Group(
-        "Watching",
-        "Looks at datasets beyond those that events ask for; [what a lost event costs]"
+        "Refresh and polling",
+        "Downloads without an event, and after an unchanged file; [what a lost event costs]"
         "(reliability.md#what-a-lost-event-costs).",
         ("recheck_delays_minutes", "refresh_cron", "poll_minutes", "sensor_interval_minutes", "max_datasets"),
     ),
     Group(
         "Alerts, logs and traces",
-        "Whom to tell, and how; see [operating](operating.md).",
+        "Whom to notify, and how; see [operating](operating.md).",
         (
             "dagster_url",
             "dagster_hosts",
@@ -111,43 +111,43 @@ _HEAD = f"""# Settings
 
 <!-- Written by `make generated` from qt_pipeline/settings.py and qt_pipeline_tests/configuration.py. -->
 
-Every setting is an environment variable, or a line `NAME=value` of the file `.env` in the project's root; those
-[of the libraries](#read-by-the-libraries-underneath) are environment variables alone. An empty value counts as none. A
-wrong one is refused when a command starts, by its name and never with its value.
+Every setting is an environment variable, or a line `NAME=value` of the file `.env` in the project's root; the variables
+[of libraries](#read-by-the-libraries-underneath) must be environment variables. An empty value counts as unset. An
+invalid value is rejected when a command starts; the error has its name and never its value.
 
-- The environment wins over `.env`, except that Dagster's own commands let a `.env` in their working directory win. So
-  say each thing in one of the two.
-- `{ENV_FILE_VARIABLE}` names another file than `.env`; empty, it means none.
-- `.env` replaces `${{NAME}}` by the variable of that name, as dotenv does, and leaves every other `$` as it is. In a
-  secret, or in a URL with a password, that would change it without a word: it is refused there by the variable's name.
-- In a URL, a user and a password are written with `@ : / ? # %` percent-encoded (`@` as `%40`). A URL that can be read
-  in two ways is refused by the variable's name, with nothing of it.
-- Relative paths, also those in SQLite URLs, hang on the project's root, from whatever directory you start.
-- What is marked as **secret** is for `.env` or your vault alone: this project shows, logs and stores it nowhere.
+- The environment takes precedence over `.env`, but for Dagster's own commands a `.env` in their working directory does.
+  So set each variable in only one of the two.
+- `{ENV_FILE_VARIABLE}` names another file than `.env`; if it is empty, no file is read.
+- In `.env`, `${{NAME}}` is replaced by the variable of that name, as dotenv does; every other `$` is kept. In a
+  secret, or in a URL with a password, this would silently change the value, so it is rejected there.
+- In a URL, percent-encode `@ : / ? # %` in user and password (`@` as `%40`). A URL that can be read in two ways is
+  rejected.
+- Relative paths, including those in SQLite URLs, are relative to the project's root.
+- Keep **secrets** in `.env` or a vault: this project shows, logs and stores them nowhere.
 """
 
 _TAIL = """## Read by the libraries underneath
 
-Set these in the environment: a line of `.env` reaches them only where Dagster runs the code, and neither the relay nor
-any `qt-pipeline` command.
+Set these in the environment. In `.env` they have an effect only where Dagster runs the code, not in the relay or a
+`qt-pipeline` command.
 
 | variable | meaning |
 |---|---|
 | `DAGSTER_HOME` | where Dagster keeps its runs: a folder with [dagster.yaml](../dagster.yaml) in it. `make dev` and \
-`make demo` set it by themselves |
-| `HTTPS_PROXY`, `NO_PROXY` | the proxy to the vendor; addresses of this machine are always reached directly |
-| `REQUESTS_CA_BUNDLE` | a file of certificates to trust, for a proxy that inspects TLS |
-| `AZURE_CLIENT_ID` and others | which identity is used for a queue without a signature: \
+`make demo` set it |
+| `HTTPS_PROXY`, `NO_PROXY` | the proxy to Quantemplate; addresses of this machine are always reached directly |
+| `REQUESTS_CA_BUNDLE` | a file of trusted certificates, for a proxy that inspects TLS |
+| `AZURE_CLIENT_ID` and others | the identity for a queue without a signature: \
 [DefaultAzureCredential](https://learn.microsoft.com/python/api/azure-identity/azure.identity.defaultazurecredential) |
-| `MSSQL_PYTHON_NATIVE_PROVIDER` | `mssql-odbc` where mssql-python misses `libltdl7` |
+| `MSSQL_PYTHON_NATIVE_PROVIDER` | `mssql-odbc` if mssql-python does not find `libltdl7` |
 """
 
 
 def configuration_text() -> str:
-    """The text of the page.
+    """Return the text of the page.
 
     Raises:
-        LookupError: a setting is in no group, or in two, or a group names one that does not exist.
+        LookupError: a setting is in no group or in two, or a group names an unknown setting.
     """
     placed = [name for group in GROUPS for name in group.settings]
     if misplaced := set(Settings.model_fields) ^ set(placed):
@@ -212,24 +212,24 @@ def _limits(field: FieldInfo) -> str:
         return _in_code(get_args(field.annotation))
     if field.annotation is bool:
         return _in_code(("true", "false"))
-    words: list[str] = []
+    limits: list[str] = []
     for limit in field.metadata:
         match limit:
             case Ge(ge):
-                words.append(f"at least {_number(ge)}")
+                limits.append(f"at least {_number(ge)}")
             case Gt(gt):
-                words.append(f"above {_number(gt)}")
+                limits.append(f"above {_number(gt)}")
             case Le(le):
-                words.append(f"at most {_number(le)}")
+                limits.append(f"at most {_number(le)}")
             case _:
                 pass
-    return ", ".join(words)
+    return ", ".join(limits)
 
 
-def _in_code(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
+def _in_code(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def _number(value: Any) -> str:
-    # Underscores may be written in the variable, too.
+    # A variable may have underscores, too.
     return f"{value:_}" if value > _READABLE_UP_TO else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""The parts of docs/operating.md that are made from the code: alerts and commands.
+"""The generated parts of docs/operating.md: alerts and commands.
 
-Here: how each becomes Markdown. Not here: its words, which stand in `qt_pipeline` alone.
+Here: their Markdown. Not here: their text (see `qt_pipeline`).
 """
 
 import re
@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from qt_pipeline.alerting import KINDS, AlertKind, AlertSpec
 from qt_pipeline.cli import app
 from qt_pipeline.settings import PROJECT_ROOT
+from qt_pipeline_tests.blocks import fill_blocks
 
 OPERATING = PROJECT_ROOT / "docs" / "operating.md"
 
@@ -18,30 +19,25 @@ _SENTENCE = re.compile(r"(.+?[.])(?:\s|$)", re.DOTALL)
 
 
 def operating_text() -> str:
-    """The page as it is, with these parts as they should be."""
-    written = OPERATING.read_text(encoding="utf-8")
-    for name, text in (("alerts", _alerts()), ("commands", _commands())):
-        begin, end = f"<!-- {name}, written by `make generated` -->", f"<!-- end of {name} -->"
-        place = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-        written = place.sub(lambda _, block=f"{begin}\n\n{text}\n\n{end}": block, written)
-    return written
+    """Return the text of the page with its current parts."""
+    return fill_blocks(OPERATING, {"alerts": _alerts(), "commands": _commands()})
 
 
 def command_line() -> TyperGroup:
-    """The command `qt-pipeline` with all its commands."""
+    """Return the command `qt-pipeline` with all its commands."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     return group
 
 
 def _alerts() -> str:
-    return "\n\n".join(_alert(kind, explained) for kind, explained in KINDS.items())
+    return "\n\n".join(_alert(kind, spec) for kind, spec in KINDS.items())
 
 
-def _alert(kind: AlertKind, explained: AlertSpec) -> str:
-    subject = "" if explained.is_shared else "… "
-    said = [f"*{subject}{words}*" for words in (explained.headline, explained.recovery) if words]
-    return f"### {kind.value}\n\n{', later '.join(said)}. {explained.meaning}\n\n**Do:** {explained.hint}"
+def _alert(kind: AlertKind, spec: AlertSpec) -> str:
+    subject = "" if spec.is_shared else "… "
+    messages = [f"*{subject}{message}*" for message in (spec.headline, spec.recovery) if message]
+    return f"### {kind.value}\n\n{', later '.join(messages)}. {spec.meaning}\n\n**Fix:** {spec.hint}"
 
 
 def _commands() -> str:
@@ -52,5 +48,5 @@ def _commands() -> str:
 
 
 def _first_sentence(text: str) -> str:
-    found = _SENTENCE.match(" ".join(text.split()))
-    return found[1] if found else text
+    sentence = _SENTENCE.match(" ".join(text.split()))
+    return sentence[1] if sentence else text

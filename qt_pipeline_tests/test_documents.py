@@ -1,11 +1,13 @@
-"""The documents, held against the project; and each rule, held against a page that breaks it."""
+"""The documents agree with the project, and each rule finds a page that breaks it."""
 
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import pytest
 from dotenv import dotenv_values
@@ -24,6 +26,8 @@ from qt_pipeline.settings import ENV_FILE_VARIABLE, PROJECT_ROOT, Settings, load
 from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN
 from qt_pipeline.warehouse import ledger
 from qt_pipeline_tests import configuration
+from qt_pipeline_tests.blocks import fill_blocks
+from qt_pipeline_tests.catalog_page import datasets_text
 from qt_pipeline_tests.configuration import GROUPS, Group, configuration_text, variable_of
 from qt_pipeline_tests.documents import (
     Page,
@@ -51,6 +55,7 @@ OWN_NAMES = {
     *(LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN),
 }
 OPERATING = PurePosixPath("docs/operating.md")
+DECISIONS = PurePosixPath("docs/decisions")
 README_LINES = 150
 UNITS = sorted((PROJECT_ROOT / "docs" / "systemd").glob("*.service"))
 
@@ -131,7 +136,7 @@ def test_a_link_that_leads_nowhere_is_found(text: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("heading", "anchor"),
     [
-        ("Who tries again", "who-tries-again"),
+        ("What is verified", "what-is-verified"),
         ("A queue in front, on Azure", "a-queue-in-front-on-azure"),
         ("The catalog: datasets.yaml", "the-catalog-datasetsyaml"),
         ("Why? (really)", "why-really"),
@@ -250,11 +255,58 @@ def test_an_example_that_is_no_catalog_is_found(tmp_path: Path) -> None:
         load_catalog(tmp_path / "datasets.yaml")
 
 
+def keys_of(schema: object) -> Iterator[str]:
+    """Every key that a JSON Schema allows at any depth."""
+    if isinstance(schema, list):
+        for part in cast("list[object]", schema):
+            yield from keys_of(part)
+    elif isinstance(schema, dict):
+        fields = cast("dict[str, object]", schema)
+        yield from cast("dict[str, object]", fields.get("properties", {}))
+        for part in fields.values():
+            yield from keys_of(part)
+
+
 def test_the_page_of_the_catalog_has_every_key() -> None:
-    rows = PAGES[PurePosixPath("docs/datasets.md")].rows("Keys")
-    schema = catalog_schema()
-    known = {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", {})}
-    assert {name for row in rows for name in row[0].split(", ")} == known
+    rows = page(datasets_text()).rows("Keys")
+    assert {row[0] for row in rows} == set(keys_of(catalog_schema()))
+
+
+def test_the_page_of_the_catalog_explains_each_key() -> None:
+    rows = {row[0]: row[1:] for row in page(datasets_text()).rows("Keys")}
+    assert rows["min_rows"] == ["integer, at least 0", "A file with fewer rows fails the load.", "no guard"]
+    assert rows["max_drop_percent"][0] == "number, at least 0, at most 100"
+    assert rows["fresh_within_hours"][0] == "number, above 0"
+    assert (rows["policy"][0], rows["policy"][2]) == ("additive, evolve, freeze", "additive")
+    assert rows["policy"][1].endswith(" Policies.")
+    assert (rows["adopt"][0], rows["adopt"][2]) == ("true, false", "false")
+    assert (rows["key"][0], rows["sql"][2]) == ("list of headers", "required")
+    assert all(meaning for _, meaning, _ in rows.values())
+
+
+@pytest.mark.parametrize("text", ["# Nothing\n", 2 * "<!-- keys, written by `make generated` --><!-- end of keys -->"])
+def test_a_page_without_its_generated_part_is_an_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    with pytest.raises(LookupError, match=r"page\.md has [02] blocks"):
+        fill_blocks(tmp_path / "page.md", {"keys": "new"})
+
+
+def test_every_package_is_in_the_architecture() -> None:
+    package = PROJECT_ROOT / "qt_pipeline"
+    files = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    rows = PAGES[PurePosixPath("ARCHITECTURE.md")].rows("Layers")
+    assert {name for row in rows for name in row[1].split(", ")} == files | folders
+
+
+def test_every_decision_is_in_the_index_and_has_its_three_parts() -> None:
+    decisions = {path: found for path, found in PAGES.items() if path.parent == DECISIONS and path.name != "README.md"}
+    assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    assert [target.address for target in PAGES[DECISIONS / "README.md"].targets] == [path.name for path in decisions]
+    for path, found in decisions.items():
+        assert found.text.startswith(f"# {int(path.name[:4])}. "), path
+        parts = re.findall(r"^\*\*(\w+)\.\*\* \S", found.text, re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequence"], path
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
@@ -358,12 +410,12 @@ def first_cells(heading: str) -> list[str]:
 
 def test_what_can_be_told_of_is_explained(program: TyperGroup) -> None:
     assert first_cells("Checks") == list(DESCRIPTIONS)
-    assert first_cells("What the doctor looks at") == [area.value for area in Area]
+    assert first_cells("What doctor checks") == [area.value for area in Area]
     definitions = build_defs(refresh_cron="0 5 * * *", poll_minutes=15)
     automations = [*(definitions.sensors or ()), *(definitions.schedules or ())]
-    assert set(first_cells("What runs by itself")) == {automation.name for automation in automations}
+    assert set(first_cells("Sensors and schedules")) == {automation.name for automation in automations}
     assert {kind.value for kind in KINDS} <= PAGES[OPERATING].anchors
-    assert set(program.commands) <= set(first_cells("The commands"))
+    assert set(program.commands) <= set(first_cells("Commands"))
 
 
 def test_the_readme_stays_short() -> None:

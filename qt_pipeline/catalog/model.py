@@ -90,40 +90,47 @@ class DeclaredColumn(_StatedOrText):
     """What is said of one column: its type alone, or with a description."""
 
     type: _Type | None = Field(
-        default=None, description="The type, and how the file writes values if not in the plain form."
+        default=None, description="The type, and the format of the file's values if it is not the plain one."
     )
-    description: str | None = Field(default=None, description="What the column means.")
+    description: str | None = Field(default=None, description="What the column contains.")
     required: _Flag = Field(default=False, description="A row without a value in this column fails the load.")
 
 
 class AfterPublish(_StatedOrText):
     """A statement for what hangs behind a load."""
 
-    sql: str = Field(min_length=1, description="One SQL statement, such as the call of a procedure.")
+    sql: str = Field(
+        min_length=1,
+        description="One SQL statement, such as the call of a procedure. It must not end a transaction that it did not "
+        "begin.",
+    )
     in_transaction: _Flag = Field(
         default=True,
-        description="Run it in the transaction that publishes, which its failure undoes; otherwise right after it.",
+        description="Run it in the publishing transaction, which rolls back if it fails; otherwise right after it.",
     )
 
 
 class Policies(_Stated):
     """What holds for a dataset, or under `defaults` for every dataset that does not say it itself."""
 
-    owner: str | None = Field(default=None, description="Who answers for the dataset.")
+    owner: str | None = Field(default=None, description="Who is responsible for the dataset.")
     empty: Literal["keep", "replace"] = Field(
         default="keep",
-        description="What a file without rows does: fail the load and keep the table, or replace its rows by none.",
+        description="A file without rows fails the load (keep), or is loaded like any other (replace), which empties a "
+        "table of mode replace.",
     )
     show_values: _Flag = Field(
-        default=False, description="Let values of rows appear in the UI, in messages and in files of misfits."
+        default=False, description="Values of rows may appear in the UI, in messages and in files of invalid values."
     )
     table_schema: _Name | None = Field(
         default=None,
         alias="schema",
-        description="The table's schema, where the target has schemas. Default: the target's own.",
+        description="The table's schema, if the target database has schemas. Default: QT_WAREHOUSE_SCHEMA.",
     )
     naming: Naming = Field(
-        default=Naming.VERBATIM, description="Columns are named as the file names them, or in snake_case."
+        default=Naming.VERBATIM,
+        description="Columns are named as in the file (verbatim), or in snake_case: `Gross Premium (GBP)` becomes "
+        "`gross_premium_gbp`. Columns that a table already has keep their names.",
     )
     policy: DriftPolicy = Field(
         default=DriftPolicy.ADDITIVE,
@@ -132,62 +139,66 @@ class Policies(_Stated):
     )
     mode: WriteMode = Field(
         default=WriteMode.REPLACE,
-        description="What a load does to the rows that are there: replaces them (replace), keeps them all (append), or "
-        "replaces those whose key comes again (upsert).",
+        description="What a load does to the rows of the table: replaces them (replace), keeps them all (append), or "
+        "replaces those whose key is in the file (upsert).",
     )
     lineage_columns: _Flag = Field(
         default=True,
-        description="Give the table the columns _qt_load and _qt_row: the load and the line a row came from. "
-        "Can be false only with mode replace.",
+        description="The table has the lineage columns _qt_load and _qt_row. With false, which needs mode replace, a "
+        "new table has none; a table that has them keeps them.",
     )
     min_rows: Annotated[int, Strict()] | None = Field(
-        default=None, ge=0, description="A file with fewer rows fails the load. Default: no such guard."
+        default=None, ge=0, description="A file with fewer rows fails the load. Default: no guard."
     )
     max_drop_percent: Annotated[float, Strict()] | None = Field(
         default=None,
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="A file that has fewer rows than the one before, by more than so many percent, fails the load. "
-        "Default: no such guard.",
+        description="A file whose number of rows is lower than that of the last loaded file, by more than this "
+        "percentage, fails the load. Default: no guard.",
     )
     fresh_within_hours: Annotated[float, Strict()] | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="The dataset is stale when no download of it was loaded, or found unchanged, for so many hours. "
-        "Default: it never is.",
+        description="The dataset is stale, which a check and an alert report, if no download was loaded or found "
+        "unchanged for this many hours. Default: never stale.",
     )
 
 
 class _Details(Policies):
-    name: str | None = Field(default=None, description="What people call the dataset.")
-    description: str | None = Field(default=None, description="What is in the dataset.")
+    name: str | None = Field(default=None, description="The dataset's name for people.")
+    description: str | None = Field(default=None, description="What the dataset contains.")
     key: Annotated[tuple[_Header, ...], AfterValidator(_different)] = Field(
         default_factory=tuple,
         min_length=1,
         json_schema_extra={"uniqueItems": True},
-        description="The headers whose values together tell rows apart: a row without one of them, or two rows that "
-        "share them all, fail the load. Needed by mode upsert.",
+        description="The headers whose values together identify a row: a row without one of them, or two rows that "
+        "share them all, fail the load. Required by mode upsert.",
     )
-    adopt: _Flag = Field(
-        default=False, description="Take over a table that is there already and was not made by this project."
-    )
+    adopt: _Flag = Field(default=False, description="Take over an existing table that this project did not create.")
     first_line_is_header: _Flag = Field(
         default=False,
-        description="Take the first line of a file for its header, also where it looks like a title, a row of data or "
-        "a line with other separators.",
+        description="The first line of a file is its header, even if it looks like a title, a row of data or a line "
+        "with other separators.",
     )
     columns: Mapping[str, DeclaredColumn] = Field(
-        default_factory=dict[str, DeclaredColumn], description="What is known of columns, by their header in the file."
+        default_factory=dict[str, DeclaredColumn],
+        description="Types and descriptions of columns. A header that neither file nor table has is a warning. "
+        "Default: inferred from the file.",
     )
-    after_publish: AfterPublish | None = Field(default=None, description="What is run when a load has been published.")
+    after_publish: AfterPublish | None = Field(default=None, description="A statement to run after a load.")
 
 
 class Entry(_Details):
     """One dataset as it is listed."""
 
-    table: _Name | None = Field(default=None, description="The table. Default: the dataset's id with - as _.")
+    table: _Name | None = Field(
+        default=None,
+        description="The table. Two datasets cannot share one; names that differ only in case are one table, except on "
+        "PostgreSQL. Default: the dataset's id with - as _.",
+    )
 
 
 class Dataset(_Details):
@@ -241,11 +252,9 @@ class File(_Stated):
     model_config = ConfigDict(title="qt_pipeline: catalog of datasets")
 
     unlisted: Literal["load", "refuse"] = Field(
-        default="load", description="Datasets that are not listed are loaded by the defaults, or refused."
+        default="load", description="Datasets that are not listed are loaded with the defaults, or refused."
     )
-    defaults: Policies = Field(
-        default_factory=Policies, description="What holds for every dataset that does not say it itself."
-    )
+    defaults: Policies = Field(default_factory=Policies, description="Values for every dataset that does not set them.")
     datasets: dict[_DatasetId, Entry] = Field(
         default_factory=dict[str, Entry],
         json_schema_extra={"propertyNames": {"pattern": f"^{DATASET_ID_PATTERN}$"}},
