@@ -4,7 +4,7 @@ Here: the first types and their headroom, the widening of types, the policies. P
 Not here: what a contract is (see contract), looking at values (see inspect).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qt_pipeline.tabular.contract import Column, Contract, DeclarationError, DriftError
@@ -22,6 +22,8 @@ MAX_BOUND = 4000
 _LENGTHS = (50, 100, 200, 500, 1000, 2000, MAX_BOUND)
 _HEADROOM = 2
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
+_SECTIONS = "only zeros at the end tell some of its values apart, like the sections 3.1 and 3.10"
+_NEGATIVE_ZERO = "some of its values are zeros with a minus sign, which a number would lose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def resolve_contract(
     """
     if contract is None:
         founded = _columns_by_header(headers, seen, rules)
-        return ResolvedContract(founded, warnings=_ambiguous(founded.columns, seen, rules))
+        return ResolvedContract(founded, warnings=_ambiguous(zip(founded.columns, seen, strict=True), rules))
     positions = contract.positions(headers)
     _check_declared([column for column, at in zip(contract.columns, positions, strict=True) if at is not None], rules)
     new = contract.new_positions(headers)
@@ -128,7 +130,13 @@ def resolve_contract(
         *(SchemaChange(column.name, column.type, None) for column in missing),
         *(SchemaChange(column.name, None, column.type) for column in added),
     ]
-    warnings = _ambiguous(added, [seen[position] for position in new], rules)
+    first_values = [
+        (column, seen[position])
+        for before, column, position in zip(contract.columns, followed, positions, strict=True)
+        if before.type.kind is Kind.UNKNOWN and position is not None
+    ]
+    first_values += zip(added, [seen[position] for position in new], strict=True)
+    warnings = _ambiguous(first_values, rules)
     return ResolvedContract(Contract((*followed, *added)), tuple(changes), warnings)
 
 
@@ -193,14 +201,13 @@ def _first_type(header: str, seen: ColumnProfile, rules: SchemaRules) -> ColumnT
     return declared or _narrowest(seen, keeps_rows=rules.keeps_rows)
 
 
-def _ambiguous(columns: Sequence[Column], seen: Sequence[ColumnProfile], rules: SchemaRules) -> tuple[str, ...]:
-    """A warning for each new column whose values are text only because trailing zeros tell them apart."""
+def _ambiguous(columns: Iterable[tuple[Column, ColumnProfile]], rules: SchemaRules) -> tuple[str, ...]:
+    """A warning for each column whose first values are text only because numbers would lose their spelling."""
     return tuple(
-        f"Column {column.name!r} is text: only zeros at the end tell some of its values apart, like the sections 3.1 "
-        f"and 3.10. If they are numbers, declare the column in the catalog as "
-        f"'decimal({max(SHORT_DIGITS, s.whole_digits + s.scale)},{s.scale})'."
-        for column, s in zip(columns, seen, strict=True)
-        if s.may_be_sections and s.kind is Kind.DECIMAL
+        f"Column {column.name!r} is text: {_SECTIONS if s.may_be_sections else _NEGATIVE_ZERO}. If they are numbers, "
+        f"declare the column in the catalog as 'decimal({max(SHORT_DIGITS, s.whole_digits + s.scale)},{s.scale})'."
+        for column, s in columns
+        if s.needs_text and s.whole_digits + s.scale <= MAX_DIGITS
         if rules.declared_type(column.header) is None and not is_identifier(column.header)
     )
 
@@ -211,9 +218,7 @@ def _narrowest(seen: ColumnProfile, *, keeps_rows: bool) -> ColumnType:
             return ColumnType(Kind.UNKNOWN)
         case Kind.INTEGER if seen.canonical:
             return ColumnType(Kind.INTEGER)
-        case Kind.DECIMAL if (
-            digits := max(1, seen.whole_digits) + seen.scale
-        ) <= MAX_DIGITS and not seen.may_be_sections:
+        case Kind.DECIMAL if (digits := max(1, seen.whole_digits) + seen.scale) <= MAX_DIGITS and not seen.needs_text:
             return ColumnType(Kind.DECIMAL, _precision_for(digits, keeps_rows=keeps_rows), seen.scale)
         case Kind.BOOLEAN:
             return ColumnType(Kind.BOOLEAN)
@@ -275,7 +280,9 @@ def _common_supertype(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: boo
     if type_.kind in _NUMBERS:
         number = seen.as_number()
         whole, scale = max(number.whole_digits, _whole_digits(type_)), max(number.scale, type_.scale)
-        if number.kind in _NUMBERS and whole + scale <= MAX_DIGITS:
+        # Of a zero with a minus sign, decimals would keep no more than whole numbers do.
+        loses_sign = number.negative_zero and type_.kind is Kind.INTEGER
+        if number.kind in _NUMBERS and whole + scale <= MAX_DIGITS and not loses_sign:
             return ColumnType(Kind.DECIMAL, _precision_for(whole + scale, keeps_rows=keeps_rows), scale)
     elif keeps_rows:
         # The rows that stay would have to be written again as their files had them.

@@ -30,6 +30,7 @@ _CLASSES: Final = _byte_classes()
 _NUMBER_BYTES: Final = _DIGIT | _MINUS | _DOT
 _TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"
 _BOOLEAN: Final = r"^(?i:true|false)$"
+_NEGATIVE_ZERO: Final = r"^-[0.]*$"
 _DATE_LENGTH: Final = 10
 _SECONDS_LENGTH: Final = 19
 _COMPACT_LENGTH: Final = 8
@@ -104,21 +105,33 @@ def _infer_numbers(values: pa.StringArray, present: int, *, compact_dates: bool)
         return _TEXT
     # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
     whole -= zero
+    negative_zero = bool(present & _MINUS) and _has_negative_zero(values, negative)
     if points.size:
-        return ColumnProfile(Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()))
-    return _infer_integers(values, whole, negative, compact_dates=compact_dates)
+        return ColumnProfile(
+            Kind.DECIMAL, whole_digits=int(whole.max()), scale=int(places.max()), negative_zero=negative_zero
+        )
+    return _infer_integers(values, whole, negative, compact_dates=compact_dates, negative_zero=negative_zero)
+
+
+def _has_negative_zero(values: pa.StringArray, negative: np.ndarray) -> bool:
+    # Only these can be zeros; most columns have none.
+    second = _characters(values, 1)
+    possible = negative & ((second == ord("0")) | (second == ord(".")))
+    if not possible.any():
+        return False
+    zeros = pc.match_substring_regex(values, _NEGATIVE_ZERO)
+    return pc.any(zeros).as_py() is True
 
 
 def _infer_integers(
-    values: pa.StringArray, digits: np.ndarray, negative: np.ndarray, *, compact_dates: bool
+    values: pa.StringArray, digits: np.ndarray, negative: np.ndarray, *, compact_dates: bool, negative_zero: bool
 ) -> ColumnProfile:
     most = int(digits.max())
     compact = compact_dates and most == digits.min() == _COMPACT_LENGTH and not np.any(negative)
     if compact and _are_days(with_dashes(values)):
         return ColumnProfile(Kind.DATE, format=COMPACT_DATE)
-    negative_zero = bool(np.any(negative & (_characters(values, 1) == ord("0"))))
     plain = not negative_zero and (most <= _SURELY_64_BITS or _parses(values, pa.int64()))
-    return ColumnProfile(Kind.INTEGER, whole_digits=most, canonical=plain)
+    return ColumnProfile(Kind.INTEGER, whole_digits=most, canonical=plain, negative_zero=negative_zero)
 
 
 def _infer_timestamps(values: pa.StringArray) -> ColumnProfile:

@@ -75,7 +75,7 @@ class _ColumnProfiler:
         self._declared = expected if expected is not None and not expected.is_canonical else None
         # Text cannot become anything else, so references and what is known to be text are only measured.
         self._is_text = is_identifier(header) if expected is None else expected.kind is Kind.TEXT
-        self._is_new = expected is None
+        self._is_new = expected is None or expected.kind is Kind.UNKNOWN
         self._compact_dates = is_date(header) or (expected is not None and expected.format == COMPACT_DATE)
 
     def plain(self, values: pa.StringArray) -> pa.StringArray:

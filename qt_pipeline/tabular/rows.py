@@ -84,14 +84,13 @@ class SpeculativeReader:
         """
         positions = self._assumed.positions(self._header.names)
         kept = [(c.type, i) for c, i in zip(self._assumed.columns, positions, strict=True) if i is not None]
-        # A new column of decimals would have become text.
-        decimals = [i for type_, i in kept if type_.kind is Kind.DECIMAL and self._is_new[i]]
+        new_numbers = [i for type_, i in kept if type_.kind in (Kind.INTEGER, Kind.DECIMAL) and self._is_new[i]]
         try:
             for batch in read_text(self._open_stream, self._header, block_size=self._block_size):
                 columns = self._inspector.add(batch)
                 seen = self._inspector.seen
                 holds_all = all(holds(type_, seen[i]) for type_, i in kept)
-                if not holds_all or any(seen[i].may_be_sections for i in decimals):
+                if not holds_all or any(seen[i].needs_text for i in new_numbers):
                     raise SpeculationFailedError
                 yield _rows(self._assumed, positions, columns, batch.lines)
         except RowTooLongError:

@@ -108,6 +108,7 @@ class ColumnProfile:
     false when whole numbers were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal
     as a number. `length` is that of the longest value, in UTF-16 code units. `decimal_texts` are the different values
     with a decimal point; None where nobody asked for them, or where they are too many for the sections of a document.
+    `negative_zero`: a zero with a minus sign was seen among numbers, which no number of SQL gives back.
     """
 
     kind: Kind | None = None
@@ -117,6 +118,12 @@ class ColumnProfile:
     canonical: bool = True
     length: int = 0
     decimal_texts: frozenset[str] | None = field(default=frozenset(), compare=False, repr=False)
+    negative_zero: bool = False
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether a new column would lose a spelling if it held these values as numbers."""
+        return self.kind in (Kind.INTEGER, Kind.DECIMAL) and (self.negative_zero or self.may_be_sections)
 
     @property
     def may_be_sections(self) -> bool:
@@ -157,6 +164,7 @@ class ColumnProfile:
             canonical=kind is Kind.DECIMAL or (self.canonical and other.canonical),
             length=max(self.length, other.length),
             decimal_texts=_few(self.decimal_texts, other.decimal_texts),
+            negative_zero=self.negative_zero or other.negative_zero,
         )
 
 

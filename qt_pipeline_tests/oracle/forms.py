@@ -202,6 +202,13 @@ def is_canonical(text: str) -> bool:
     return bool(_CANONICAL.fullmatch(text)) and not (text[0] == "-" and not Decimal(text))
 
 
+def loses_sign(texts: Iterable[str]) -> bool:
+    """Whether all are numbers, and a zero among them has a minus sign: they are text in a new column."""
+    values = [text for text in texts if text]
+    negative_zeros = [value for value in values if _CANONICAL.fullmatch(value) and not is_canonical(value)]
+    return bool(negative_zeros) and all(map(_CANONICAL.fullmatch, values))
+
+
 def narrowest(texts: Iterable[str]) -> str | None:
     """The kind that the documents give to undeclared values; None where they leave it open, "blank" for none."""
     values = [text for text in texts if text]

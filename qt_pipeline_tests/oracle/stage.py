@@ -14,7 +14,7 @@ from typing import Any
 
 from qt_pipeline_tests.oracle import csvfile, model
 from qt_pipeline_tests.oracle.csvfile import CsvFaultError, CsvText
-from qt_pipeline_tests.oracle.forms import Type, digits_of, is_canonical, narrowest
+from qt_pipeline_tests.oracle.forms import Type, digits_of, is_canonical, loses_sign, narrowest
 from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Restore, Rules
 from qt_pipeline_tests.oracle.model import (
     Cell,
@@ -335,7 +335,7 @@ class _Stage:
             for header in (*(c.header for c in dataset.columns), *dataset.declared())
             if model.fold(header).casefold() == model.fold(column.header).casefold()
         ]
-        got = narrowest(values) if len(alike) == 1 else None
+        got = None if len(alike) > 1 else "text" if loses_sign(values) else narrowest(values)
         headed = model.REFERENCE.search(column.header) or not model.is_plain(column.header)
         if got in {None, "blank"} or headed or (got == "integer" and all(len(value) == 8 for value in values if value)):
             return

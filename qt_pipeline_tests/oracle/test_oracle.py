@@ -10,7 +10,7 @@ import pytest
 
 from qt_pipeline_tests.oracle import run, stage
 from qt_pipeline_tests.oracle.csvfile import CsvFaultError, read
-from qt_pipeline_tests.oracle.forms import Type, UnreadableError, fits, meaning, narrowest
+from qt_pipeline_tests.oracle.forms import Type, UnreadableError, fits, loses_sign, meaning, narrowest
 from qt_pipeline_tests.oracle.life import Hand, Life, Load, Made, Restore, Rules, Step
 from qt_pipeline_tests.oracle.model import Cell, same
 from qt_pipeline_tests.oracle.product import Answer, Product
@@ -256,6 +256,13 @@ def test_values_fit_a_declared_form_or_not(text: str, stated: str, fit: bool | N
 )
 def test_undeclared_values_get_the_narrowest_kind(texts: list[str], kind: str | None) -> None:
     assert narrowest(texts) == kind
+
+
+@pytest.mark.parametrize(
+    ("texts", "loses"), [(["-0.0"], True), (["-0", "", "1.5"], True), (["-0.0", "x"], False), (["-0.5", "0.0"], False)]
+)
+def test_a_zero_with_a_minus_sign_is_no_number_of_a_new_column(texts: list[str], loses: bool) -> None:
+    assert loses_sign(texts) is loses
 
 
 @pytest.mark.parametrize("text", ["007", "1e5", "+5", "", "x", "00.5"])

@@ -47,6 +47,31 @@ def test_a_zero_that_tells_two_numbers_apart_makes_a_new_column_text(values: lis
     assert str(founded_by(data.encode(), declared).columns[0].type) == "decimal(15,3)"
 
 
+@pytest.mark.parametrize("zero", ["-0", "-0.0", "-0.00", "-.0", "-0."])
+@pytest.mark.parametrize("others", [[], ["1.5"], ["7"], ["", "-0.01"]])
+def test_a_zero_with_a_minus_sign_makes_a_new_column_text(zero: str, others: list[str]) -> None:
+    for values in ([zero, *others], [*others, zero]):
+        data = ("Paid,n\n" + "".join(f"{value},1\n" for value in values)).encode()
+        blank = founded_by(b"Paid,n\n,1\n")
+        for found in (settled(data), settled(data, blank)):
+            assert str(found.contract.columns[0].type) == "text(50)"
+            [warning] = found.warnings
+            assert "'Paid' is text: some of its values are zeros with a minus sign" in warning
+            assert "declare the column in the catalog as 'decimal(15," in warning
+        declared = rules_of(DriftPolicy.ADDITIVE, Paid="decimal(15,2)")
+        assert settled(data, rules=declared).warnings == ()
+
+
+@pytest.mark.parametrize("early", ["1.50", "7"])
+def test_a_zero_with_a_minus_sign_that_comes_late_ends_the_pass_that_took_its_column_for_numbers(early: str) -> None:
+    data = f"Paid\n{early}\n-0.0\n".encode()
+    header = read_header(stream_of(data))
+    assumed = founded_by(b"Paid\n1.50\n")
+    with pytest.raises(SpeculationFailedError):
+        list(SpeculativeReader(stream_of(data), header, [None], assumed, block_size=16).rows())
+    assert founded_by(data).columns[0].type.kind is Kind.TEXT
+
+
 def test_a_contract_of_decimals_goes_on_comparing_numbers() -> None:
     contract = founded_by(b"Paid\n1.50\n2.25\n")
     followed = settled(b"Paid\n3.1\n3.10\n", contract)

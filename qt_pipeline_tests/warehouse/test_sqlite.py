@@ -100,7 +100,7 @@ def test_values_are_stored_in_the_words_that_sqlite_has_for_them(sqlite: Sqlite,
     assert stored["Claim No"] == ("007", "1e5", None, "-0")
     assert stored["Paid"] == (-1234567890123.45, 0.1, None, 0.5)
     assert stored["Tiny"] == (0.00000000000001, -1.5, None, 5)
-    assert stored["Wide"] == ("1" * 30 + ".12345678", "-0.00000001", None, "-0")
+    assert stored["Wide"] == ("1" * 30 + ".12345678", "-0.00000001", None, "-7")
     assert stored["Written"] == ("0001-01-01", "9999-12-31", None, "2020-02-29")
     assert stored["Loss date"] == ("2024-02-29", "1999-12-31", None, "2024-01-01")
     assert stored["Seen at"][:2] == ("2020-01-31 10:00:00.500000", "0001-01-01 00:00:00.000000")
