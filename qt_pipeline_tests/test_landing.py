@@ -407,7 +407,7 @@ def left(folder: Path, run_id: str, *, age: timedelta = timedelta()) -> str:
         fill(draft, CSV)
         [name] = set(folders(folder)) - known
         shutil.copytree(folder / DATASET / name, folder / "killed")
-    number, dash, rest = name.partition("-by-hand-")
+    number, dash, rest = name.partition("-manual-")
     _, _, letters = rest.partition("-")
     then = f"{utc_now() - age:%Y%m%dT%H%M%SZ}"
     name = f"{number}{dash}{then}-{letters}" if dash else name
@@ -440,7 +440,7 @@ def test_a_draft_of_a_run_is_for_the_next_run_to_sweep(folder: Path) -> None:
 def test_a_complete_landing_by_hand_is_never_swept(folder: Path) -> None:
     landing = Landing(str(folder))
     landed = land(landing, by_hand())
-    old = Path(landed.folder).with_name(f"00000001-by-hand-20200101T000000Z-{'0' * 8}")
+    old = Path(landed.folder).with_name(f"00000001-manual-20200101T000000Z-{'0' * 8}")
     Path(landed.folder).rename(old)
     land(landing, "run-1")
     assert (old / DATA).exists()

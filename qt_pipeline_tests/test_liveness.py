@@ -15,7 +15,7 @@ import sys, time
 from pathlib import Path
 from qt_pipeline.liveness import RunLocks
 
-RunLocks(Path(sys.argv[1])).hold(sys.argv[2])
+RunLocks(Path(sys.argv[1])).acquire(sys.argv[2])
 print("held", flush=True)
 sys.stdin.readline()
 """

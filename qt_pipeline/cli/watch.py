@@ -87,7 +87,7 @@ def watch(followed: Watched, deadline: float | None, *, silent: bool) -> Sequenc
     """Look until it is over, and say how it ended.
 
     Raises:
-        TimeIsUpError: it is not over at the `deadline` (of the monotonic clock).
+        TimedOutError: it is not over at the `deadline` (of the monotonic clock).
         DagsterUnavailableError: Dagster has not answered for too long, or its daemon is gone.
     """
     with _Display(followed, silent=silent) as display:

@@ -54,7 +54,7 @@ def run_checks(survey: SettingsReport, checks: Sequence[Check] = CHECKS) -> list
     mask = Redactor(survey.settings)
     order = list(Area)
     told = sorted(found, key=lambda finding: order.index(finding.area))
-    return [replace(one, subject=mask(one.subject), found=mask(one.message), hint=mask(one.hint)) for one in told]
+    return [replace(one, subject=mask(one.subject), message=mask(one.message), hint=mask(one.hint)) for one in told]
 
 
 def _catalog(survey: SettingsReport) -> tuple[Catalog | None, Finding]:

@@ -75,7 +75,7 @@ def local_file(path: Path, *, run_id: str, observe: ProgressCallback | None = No
 def land_manually(
     landing: Landing, dataset_id: str, path: Path, *, run_id: str, observe: ProgressCallback | None = None
 ) -> Landed:
-    """Copy a file of this machine into the landing, in one read. `run_id` begins with `BY_HAND`.
+    """Copy a file of this machine into the landing, in one read. `run_id` begins with `MANUAL`.
 
     It settles no event: nobody knows what was announced when it was written. `observe`: see `load_file`.
 

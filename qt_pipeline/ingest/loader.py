@@ -70,7 +70,7 @@ class Preview:
 class FileOutcome:
     """What became of a file: published, or found to be in the table already (`LoadStatus.UNCHANGED`).
 
-    `seconds` are by stage; `own_columns` are those of the table that no file has. `changes` and `warnings` are for a
+    `seconds` are by stage; `system_columns` are those of the table that no file has. `changes` and `warnings` are for a
     person to read.
     """
 

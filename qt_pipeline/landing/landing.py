@@ -43,7 +43,7 @@ class Landing:
     def draft(self, dataset_id: str, run_id: str) -> Generator[Draft]:
         """A new landing that counts only once `Draft.commit` has been called; otherwise nothing of it stays.
 
-        What others have left that died is removed. A `run_id` that begins with `BY_HAND` may go beside a run and beside
+        What others have left that died is removed. A `run_id` that begins with `MANUAL` may go beside a run and beside
         others of its kind, and none of them takes another's draft for a dead one.
 
         Raises (all of a draft's methods, too):

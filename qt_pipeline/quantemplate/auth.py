@@ -85,7 +85,7 @@ class TokenSource:
 
     Raises (both methods):
         CredentialsError: client id or secret are refused.
-        TokenAnswerError: the answer holds no usable token.
+        InvalidTokenResponseError: the answer holds no usable token.
         RequestFailedError: the endpoint cannot be reached or asks to come back later.
     """
 

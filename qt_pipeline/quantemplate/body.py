@@ -113,8 +113,8 @@ class Body:
     Raises:
         UnexpectedContentError: at construction by the headers, or at the first piece by the first bytes.
         DownloadLimitError: at construction by a stated length, or while iterating.
-        BrokenBodyError: while iterating; what came before must be thrown away.
-        UnprovenEndError: at the end, unless `allow_unverified_length`.
+        IncompleteBodyError: while iterating; what came before must be thrown away.
+        UnverifiedLengthError: at the end, unless `allow_unverified_length`.
         EmptyBodyError: at the end.
     """
 

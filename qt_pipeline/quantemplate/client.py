@@ -133,11 +133,11 @@ class QuantemplateClient:
         Raises:
             NotReadyError: 204 for longer than `not_ready_seconds`.
             EmptyBodyError: an answer of zero bytes.
-            RequestFailedError: the last of several tries failed; `BrokenBodyError` if its body was cut short.
-            RefusedError: 401 with a fresh token, 403, 404 or another status that no repeat changes.
-            UnexpectedContentError, UnprovenEndError: what came is not CSV, or not provably all of it.
+            RequestFailedError: the last of several tries failed; `IncompleteBodyError` if its body was cut short.
+            AccessDeniedError: 401 with a fresh token, 403, 404 or another status that no repeat changes.
+            UnexpectedContentError, UnverifiedLengthError: what came is not CSV, or not provably all of it.
             DownloadLimitError: it is larger, or takes longer, than the settings allow.
-            RedirectError, CredentialsError, TokenAnswerError, ConfigurationError: a person must look at the settings.
+            RedirectError, CredentialsError, InvalidTokenResponseError, ConfigurationError: a setting is wrong.
         """
         config = self._config
         url = self._url_of(dataset_id)
@@ -169,7 +169,7 @@ class QuantemplateClient:
             How many seconds this machine's clock is ahead of the token endpoint's; None where that told no time.
 
         Raises:
-            CredentialsError, TokenAnswerError, RequestFailedError, ConfigurationError: there is none to be had.
+            CredentialsError, InvalidTokenResponseError, RequestFailedError, ConfigurationError: there is none.
         """
         self._tokens.current()
         return self._tokens.clock_ahead_seconds

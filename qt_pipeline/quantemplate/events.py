@@ -46,7 +46,7 @@ def parse_event(body: bytes) -> Event:
     A type that nobody handles is an event too, and its payload is not looked into.
 
     Raises:
-        NotAnEventError: the body is not JSON in UTF-8, has no type, or lacks what its type must carry.
+        InvalidEventError: the body is not JSON in UTF-8, has no type, or lacks what its type must carry.
     """
     envelope = _object(_json(body), "body")
     payload = _object(envelope.get("payload") or {}, "payload")

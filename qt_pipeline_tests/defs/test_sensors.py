@@ -93,7 +93,7 @@ class Waiting:
     def __init__(self, *found: DrainResult | InboxUnavailableError) -> None:
         self.found = list(found)
 
-    def move_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
+    def drain_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
         assert limit * seconds > 0
         found = self.found.pop(0) if self.found else DrainResult(0, 0)
         if isinstance(found, InboxUnavailableError):
@@ -332,7 +332,7 @@ def test_a_run_whose_process_has_died_is_failed_and_its_events_are_tried_again(p
     [request] = pipeline.tick().requests
     run_id = start_run(pipeline, tags=LOCAL_RUN | {"qt/delivery": str(request.run_key)})
     hold_and_die = "import sys; from pathlib import Path; from qt_pipeline.liveness import RunLocks;"
-    hold_and_die += "RunLocks(Path(sys.argv[1])).hold(sys.argv[2]); import os; os.kill(os.getpid(), 9)"
+    hold_and_die += "RunLocks(Path(sys.argv[1])).acquire(sys.argv[2]); import os; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", hold_and_die, str(pipeline.folder / "runs"), run_id], check=False, timeout=60)
 
     [again] = pipeline.tick().requests

@@ -37,7 +37,7 @@ from qt_pipeline.inbox import azure_queue, open_inbox
 azure_queue._VISIBILITY_SECONDS = 2
 queue, inbox = azure_queue.open_queue(sys.argv[1]), open_inbox(sys.argv[2])
 while True:
-    moved = queue.move_into(inbox, limit=1000, seconds=5)
+    moved = queue.drain_into(inbox, limit=1000, seconds=5)
     print(moved, flush=True)
     time.sleep(0.05)
 """

@@ -23,13 +23,13 @@ SERVE = f"""
 import logging, sys
 from pydantic import SecretStr
 from qt_pipeline.inbox import open_inbox
-from qt_pipeline.relay import GroupWriter, Metrics, serve
+from qt_pipeline.relay import GroupCommitWriter, Metrics, serve
 
 logging.basicConfig(level=logging.INFO)
 url, port = sys.argv[1], int(sys.argv[2])
 metrics = Metrics()
 metrics.watch(open_inbox(url))
-serve(GroupWriter(open_inbox(url), metrics), [SecretStr({TOKEN!r})], metrics, port=port, metrics_port=0)
+serve(GroupCommitWriter(open_inbox(url), metrics), [SecretStr({TOKEN!r})], metrics, port=port, metrics_port=0)
 """
 
 

@@ -138,7 +138,7 @@ SERVE_CARELESSLY = f"""
 import asyncio, logging, sys
 from pydantic import SecretStr
 from qt_pipeline.inbox import open_inbox
-from qt_pipeline.relay import GroupWriter, Metrics, serve
+from qt_pipeline.relay import GroupCommitWriter, Metrics, serve
 
 logging.basicConfig(level=1)
 for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "sqlalchemy", "qt_pipeline"):
@@ -154,7 +154,7 @@ def fail_sometimes(events):
 
 inbox.append = fail_sometimes
 metrics = Metrics()
-serve(GroupWriter(inbox, metrics), [SecretStr("{CANARY}")], metrics, port=0, metrics_port=0)
+serve(GroupCommitWriter(inbox, metrics), [SecretStr("{CANARY}")], metrics, port=0, metrics_port=0)
 """
 
 

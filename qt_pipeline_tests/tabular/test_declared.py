@@ -226,7 +226,7 @@ def test_a_declared_form_becomes_plain(type_: str, text: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("type_", "invalid_values"),
+    ("type_", "misfits"),
     [
         (
             "decimal(18,2) 1,234.56",
@@ -394,9 +394,9 @@ def test_nothing_of_it_imports_pandas() -> None:
     source = f"""
 import sys
 import pyarrow as pa
-from qt_pipeline.tabular.declared import parse_type, plain
+from qt_pipeline.tabular.declared import parse_type, normalize
 for text in {DECLARED!r}:
-    plain({values}, parse_type(text))
+    normalize({values}, parse_type(text))
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", source], check=True, timeout=60)

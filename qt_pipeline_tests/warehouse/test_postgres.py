@@ -240,7 +240,7 @@ def test_what_keeps_a_table_from_being_vacuumed_is_logged_and_the_publish_stands
     load(warehouse, OLD)
     target: Any = warehouse._target
     target._engine = create_engine(f"postgresql+psycopg://user:canary@/nowhere?host={tmp_path}")
-    target.tidy(Table("paid", MetaData()))
+    target.post_publish_maintenance(Table("paid", MetaData()))
     [record] = caplog.records
     assert "could not be vacuumed" in record.getMessage()
     assert "canary" not in record.getMessage()

@@ -30,7 +30,7 @@ CREATE TABLE _qt_events (
     attempts INTEGER NOT NULL,
     attempts_before_replay INTEGER NOT NULL,
     delivery NVARCHAR(max) COLLATE Latin1_General_100_BIN2 NULL,
-    looks INTEGER NOT NULL DEFAULT '0',
+    unchanged_checks INTEGER NOT NULL DEFAULT '0',
     not_before DATETIME2(6) NULL,
     settled_at DATETIME2(6) NULL,
     PRIMARY KEY (seq)

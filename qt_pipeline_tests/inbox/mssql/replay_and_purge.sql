@@ -1,7 +1,7 @@
 -- connection 2
 UPDATE _qt_events SET state=?, outcome=NULL, attempts=(_qt_events.attempts + ?),
-    attempts_before_replay=(_qt_events.attempts + ?), delivery=NULL, looks=?, not_before=NULL, settled_at=NULL WHERE
-    _qt_events.seq = ? AND _qt_events.state != ?;
+    attempts_before_replay=(_qt_events.attempts + ?), delivery=NULL, unchanged_checks=?, not_before=NULL,
+    settled_at=NULL WHERE _qt_events.seq = ? AND _qt_events.state != ?;
 -- with 'pending', 1, 1, 0, 7, 'pending'
 COMMIT;
 
