@@ -299,6 +299,22 @@ def test_every_package_is_in_the_architecture() -> None:
     assert {name for row in rows for name in row[1].split(", ")} == files | folders
 
 
+def test_every_file_and_name_of_a_recipe_exists() -> None:
+    found = PAGES[PurePosixPath("CONTRIBUTING.md")]
+    recipes = Page(found.path, found.text.partition("## Recipes")[2])
+    code = {text for _, text in recipes.code}
+    files = {text for text in code if text.endswith((".py", ".md", ".toml")) and "NAME" not in text}
+    assert len(files) > 30
+    roots = (PROJECT_ROOT, PROJECT_ROOT / "qt_pipeline")
+    assert [name for name in files if not any((root / name).is_file() for root in roots)] == []
+    source = "\n".join(path.read_text("utf-8") for path in (PROJECT_ROOT / "qt_pipeline").rglob("*.py"))
+    names = {name for text in code for name in re.findall(r"^(?:\w+\.)?(_?[a-z]+(?:_[a-z]+)+|[A-Z]\w+)$", text)} - {
+        "SQL"
+    }
+    assert len(names) > 20
+    assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
 def test_every_decision_is_in_the_index_and_has_its_three_parts() -> None:
     decisions = {path: found for path, found in PAGES.items() if path.parent == DECISIONS and path.name != "README.md"}
     assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
