@@ -1,4 +1,4 @@
-# One verb per habit. `make` creates its own environment in .venv: a plain venv with uv inside it.
+# One target per task. `make` creates its environment in .venv: a plain venv with uv in it.
 .DEFAULT_GOAL := help
 .PHONY: help install compiled server demo dev test test-long lint format bench chaos generated screenshots clean
 
@@ -12,7 +12,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 AZURITE := qt_pipeline_tests/azurite
 
-help:  ## show these verbs
+help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/uv:
@@ -34,7 +34,7 @@ install: compiled  ## make the environment in .venv, with the command qt-pipelin
 compiled: $(RUN_STAMP)
 	@$(BIN)/python -m compileall -q qt_pipeline
 
-server: compiled  ## install what a server may need besides: a landing on Azure Blob, Dagster's storage in PostgreSQL
+server: compiled  ## install what a server may also need: a landing on Azure Blob, Dagster's storage in PostgreSQL
 	$(UV) sync --locked --quiet --no-dev --inexact --extra server
 
 demo: compiled  ## run the whole path on this machine; ONCE=1 does one round and exits
@@ -46,9 +46,9 @@ dev: compiled  ## run Dagster's UI and daemon on your settings
 $(AZURITE)/node_modules/.installed: $(AZURITE)/package.json $(AZURITE)/package-lock.json
 	@if command -v npm > /dev/null; \
 	then npm ci --prefix $(AZURITE) --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
-	else echo "npm is not installed: what needs an Azure queue is not tested."; fi
+	else echo "npm is not installed: tests with an Azure queue are skipped."; fi
 
-test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test but the longest
+test: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run every test except the longest
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: $(DEV_STAMP) $(AZURITE)/node_modules/.installed  ## run the longest tests, and properties with ten times the examples
@@ -59,7 +59,7 @@ lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-format: $(DEV_STAMP)  ## repair style
+format: $(DEV_STAMP)  ## fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -67,16 +67,16 @@ bench: $(DEV_STAMP) compiled  ## measure on this machine, beside other loaders, 
 	$(UV) sync --locked --quiet --inexact --group bench
 	$(BIN)/python -m qt_pipeline_tests.bench
 
-chaos: $(DEV_STAMP) compiled  ## break things on purpose, at length, and print what became of every event
+chaos: $(DEV_STAMP) compiled  ## kill, fill, flood and load random files for two hours; count what was lost or wrong
 	$(BIN)/python -m qt_pipeline_tests.chaos relay
 	$(BIN)/python -m qt_pipeline_tests.chaos lives
 	$(BIN)/python -m qt_pipeline_tests.chaos bursts
 	$(BIN)/python -m qt_pipeline_tests.chaos loads --minutes 60
 
-generated: $(DEV_STAMP)  ## write anew what is made from the code: the catalog's schema, the page of settings
+generated: $(DEV_STAMP)  ## write the generated documents: settings, catalog keys and schema, alerts, commands
 	$(BIN)/python -m qt_pipeline_tests.generated
 
-screenshots: $(DEV_STAMP)  ## take the pictures of the README again, in a real browser
+screenshots: $(DEV_STAMP)  ## retake the screenshots of the README in a real browser
 	$(BIN)/python -m qt_pipeline_tests.screenshots
 
 clean:  ## remove local state and the environment

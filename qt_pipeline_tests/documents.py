@@ -1,7 +1,7 @@
-"""Markdown held against the project: what is wrong with a page, in words.
+"""Rules for Markdown pages: broken links, invalid commands, unknown settings and names.
 
-Here: links and anchors by GitHub's rules, commands, settings, names of tables, examples of the catalog.
-Not here: which pages there are, which commands and names exist (see test_documents).
+Here: links and anchors by GitHub's rules, commands, settings, names of tables.
+Not here: which pages, commands and names exist (see test_documents).
 """
 
 import re
@@ -23,7 +23,7 @@ _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 _PROGRAM = "qt-pipeline"
 _COMMAND = re.compile(rf"(?<![\w/.-])(?:\.venv/bin/)?{_PROGRAM}((?:[ ]+[^\s|;&#`]+)*)")
-# What stands for a value in a command that is only described: DATASET_ID, d-…, [NUMBER], <token>, N.
+# A placeholder in a command: DATASET_ID, d-…, [NUMBER], <token>, N.
 _PLACEHOLDER = re.compile(r"…|\.\.\.|[\[\]<>{}*]|^[A-Z][A-Z_]*$")
 _MAKE = re.compile(r"(?:^|(?<=[\s`(]))make ([a-z]+)\b")
 _SETTING = re.compile(r"\b(?:QT|OTEL)_[A-Z][A-Z0-9_]*\b")
@@ -34,7 +34,7 @@ _URL_LETTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a link or picture leads, and the line on which its paragraph begins."""
+    """The address of a link or picture, and the first line of its paragraph."""
 
     address: str
     line: int
@@ -51,7 +51,7 @@ class Page:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """What a link can name after `#`, by GitHub's rules."""
+        """The anchors that a link can name after `#`, by GitHub's rules."""
         seen: Counter[str] = Counter()
         found: set[str] = set()
         for heading, title in zip(self._tokens, self._tokens[1:], strict=False):
@@ -76,7 +76,7 @@ class Page:
 
     @cached_property
     def code(self) -> list[tuple[int, str]]:
-        """Every piece of code, in a line or a block of its own, and the line of its paragraph or block."""
+        """Every code span and block, with the first line of its paragraph or block."""
         return [(line, token.content) for line, token in self._leaves() if token.type in ("code_inline", "fence")]
 
     def blocks(self, language: str) -> list[tuple[int, str]]:
@@ -84,7 +84,7 @@ class Page:
         return [(line, token.content) for line, token in self._leaves() if token.info.strip() == language]
 
     def rows(self, heading: str) -> list[list[str]]:
-        """The rows of the tables below a heading, up to the next heading: the text of each cell."""
+        """The rows of the tables between a heading and the next one, as the text of each cell."""
         found: list[list[str]] = []
         title, inside = "", False
         for token, following in zip(self._tokens, self._tokens[1:], strict=False):
@@ -127,12 +127,12 @@ class _Tags(HTMLParser):
 
 
 def anchor_of(heading: str) -> str:
-    """What GitHub makes of the text of a heading."""
+    """GitHub's anchor for a heading."""
     return _NOT_IN_AN_ANCHOR.sub("", heading.strip().lower()).replace(" ", "-")
 
 
 def broken_links(pages: Mapping[PurePosixPath, Page], exists: Callable[[PurePosixPath], bool]) -> list[str]:
-    """Links that lead nowhere, and addresses elsewhere that are none. `exists` is asked about files of the project."""
+    """Broken links of pages. `exists` says whether a file of the project exists."""
     return [
         f"{page.path}:{target.line}: {target.address} {fault}"
         for page in pages.values()
@@ -171,7 +171,7 @@ def _without_dots(path: PurePosixPath) -> PurePosixPath | None:
 
 
 def wrong_commands(page: Page, program: TyperGroup) -> list[str]:
-    """Commands of ours in the page's code that could not be given so."""
+    """Invalid `qt-pipeline` commands in the page's code."""
     return [
         f"{page.path}:{line}: {_PROGRAM}{words}: {fault}"
         for line, code in page.code
@@ -190,7 +190,7 @@ def _fault_of_command(words: str, program: TyperGroup) -> str | None:
     if command is None:
         return "there is no such command"
     if not arguments or any(_PLACEHOLDER.search(argument) for argument in arguments):
-        # It is named or described, not given.
+        # Only the name and options of a described command can be checked.
         return _unknown_option(command, arguments)
     return _refusal(command, name, arguments)
 
@@ -199,7 +199,7 @@ def _refusal(command: TyperCommand | TyperGroup, name: str, arguments: list[str]
     try:
         command.make_context(name, arguments)
     except Exit:
-        # For --help, which is answered at once.
+        # --help exits.
         return None
     except TyperException as error:
         return error.format_message()
@@ -213,23 +213,23 @@ def _unknown_option(command: TyperCommand | TyperGroup, arguments: Iterable[str]
 
 
 def wrong_verbs(page: Page, verbs: Collection[str]) -> list[str]:
-    """Verbs of `make` in the page's code that the Makefile does not have."""
+    """Targets of `make` in the page's code that the Makefile lacks."""
     found = {(line, verb) for line, code in page.code for verb in _MAKE.findall(code)}
     return [f"{page.path}:{line}: make {verb}" for line, verb in sorted(found) if verb not in verbs]
 
 
 def unknown_settings(page: Page, known: Collection[str]) -> list[str]:
-    """Variables that look like settings and are none."""
+    """Variables that look like settings and are unknown."""
     return [f"{page.path}: {name}" for name in sorted(set(_SETTING.findall(page.text))) if name not in known]
 
 
 def unknown_names(page: Page, known: Collection[str]) -> list[str]:
-    """Tables and columns that look like ours and are none."""
+    """Tables and columns that look like the project's own and are unknown."""
     return [f"{page.path}: {name}" for name in sorted(set(_OWN_NAME.findall(page.text))) if name not in known]
 
 
 def markdown_in(root: Path) -> dict[PurePosixPath, Page]:
-    """Every page of the project, but for folders that hold what others made."""
+    """Every page of the project, except in hidden folders and node_modules."""
     found = (path for path in sorted(root.rglob("*.md")))
     relative = ((PurePosixPath(path.relative_to(root).as_posix()), path) for path in found)
     return {

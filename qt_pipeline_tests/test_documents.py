@@ -74,8 +74,11 @@ def page(text: str, path: str = "docs/page.md") -> Page:
     return Page(PurePosixPath(path), text)
 
 
-def faults_of_links(text: str) -> list[str]:
-    pages = {found.path: found for found in (page(text), page("# Other page\n\n## A `word` & another\n", "OTHER.md"))}
+def broken_links_of(text: str) -> list[str]:
+    pages = {
+        document.path: document
+        for document in (page(text), page("# Other page\n\n## A `word` & another\n", "OTHER.md"))
+    }
     files = {*pages, PurePosixPath("docs"), PurePosixPath("docs/images/a.png"), PurePosixPath("code.py")}
     return broken_links(pages, files.__contains__)
 
@@ -84,11 +87,11 @@ def test_the_pages_are_found() -> None:
     names = {str(path) for path in PAGES}
     assert {"README.md", "ARCHITECTURE.md", "docs/reliability.md", "qt_pipeline/sandbox/data/README.md"} <= names
     assert not any("node_modules" in name or name.startswith(".") for name in names)
-    assert sum(len(found.targets) for found in PAGES.values()) > 50
+    assert sum(len(document.targets) for document in PAGES.values()) > 50
     assert len(UNITS) == 3
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_no_link_is_broken() -> None:
     assert broken_links(PAGES, lambda path: (PROJECT_ROOT / path).exists()) == []
 
 
@@ -103,8 +106,8 @@ def test_every_link_leads_somewhere() -> None:
         "`[a](nowhere.md)`\n\n```\n[a](nowhere.md)\n```",
     ],
 )
-def test_a_link_that_leads_somewhere_is_no_fault(text: str) -> None:
-    assert faults_of_links(text) == []
+def test_a_working_link_is_accepted(text: str) -> None:
+    assert broken_links_of(text) == []
 
 
 @pytest.mark.parametrize(
@@ -128,9 +131,9 @@ def test_a_link_that_leads_somewhere_is_no_fault(text: str) -> None:
         ("[a](ftp://example.com)", "no https address"),
     ],
 )
-def test_a_link_that_leads_nowhere_is_found(text: str, fault: str) -> None:
-    [found] = faults_of_links(text)
-    assert fault in found
+def test_a_broken_link_is_found(text: str, fault: str) -> None:
+    [message] = broken_links_of(text)
+    assert fault in message
 
 
 @pytest.mark.parametrize(
@@ -147,9 +150,9 @@ def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
     assert anchor_of(heading) == anchor
 
 
-def test_every_command_that_is_shown_can_be_given(program: TyperGroup) -> None:
-    assert [fault for found in PAGES.values() for fault in wrong_commands(found, program)] == []
-    assert [fault for found in PAGES.values() for fault in wrong_verbs(found, verbs())] == []
+def test_every_command_in_the_documents_is_valid(program: TyperGroup) -> None:
+    assert [fault for document in PAGES.values() for fault in wrong_commands(document, program)] == []
+    assert [fault for document in PAGES.values() for fault in wrong_verbs(document, verbs())] == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_every_command_that_is_shown_can_be_given(program: TyperGroup) -> None:
         "`make test` `make demo ONCE=1`",
     ],
 )
-def test_a_command_that_exists_is_no_fault(text: str, program: TyperGroup) -> None:
+def test_a_valid_command_is_accepted(text: str, program: TyperGroup) -> None:
     assert wrong_commands(page(text), program) == []
     assert wrong_verbs(page(text), verbs()) == []
 
@@ -182,31 +185,31 @@ def test_a_command_that_exists_is_no_fault(text: str, program: TyperGroup) -> No
         ("`make tests`", "make tests"),
     ],
 )
-def test_a_command_that_does_not_exist_is_found(text: str, fault: str, program: TyperGroup) -> None:
-    [found] = [*wrong_commands(page(text), program), *wrong_verbs(page(text), verbs())]
-    assert fault in found
+def test_an_invalid_command_is_found(text: str, fault: str, program: TyperGroup) -> None:
+    [message] = [*wrong_commands(page(text), program), *wrong_verbs(page(text), verbs())]
+    assert fault in message
 
 
-def test_every_name_that_looks_like_ours_is_ours() -> None:
+def test_every_named_setting_table_and_column_exists() -> None:
     settings = SETTINGS | OTHER_VARIABLES
-    assert [fault for found in PAGES.values() for fault in unknown_settings(found, settings)] == []
-    assert [fault for found in PAGES.values() for fault in unknown_names(found, OWN_NAMES)] == []
+    assert [fault for document in PAGES.values() for fault in unknown_settings(document, settings)] == []
+    assert [fault for document in PAGES.values() for fault in unknown_names(document, OWN_NAMES)] == []
 
 
-def test_a_name_that_nobody_has_is_found() -> None:
+def test_an_unknown_setting_table_or_column_is_found() -> None:
     text = "`QT_CLIENT_ID`, `QT_CLIENTID`, QT_fetch_data; `_qt_loads`, `_qt_load`, `_qt_laods`, not_qt_laods"
     assert unknown_settings(page(text), SETTINGS) == ["docs/page.md: QT_CLIENTID"]
     assert unknown_names(page(text), OWN_NAMES) == ["docs/page.md: _qt_laods"]
 
 
-def statements(found: Page) -> list[str]:
-    """The SQL on our own tables that a page shows."""
-    inline = [text for _, code in found.code for text in re.findall(r'sqlite3 \S+ "([^"]+)"', code)]
-    return [text for text in (*inline, *(block for _, block in found.blocks("sql"))) if "_qt_" in text]
+def statements(document: Page) -> list[str]:
+    """The SQL statements of a page that use the project's own tables."""
+    inline = [text for _, code in document.code for text in re.findall(r'sqlite3 \S+ "([^"]+)"', code)]
+    return [text for text in (*inline, *(block for _, block in document.blocks("sql"))) if "_qt_" in text]
 
 
 def prepare(statement: str) -> None:
-    """Have a database that holds our tables look at a statement, as it would before it is run."""
+    """Let a database with the project's own tables prepare a statement."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         ledger.metadata.create_all(connection)
@@ -214,8 +217,8 @@ def prepare(statement: str) -> None:
         connection.exec_driver_sql(f"EXPLAIN {statement}")
 
 
-def test_every_statement_on_our_tables_can_be_run() -> None:
-    shown = [statement for found in PAGES.values() for statement in statements(found)]
+def test_every_statement_on_own_tables_is_valid() -> None:
+    shown = [statement for document in PAGES.values() for statement in statements(document)]
     assert len(shown) > 1
     for statement in shown:
         prepare(statement)
@@ -224,21 +227,21 @@ def test_every_statement_on_our_tables_can_be_run() -> None:
 @pytest.mark.parametrize(
     "text", ["```sql\nSELECT rowz FROM _qt_loads\n```", '`sqlite3 a.db "select a from _qt_columns"`']
 )
-def test_a_statement_that_cannot_be_run_is_found(text: str) -> None:
+def test_an_invalid_statement_is_found(text: str) -> None:
     [statement] = statements(page(text))
     with pytest.raises(OperationalError, match="no such column"):
         prepare(statement)
 
 
-def catalogs(found: Page) -> list[str]:
-    """The examples of a catalog: whole ones, and parts of one entry are none."""
+def catalogs(document: Page) -> list[str]:
+    """The complete catalogs among the examples of a page."""
     return [
-        block for _, block in found.blocks("yaml") if block.startswith(("defaults:", "datasets:", "#", "unlisted:"))
+        block for _, block in document.blocks("yaml") if block.startswith(("defaults:", "datasets:", "#", "unlisted:"))
     ]
 
 
-def test_every_example_of_a_catalog_is_one(tmp_path: Path) -> None:
-    examples = [(found.path, text) for found in PAGES.values() for text in catalogs(found)]
+def test_every_example_of_a_catalog_is_valid(tmp_path: Path) -> None:
+    examples = [(document.path, text) for document in PAGES.values() for text in catalogs(document)]
     assert len(examples) > 1
     for path, text in examples:
         (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
@@ -248,7 +251,7 @@ def test_every_example_of_a_catalog_is_one(tmp_path: Path) -> None:
             pytest.fail(f"{path}: {error}")
 
 
-def test_an_example_that_is_no_catalog_is_found(tmp_path: Path) -> None:
+def test_an_invalid_example_of_a_catalog_is_found(tmp_path: Path) -> None:
     [text] = catalogs(page("```yaml\ndatasets:\n  d-one: {tabel: a}\n```\n\n```yaml\nother: {}\n```"))
     (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match="perhaps 'table' is meant"):
@@ -267,12 +270,12 @@ def keys_of(schema: object) -> Iterator[str]:
             yield from keys_of(part)
 
 
-def test_the_page_of_the_catalog_has_every_key() -> None:
+def test_every_catalog_key_is_documented() -> None:
     rows = page(datasets_text()).rows("Keys")
     assert {row[0] for row in rows} == set(keys_of(catalog_schema()))
 
 
-def test_the_page_of_the_catalog_explains_each_key() -> None:
+def test_a_catalog_key_is_documented_with_values_meaning_and_default() -> None:
     rows = {row[0]: row[1:] for row in page(datasets_text()).rows("Keys")}
     assert rows["min_rows"] == ["integer, at least 0", "A file with fewer rows fails the load.", "no guard"]
     assert rows["max_drop_percent"][0] == "number, at least 0, at most 100"
@@ -300,8 +303,8 @@ def test_every_package_is_in_the_architecture() -> None:
 
 
 def test_every_file_and_name_of_a_recipe_exists() -> None:
-    found = PAGES[PurePosixPath("CONTRIBUTING.md")]
-    recipes = Page(found.path, found.text.partition("## Recipes")[2])
+    contributing = PAGES[PurePosixPath("CONTRIBUTING.md")]
+    recipes = Page(contributing.path, contributing.text.partition("## Recipes")[2])
     code = {text for _, text in recipes.code}
     files = {text for text in code if text.endswith((".py", ".md", ".toml")) and "NAME" not in text}
     assert len(files) > 30
@@ -316,27 +319,27 @@ def test_every_file_and_name_of_a_recipe_exists() -> None:
 
 
 def test_every_decision_is_in_the_index_and_has_its_three_parts() -> None:
-    decisions = {path: found for path, found in PAGES.items() if path.parent == DECISIONS and path.name != "README.md"}
+    decisions = {path: each for path, each in PAGES.items() if path.parent == DECISIONS and path.name != "README.md"}
     assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
     assert [target.address for target in PAGES[DECISIONS / "README.md"].targets] == [path.name for path in decisions]
-    for path, found in decisions.items():
-        assert found.text.startswith(f"# {int(path.name[:4])}. "), path
-        parts = re.findall(r"^\*\*(\w+)\.\*\* \S", found.text, re.MULTILINE)
+    for path, document in decisions.items():
+        assert document.text.startswith(f"# {int(path.name[:4])}. "), path
+        parts = re.findall(r"^\*\*(\w+)\.\*\* \S", document.text, re.MULTILINE)
         assert parts == ["Context", "Decision", "Consequence"], path
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
-def test_what_is_generated_is_current(path: Path) -> None:
+def test_generated_files_are_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == GENERATED[path](), "run: make generated"
 
 
-def test_the_page_of_settings_has_every_setting_once() -> None:
-    found = page(configuration_text())
-    variables = [row[0] for group in GROUPS for row in found.rows(group.title)]
+def test_every_setting_is_documented_once() -> None:
+    settings_page = page(configuration_text())
+    variables = [row[0] for group in GROUPS for row in settings_page.rows(group.title)]
     assert sorted(variables) == sorted(SETTINGS)
 
 
-def test_the_page_of_settings_says_what_a_setting_is() -> None:
+def test_a_setting_is_documented_with_meaning_default_and_limits() -> None:
     rows = {row[0]: row[1:] for group in GROUPS for row in page(configuration_text()).rows(group.title)}
     assert rows["QT_REQUEST_ATTEMPTS"] == ["Tries of one request before its run fails.", "5", "at least 1, at most 20"]
     assert rows["QT_READ_TIMEOUT_SECONDS"][1:] == ["60", "above 0, at most 3600"]
@@ -353,9 +356,9 @@ def test_the_page_of_settings_says_what_a_setting_is() -> None:
     assert not perhaps & {"QT_CLIENT_ID", "QT_CATALOG", "QT_API_URL"}
 
 
-def test_a_default_that_is_shown_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_documented_default_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (row for group in GROUPS for row in page(configuration_text()).rows(group.title))
-    # The others are computed, and said in words.
+    # The other defaults are computed, and described.
     shown = {row[0]: row[2] for row in rows if " " not in row[2] or "*" in row[2]}
     values = {name: value for name, value in shown.items() if value != "none"}
     assert len(values) > 25
@@ -369,7 +372,7 @@ def test_a_default_that_is_shown_may_be_set(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("names", [GROUPS[0].settings[1:], (*GROUPS[0].settings, "client_ids"), GROUPS[1].settings])
-def test_a_setting_without_a_group_is_noticed(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_must_be_in_exactly_one_group(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "GROUPS", (Group("First", "", names), *GROUPS[1:]))
     with pytest.raises(LookupError, match="group"):
         configuration_text()
@@ -424,7 +427,7 @@ def first_cells(heading: str) -> list[str]:
     return [row[0] for row in PAGES[OPERATING].rows(heading)]
 
 
-def test_what_can_be_told_of_is_explained(program: TyperGroup) -> None:
+def test_every_check_area_automation_alert_and_command_is_documented(program: TyperGroup) -> None:
     assert first_cells("Checks") == list(DESCRIPTIONS)
     assert first_cells("What doctor checks") == [area.value for area in Area]
     definitions = build_defs(refresh_cron="0 5 * * *", poll_minutes=15)

@@ -16,8 +16,7 @@ from qt_pipeline.values import utc_now
 
 _HEAD = """# Benchmarks
 
-Figures of one machine, to be measured again on yours: `make bench` rewrites the sections below. Each says when, on what
-and how it was measured.
+Figures of one machine. `make bench` measures yours and rewrites the sections below, each with its date, machine and method.
 """
 
 
