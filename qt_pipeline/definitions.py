@@ -1,4 +1,4 @@
-"""The code location `qt_pipeline`: everything that Dagster loads. Needs no setting and no network."""
+"""The Dagster code location: assets, sensors, schedules and resources. Loads without settings and without network."""
 
 from contextlib import suppress
 
@@ -32,10 +32,10 @@ def build_defs(
     backend: str = "sql",
     **resources: object,
 ) -> dg.Definitions:
-    """The definitions; `resources` replaces any by name, which is the seam that tests use.
+    """Build the Dagster definitions; `resources` replaces resources by name, for tests.
 
-    `sensor_interval_minutes` stands in for the seconds between two ticks of each sensor, but for that which polls.
-    `catalog` and `backend`, the kind of the target, only say what people read of the assets.
+    `sensor_interval_minutes` replaces the default tick interval of each sensor except the polling sensor.
+    `catalog` and `backend` (the database of the target) only affect the descriptions of the assets.
     """
     assets = dg.map_asset_specs(
         lambda spec: spec if catalog is None else described(spec, catalog, backend), [SOURCE, EVENTS, dataset, table]
@@ -58,16 +58,16 @@ def build_defs(
             "monitor": alert_monitor_resource,
             **resources,
         },
-        # One process for both assets: a second one would cost seconds at each step.
+        # One process for both assets: a process per step would add seconds.
         executor=dg.in_process_executor,
     )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads: when a code location begins, and again when it is reloaded."""
+    """The definitions that Dagster loads when a code location starts or is reloaded."""
     settings = load_settings()
-    # Dagster's code server and the processes of runs start here, without our command line.
+    # Dagster's code server and run processes start here, not in the `qt-pipeline` command.
     keep_private()
     return build_defs(
         refresh_cron=settings.refresh_cron,
@@ -79,7 +79,7 @@ def defs() -> dg.Definitions:
 
 
 def _catalog(settings: Settings) -> Catalog | None:
-    # One with a fault must not take the UI away: each run and each tick of the sensor says what is wrong with it.
+    # An invalid catalog must not make the UI unavailable: each run and sensor tick reports the error.
     with suppress(ConfigurationError):
         return catalog_for(settings)
     return None

@@ -1,11 +1,11 @@
-"""Planning: open events and known runs → which events are settled, and which runs are asked for.
+"""Planning: open events and known runs → event updates and runs to request.
 
-Here: rules as functions of values, so that a tick can be repeated, interrupted and tested.
-Not here: any I/O. The sensor brings the values and carries the plan out.
+Here: pure functions, so that a tick can be repeated, interrupted and tested.
+Not here: any I/O. The sensor reads the inputs and executes the plan.
 
-A delivery is one try to bring a dataset up to date for all events that wait for it. Its key is written to these events
-before the run is requested, and the run carries it: so a crash between any two steps is seen and repaired by the next
-tick. A delivery whose run is unknown was never submitted, and is requested again under the same key.
+A delivery is one attempt to load a dataset for all its pending events. Its key is written to these events before the
+run is requested, and the run has it as a tag: so the next tick detects and repairs a crash between any two steps. A
+delivery without a known run was never submitted, and is requested again under the same key.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,12 +19,12 @@ from qt_pipeline.quantemplate import DATASET_UPDATED
 from qt_pipeline.warehouse import LoadProgress
 
 _MAX_DELAY = timedelta(hours=1)
-_SHOWN = "The table shows data downloaded after this event."
-_SAME_FILE = "The file was the same at every look after this event, {looks} times; the table shows it."
+_PUBLISHED = "The table shows data downloaded after this event."
+_UNCHANGED = "The file was unchanged at all {checks} checks after this event; the table shows it."
 
 
 class RunState(StrEnum):
-    """What became of a run. `REFUSED`: it failed, and a repeat would too. `CANCELED`: a person stopped it."""
+    """The state of a run. `REFUSED`: it failed, and a retry would fail too. `CANCELED`: a person stopped it."""
 
     IN_FLIGHT = "in flight"
     SUCCEEDED = "succeeded"
@@ -35,7 +35,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """A run of a dataset, whoever asked for it. `delivery` is None for one that no event asked for."""
+    """A run of a dataset, whoever requested it. `delivery` is None if no event requested it."""
 
     run_id: str
     dataset_id: str
@@ -45,10 +45,10 @@ class KnownRun:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often an event is tried, how long after a failure, and how many runs one tick may ask for.
+    """Retry limits and delays of events, and how many runs one tick may request.
 
-    `looks` are the waits before one more look each, after a load found the file unchanged: nobody promises that the
-    new data is there when its event is.
+    `rechecks` are the delays before further checks after a load found the file unchanged: an event can arrive before
+    its data.
     """
 
     attempts: int = 5
@@ -59,7 +59,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A run to be asked for. `key` is unique for ever; the events it serves are numbered from `first` to `last`."""
+    """A run to request. `key` is unique; `first` and `last` are the lowest and highest number of its events."""
 
     key: str
     dataset_id: str
@@ -70,7 +70,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a tick has to write into the inbox, and then which runs to ask for."""
+    """The updates that a tick writes to the inbox, and the runs that it requests afterwards."""
 
     updates: tuple[EventUpdate, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
@@ -87,9 +87,9 @@ def plan(
 ) -> Plan:
     """Decide about every open event.
 
-    `events` come in the order of their first numbers; `runs` are all runs in flight and all that carry the delivery of
-    a pending event, newest first. `reached` says for each dataset how far it was loaded; None when the target could
-    not be asked. `refused` are datasets that are kept out, and why.
+    `events` are ordered by their first numbers. `runs` are all runs in flight and all runs with the delivery of a
+    pending event, newest first. `reached` is the load progress of each dataset; None when the target database is
+    unavailable. `refused` are datasets that the catalog rejects, with the reason.
     """
     updates: list[EventUpdate] = []
     groups_of: dict[str, list[OpenEvents]] = {}
@@ -104,14 +104,14 @@ def plan(
     for run in runs:
         runs_of.setdefault(run.dataset_id, []).append(run)
     deliveries: list[Delivery] = []
-    # The dataset whose event has waited longest comes first, so that none is starved by the limit of a tick.
+    # The dataset with the longest waiting event comes first, so that the limit of a tick starves none.
     for dataset_id, groups in groups_of.items():
         through = None if reached is None else reached.get(dataset_id, LoadProgress())
-        its_plan = _plan_dataset(groups, runs_of.get(dataset_id, []), through, now=now, policy=policy)
-        if its_plan.deliveries and len(deliveries) == policy.requests:
+        dataset_plan = _plan_dataset(groups, runs_of.get(dataset_id, []), through, now=now, policy=policy)
+        if dataset_plan.deliveries and len(deliveries) == policy.requests:
             continue
-        updates += its_plan.updates
-        deliveries += its_plan.deliveries
+        updates += dataset_plan.updates
+        deliveries += dataset_plan.deliveries
     return Plan(tuple(updates), tuple(deliveries))
 
 
@@ -132,7 +132,7 @@ def _plan_dataset(
     for group in groups:
         through = 0 if reached is None else _loaded_through(group, reached, newest_run)
         if through >= group.first_seq:
-            updates.append(_settled(group.up_to(through), EventState.DONE, _SHOWN))
+            updates.append(_settled(group.up_to(through), EventState.DONE, _PUBLISHED))
         if through < group.last_seq and group.state is EventState.PENDING:
             waiting.append(group.beyond(through))
     if any(run.state is RunState.IN_FLIGHT for run in runs):
@@ -145,17 +145,17 @@ def _plan_dataset(
     held = False
     for group in waiting:
         run = newest_run.get(group.delivery) if group.delivery is not None else None
-        verdict = _next_action(group, run, reached, now=now, policy=policy)
-        updates += verdict.updates
-        if verdict.is_due:
+        decision = _next_action(group, run, reached, now=now, policy=policy)
+        updates += decision.updates
+        if decision.is_due:
             due.append(group)
-        held = held or verdict.holds
+        held = held or decision.holds
     return Plan(tuple(updates)) if held or not due else _deliver(due, updates)
 
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What comes next for events whose delivery has ended. `holds`: newer events of their dataset wait with them."""
+    """The next action for events whose delivery has ended. `holds`: newer events of the dataset wait with them."""
 
     updates: tuple[EventUpdate, ...] = ()
     is_due: bool = False
@@ -172,10 +172,10 @@ def _next_action(
             return _parked(group, f"Run {run.run_id} was canceled. Replay the event to load the dataset.")
         case RunState.REFUSED:
             return _parked(
-                group, f"Run {run.run_id} failed, and a repeat would too. Mend the cause, then replay the event."
+                group, f"Run {run.run_id} failed, and a retry would fail too. Fix the cause, then replay the event."
             )
         case RunState.SUCCEEDED if reached is None:
-            # Whether it was published cannot be told now.
+            # Whether it was published is unknown now.
             return _Decision(holds=True)
         case RunState.SUCCEEDED if reached is not None and reached.checked_through >= group.last_seq:
             return _recheck(group, now=now, policy=policy)
@@ -184,34 +184,34 @@ def _next_action(
 
 
 def _recheck(group: OpenEvents, *, now: datetime, policy: Policy) -> _Decision:
-    """After a load that found the file unchanged."""
+    """Decide after a load that found the file unchanged."""
     if group.not_before is not None:
         return _Decision(is_due=now >= group.not_before)
     if group.unchanged_checks < len(policy.rechecks):
         later = now + policy.rechecks[group.unchanged_checks]
-        return _Decision((_postponed(group, later, looks=group.unchanged_checks + 1),))
-    return _Decision((_settled(group, EventState.DONE, _SAME_FILE.format(looks=group.unchanged_checks + 1)),))
+        return _Decision((_postponed(group, later, unchanged_checks=group.unchanged_checks + 1),))
+    return _Decision((_settled(group, EventState.DONE, _UNCHANGED.format(checks=group.unchanged_checks + 1)),))
 
 
 def _retry(group: OpenEvents, run: KnownRun, *, now: datetime, policy: Policy) -> _Decision:
-    """After a failure that may pass."""
-    # Deliveries that were only to look once more are none of those that failed.
+    """Decide after a failure that may be transient."""
+    # Deliveries that only rechecked an unchanged file did not fail.
     tries = max(1, group.attempts - group.attempts_before_replay - group.unchanged_checks)
     if tries >= policy.attempts:
-        words = f"Tried {tries} times; run {run.run_id} failed last. Mend the cause, then replay the event."
-        return _parked(group, words)
+        reason = f"Tried {tries} times; run {run.run_id} failed last. Fix the cause, then replay the event."
+        return _parked(group, reason)
     not_before = group.not_before or now + min(policy.delay * 2 ** (tries - 1), _MAX_DELAY)
     if now >= not_before:
         return _Decision(is_due=True)
-    postponed = () if group.not_before else (_postponed(group, not_before, looks=group.unchanged_checks),)
+    postponed = () if group.not_before else (_postponed(group, not_before, unchanged_checks=group.unchanged_checks),)
     return _Decision(postponed, holds=True)
 
 
 def _loaded_through(group: OpenEvents, reached: LoadProgress, newest_run: Mapping[str, KnownRun]) -> int:
-    """Up to which number the table shows data whose download began after the events of this group arrived."""
+    """The sequence number up to which the table shows data downloaded after the events of this group arrived."""
     if not group.attempts_before_replay:
         return reached.published_through
-    # A replay asks for one more load, whatever was loaded before: only its own delivery settles it.
+    # A replay requests one more load, whatever was loaded before: only its own delivery settles it.
     run = newest_run.get(group.delivery) if group.delivery is not None else None
     return reached.checked_through if run is not None and run.state is RunState.SUCCEEDED else 0
 
@@ -219,13 +219,13 @@ def _loaded_through(group: OpenEvents, reached: LoadProgress, newest_run: Mappin
 def _resubmit(groups: Sequence[OpenEvents]) -> Delivery:
     """The newest delivery whose run is unknown."""
     newest = max(groups, key=lambda group: group.last_seq)
-    its_events = [group for group in groups if group.delivery == newest.delivery]
-    first = min(group.first_seq for group in its_events)
+    same_delivery = [group for group in groups if group.delivery == newest.delivery]
+    first = min(group.first_seq for group in same_delivery)
     return Delivery(newest.delivery or "", newest.dataset_id or "", newest.attempts, first, newest.last_seq)
 
 
 def _deliver(groups: Sequence[OpenEvents], updates: Sequence[EventUpdate]) -> Plan:
-    """One delivery for all of these events, after what is to be written anyway."""
+    """A plan with one delivery for all these events, after `updates`."""
     newest = max(groups, key=lambda group: group.last_seq)
     attempt = newest.attempts + 1
     key = f"{newest.dataset_id}:{newest.last_seq}:{attempt}"
@@ -237,9 +237,13 @@ def _deliver(groups: Sequence[OpenEvents], updates: Sequence[EventUpdate]) -> Pl
     return Plan((*updates, *counted), (Delivery(key, newest.dataset_id or "", attempt, first, newest.last_seq),))
 
 
-def _postponed(group: OpenEvents, not_before: datetime, *, looks: int) -> EventUpdate:
+def _postponed(group: OpenEvents, not_before: datetime, *, unchanged_checks: int) -> EventUpdate:
     return EventUpdate(
-        group, attempts=group.attempts, delivery=group.delivery, unchanged_checks=looks, not_before=not_before
+        group,
+        attempts=group.attempts,
+        delivery=group.delivery,
+        unchanged_checks=unchanged_checks,
+        not_before=not_before,
     )
 
 
@@ -259,27 +263,27 @@ def _settled(group: OpenEvents, state: EventState, outcome: str) -> EventUpdate:
 
 
 def due_for_refresh(known: Iterable[str], runs: Iterable[KnownRun], restored: Collection[str] = ()) -> list[str]:
-    """Which datasets to ask for when all are to be looked at: a run in flight will look at its own anyway.
+    """The datasets to load in a refresh of all datasets: those without a run in flight.
 
-    Those that a person has `restored` are left alone: a look would bring back what was to go. An event, or a run that
-    somebody asks for, ends that.
+    Datasets that a person has `restored` are skipped: a load would bring back the replaced data. An event, or a run
+    that somebody requests, ends that.
     """
-    left_out = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}.union(restored)
-    return [dataset_id for dataset_id in known if dataset_id not in left_out]
+    skipped = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}.union(restored)
+    return [dataset_id for dataset_id in known if dataset_id not in skipped]
 
 
-def over_limit(wanted: Iterable[str], known: Collection[str], most: int) -> set[str]:
-    """Which of the datasets that events name would be too many, because `most` are the most there may be.
+def over_limit(wanted: Iterable[str], known: Collection[str], limit: int) -> set[str]:
+    """The datasets named by events that would exceed `limit` datasets in total.
 
-    Events are unsigned: without a bound, anybody who can post them could add partitions without end.
+    Events are unsigned: without a limit, anybody who can post events could add any number of partitions.
     """
     new = [dataset_id for dataset_id in dict.fromkeys(wanted) if dataset_id not in known]
-    return set(new[max(0, most - len(known)) :])
+    return set(new[max(0, limit - len(known)) :])
 
 
 def is_orphaned(process: Process, unseen_for: timedelta, *, grace: timedelta = timedelta(seconds=60)) -> bool:
-    """Whether a run that counts as started has no process any more, so that nothing will ever end it.
+    """Whether a started run has lost its process, so that it would never end.
 
-    `unseen_for` is how long ago the run was started. A worker takes some seconds until it holds its lock.
+    `unseen_for` is the time since the run started. A worker takes some seconds to acquire its lock.
     """
     return process is Process.DEAD or (process is Process.UNKNOWN and unseen_for > grace)

@@ -1,7 +1,7 @@
-"""What can go wrong, as types a caller can act on.
+"""The base classes of all errors, and the scope of a failure.
 
-Here: the one base class and the two families every room's own errors belong to; what an error is about.
-Not here: the errors of a single room; those live beside the code that raises them.
+Here: the base class, transient and permanent errors, and failure scopes.
+Not here: the errors of one package; they are defined beside the code that raises them.
 """
 
 from collections.abc import Generator
@@ -13,7 +13,7 @@ _MAX_CHARACTERS = 10_000
 
 
 class FailureScope(StrEnum):
-    """What an error is about: one dataset, or something that all datasets share and that fails for all at once."""
+    """What failed: one dataset, or a resource that all datasets share."""
 
     DATASET = "dataset"
     TARGET = "target"
@@ -24,11 +24,11 @@ class FailureScope(StrEnum):
 
 
 class PipelineError(Exception):
-    """Something a person must be able to understand without reading code.
+    """An error with a message for people.
 
-    `what` says what happened and `hint` the next step; both are whole sentences and hold no secret. What is longer than
-    10,000 characters is cut, since it goes to logs, tags, the ledger and alerts.
-    `dataset_id` names the dataset it happened to, where there is one; `scope` says what failed.
+    `message` states what happened and `hint` how to fix it, in full sentences without secrets. Both are cut after
+    10,000 characters, because they go to logs, tags, the ledger and alerts. `dataset_id` is the affected dataset, if
+    there is one; `scope` is what failed.
     """
 
     scope: ClassVar[FailureScope] = FailureScope.DATASET
@@ -45,27 +45,27 @@ class PipelineError(Exception):
 
 
 def _cut(text: str) -> str:
-    more = len(text) - _MAX_CHARACTERS
-    return text if more <= 0 else f"{text[:_MAX_CHARACTERS]} … and {more:,} more characters."
+    excess = len(text) - _MAX_CHARACTERS
+    return text if excess <= 0 else f"{text[:_MAX_CHARACTERS]} … and {excess:,} more characters."
 
 
 class TransientError(PipelineError):
-    """A repeat may help: the network, a server under load, data that is not ready yet."""
+    """A retry may succeed: network errors, an overloaded server, data that is not ready yet."""
 
 
 class PermanentError(PipelineError):
-    """A repeat will not help until a person or the vendor changes something."""
+    """A retry fails until a person or the vendor changes something."""
 
 
 class ConfigurationError(PermanentError):
-    """A setting or the catalog is missing or wrong."""
+    """A setting or the catalog is missing or invalid."""
 
     scope = FailureScope.CONFIGURATION
 
 
 @contextmanager
 def about(dataset_id: str) -> Generator[None]:
-    """Errors that leave this block name the dataset, also those of rooms that do not know it."""
+    """Add the dataset id to every PipelineError that leaves this block."""
     try:
         yield
     except PipelineError as error:

@@ -1,8 +1,8 @@
-"""Which runs have a living process on this machine.
+"""Detects whether the process of a run on this machine is alive.
 
-Here: a lock of the operating system for each run, held by its process and released by nothing but its end, however it
-ends. So no process id is compared and no heartbeat can be late.
-Not here: what is done about a run whose process is gone (see dispatch).
+Here: an operating system lock per run, which its process holds until it ends in any way. No process id is compared, and
+no heartbeat can be late.
+Not here: what happens to a run whose process is dead (see dispatch).
 """
 
 import time
@@ -17,7 +17,7 @@ _SWEEP_SECONDS = 86_400
 
 
 class Process(Enum):
-    """What is known of a run's process. `UNSEEN`: it has not come as far as to take the lock, or ran elsewhere."""
+    """The state of a run's process. `UNKNOWN`: it has not taken the lock yet, or runs on another machine."""
 
     ALIVE = auto()
     DEAD = auto()
@@ -27,8 +27,8 @@ class Process(Enum):
 class RunLocks:
     """The locks of all runs on this machine, as files in one folder."""
 
-    # Held until the process ends: a run is over only when nothing more can be reported of it.
-    _held: dict[str, FileLock] = {}  # noqa: RUF012  # one process, one register
+    # Held until the process ends: before that, the run may still report events.
+    _held: dict[str, FileLock] = {}  # noqa: RUF012  # shared by the whole process
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,16 +39,16 @@ class RunLocks:
             return
         make_folder(self._folder)
         self._sweep()
-        # Locked first and then given its name: a look in between would find a file that nobody holds, call a run that
-        # has just begun gone, and itself hold the lock that the run asks for.
-        unseen = self._folder / f"{run_id}.new.lock"
-        lock = FileLock(unseen, timeout=0, mode=FILE_MODE)
+        # The file is locked before it gets its name. Otherwise `status` could find an unlocked file, report a run that
+        # has just started as dead, and hold the lock that the run requests.
+        new_file = self._folder / f"{run_id}.new.lock"
+        lock = FileLock(new_file, timeout=0, mode=FILE_MODE)
         lock.acquire()
-        unseen.replace(self._path(run_id))
+        new_file.replace(self._path(run_id))
         self._held[run_id] = lock
 
     def status(self, run_id: str) -> Process:
-        """What is known of the process of `run_id`."""
+        """The state of the process of `run_id`."""
         path = self._path(run_id)
         if run_id in self._held:
             return Process.ALIVE

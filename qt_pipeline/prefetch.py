@@ -1,6 +1,6 @@
-"""Work ahead of whoever consumes it, in a thread: reading and converting go on while a database takes rows.
+"""Produces items in a thread ahead of their consumer: files are read and converted while a database takes rows.
 
-Here: that one function. Not here: what is read or written.
+Here: that function. Not here: what is read or written.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -24,21 +24,21 @@ _END = object()
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """The same items in the same order, made by a thread that is up to `depth` of them ahead.
+    """Yield the same items in the same order, produced by a thread up to `depth` items ahead.
 
-    An error of `items` is raised where the item would have come. Closing the generator ends the thread. It works in a
-    copy of the context of whoever asks for the first item.
+    An error of `items` is raised in place of its item. Closing the generator ends the thread. The thread runs in a
+    copy of the context of the caller that requests the first item.
     """
     queue: Queue[object] = Queue(maxsize=depth)
     stopped = Event()
     work = copy_context().run
-    thread = Thread(target=work, args=(_produce, iter(items), queue, stopped), name="ahead", daemon=True)
+    thread = Thread(target=work, args=(_produce, iter(items), queue, stopped), name="prefetch", daemon=True)
     thread.start()
     try:
         while (item := queue.get()) is not _END:
             if isinstance(item, _Failed):
                 raise item.error
-            yield item  # pyright: ignore[reportReturnType]  # what was put in is a T
+            yield item  # pyright: ignore[reportReturnType]  # every queued item is a T
     finally:
         stopped.set()
         _empty(queue)
@@ -46,7 +46,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
 
 
 def _empty(queue: Queue[object]) -> None:
-    """Empty the queue, so that a producer that waits for room can see that it is to stop."""
+    """Empty the queue, so that a producer waiting for space sees that it must stop."""
     while True:
         try:
             queue.get_nowait()
@@ -62,10 +62,10 @@ def _produce(items: Iterator[object], queue: Queue[object], stopped: Event) -> N
         else:
             _put(queue, _END, stopped)
             return
-    except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that consumes
+    except BaseException as error:  # noqa: BLE001  # raised again in the consumer's thread
         _put(queue, _Failed(error), stopped)
     finally:
-        # A generator that is left early would keep its file open.
+        # A generator that is not exhausted would keep its file open.
         if isinstance(items, GeneratorType):
             cast("Generator[object]", items).close()
 

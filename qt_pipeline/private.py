@@ -1,7 +1,4 @@
-"""Files and folders that only their owner may read, whatever the umask is: local state holds rows and secrets.
-
-Here: how they are made. Not here: what is in them.
-"""
+"""Creates files and folders that only their owner can access, whatever the umask: they hold rows and secrets."""
 
 import os
 import stat
@@ -14,16 +11,16 @@ _OTHERS = 0o077
 
 
 def keep_private() -> None:
-    """From now on, whatever this process and those that it starts make is for its owner alone."""
+    """Set the umask so that all files of this process and its child processes are accessible to the owner only."""
     os.umask(_UMASK)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, if they are missing. What is there keeps its mode."""
+    """Create a folder and its parents if missing. Existing folders keep their mode."""
     missing = [folder, *folder.parents]
     for path in reversed([path for path in missing if not path.exists()]):
         path.mkdir(FOLDER_MODE, exist_ok=True)
-        # The mode of mkdir is cut by the umask, which may take the owner's own rights.
+        # The umask reduces the mode of mkdir, and may remove rights of the owner.
         path.chmod(FOLDER_MODE)
 
 
@@ -38,12 +35,12 @@ def make_file(file: Path) -> None:
 
 
 def opener(path: str, flags: int) -> int:
-    """For `open`: a file that is made is private."""
+    """An opener for `open` that creates private files."""
     return os.open(path, flags, FILE_MODE)
 
 
 def mode_for_others(path: Path) -> int | None:
-    """The mode of a path that others may read, list or change; None if nobody else may, or it is not there."""
+    """The mode of a path that other users can access; None if they cannot, or if the path is missing."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:

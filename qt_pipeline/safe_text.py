@@ -1,23 +1,23 @@
-"""Untrusted text made inert for the medium that shows it: a terminal, Rich, Markdown, a chat message, a spreadsheet.
+"""Escapes untrusted text for a terminal, Rich, Markdown, chat messages and spreadsheets.
 
-Untrusted is what comes from a file, an event, the vendor or the catalog. Here: one function for each medium.
-Not here: which text is shown where, and whether it may be shown at all.
+Untrusted text comes from a file, an event, the vendor or the catalog. Here: one function per medium.
+Not here: which text is shown where, and whether it may be shown.
 """
 
 import re
 import unicodedata
 
-# Controls, what turns the direction of text, halves of characters, and separators of lines.
+# Control characters, direction marks, surrogates, and line separators.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# The thinnest of spaces. One without any width would do for chats, but some programs take it for a letter of a host.
+# The thinnest space. A zero-width space would do for chats, but some programs accept it in a host name.
 _BREAK = "\N{HAIR SPACE}"
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _LINKS = re.compile(
     r"""
     (?<=/)(?=/)                 # http://host, //host
     | (?<=www)(?=\.)
-    | (?<=[^\s.])(?=\.[^\W\d_])(?!\.(?:yaml|csv|env|db)\b)  # host.example; neither 1.25 nor the names of our files
+    | (?<=[^\s.])(?=\.[^\W\d_])(?!\.(?:yaml|csv|env|db)\b)  # host.example; neither 1.25 nor the project's file names
     | (?<=@)(?=\S)              # @channel, somebody@host
     | (?<=<)(?=\S)              # <@U1>, <http://host|text>, <img>
     | (?<=!)(?=\S)              # <!channel>, which may come without its bracket; ![text](address)
@@ -30,26 +30,26 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|\.\d+)([eE][+-]?\d+)?")
 
 
 def printable(text: str) -> str:
-    """One line that cannot steer a terminal: each control, line end and mark of direction is U+FFFD."""
+    """One line without terminal control: U+FFFD replaces control characters, line ends and direction marks."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_REPLACEMENT if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
 def shortened(text: str, *, length: int = 80) -> str:
-    """`printable` text that is no longer than `length` characters, and says so where it was."""
+    """`printable` text cut to `length` characters, with an ellipsis if it was longer."""
     line = printable(text[: length + 1])
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def printable_lines(text: str) -> str:
-    """The same for a text of several lines, such as a traceback, whose line ends stay."""
+    """`printable` for a text of several lines, such as a traceback: keeps line ends."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def rich_markup(text: str) -> str:
-    """`printable` text that Rich shows as it stands, on a console that replaces no emoji."""
-    from rich.markup import escape  # noqa: PLC0415  # a run has no use for Rich, and waits for every import
+    """`printable` text that Rich shows literally, on a console without emoji replacement."""
+    from rich.markup import escape  # noqa: PLC0415  # runs do not use Rich, and every import delays them
 
     return escape(printable(text))
 
@@ -57,24 +57,24 @@ def rich_markup(text: str) -> str:
 def chat_text(text: str) -> str:
     """`printable` text in which no chat or mail program finds a mention, a link or a picture.
 
-    Services differ in what they make of plain text, and none has an escape that all know. So a hair space breaks what
-    each of them looks for; a person reads the text as it was.
+    Services interpret plain text differently, and no escape works in all of them. So a hair space breaks the patterns
+    that they look for; people read the text unchanged.
     """
     return _LINKS.sub(_BREAK, printable(text))
 
 
 def markdown_text(text: str) -> str:
-    """One line that Markdown shows as it stands, in a paragraph or in the cell of a table.
+    """One line that Markdown shows literally, in a paragraph or a table cell.
 
-    Escapes alone do not do: programs that find bare addresses look for them after the escapes are resolved.
+    Escapes alone are not enough: programs look for bare addresses after the escapes are resolved.
     """
     return _PUNCTUATION.sub(r"\\\g<0>", chat_text(" ".join(text.split())))
 
 
 def spreadsheet_text(text: str) -> str:
-    """A cell of a CSV file that no spreadsheet takes for a formula.
+    """A cell of a CSV file that no spreadsheet interprets as a formula.
 
-    An apostrophe stands before what could be one, also after a separator that some spreadsheets cut at. Plain numbers
-    stay as they are, negative ones too.
+    An apostrophe precedes anything that could be one, also after characters that some spreadsheets take as separators.
+    Plain numbers stay unchanged, including negative ones.
     """
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1\2'", text)

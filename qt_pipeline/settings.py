@@ -1,7 +1,7 @@
-"""Every setting of the project, read once from the environment and the `.env` file.
+"""All settings, read from the environment and the `.env` file.
 
-Here: names, defaults, limits and what a wrong value is told. The only module that reads the environment.
-Not here: what is done with a setting; datasets and their tables (see catalog).
+Here: names, defaults, limits and validation errors. The only module that reads the environment.
+Not here: how settings are used; datasets and their tables (see catalog).
 """
 
 import os
@@ -34,7 +34,7 @@ from qt_pipeline.values import is_loopback_url
 
 
 def _project_root() -> Path:
-    """The checkout this package runs from, or the working directory when it is installed as a wheel."""
+    """The checkout that contains this package, or the working directory if it is installed as a wheel."""
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
 
@@ -43,12 +43,12 @@ PROJECT_ROOT = _project_root()
 DEFAULT_CATALOG = PROJECT_ROOT / "datasets.yaml"
 
 ENV_FILE_VARIABLE = "QT_ENV_FILE"
-"""Names another file than the project's `.env`; empty for none, so that the demo never meets a user's own settings."""
+"""Path of a settings file other than `.env`; empty for none, so that the demo ignores a user's own settings."""
 
 _PREFIX = "QT_"
-_EXPANDED = "holds ${…}, which this file replaces: set such a secret in the environment, or choose another"
-# As near as a slip of the pen; Qt, the toolkit, has variables of its own that begin so.
-_NEAR = 0.8
+_EXPANDED = "contains ${…}, which is expanded in this file: set the secret in the environment, or choose another"
+# High enough for typos only: the Qt toolkit has variables with the same prefix.
+_SIMILARITY = 0.8
 
 _NEVER = "never"
 _MAX_RECHECK_MINUTES = 1440
@@ -60,36 +60,38 @@ _RELAY_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,256}")
 class Settings(BaseSettings):
     """The settings, each from the variable `QT_<NAME>`. Construct with `load_settings`.
 
-    Paths and SQLite files that are not absolute are taken from the project's root, so that every command means the
-    same place from any working directory.
+    Relative paths and SQLite files are resolved against the project's root, so that they do not depend on the working
+    directory.
     """
 
     model_config = SettingsConfigDict(env_prefix="QT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     client_id: str | None = Field(None, description="Client id of the Quantemplate API user.")
     client_secret: SecretStr | None = Field(None, description="Client secret of the Quantemplate API user.")
-    organisation_id: str | None = Field(None, description="Your organisation in Quantemplate: its id, `c-…`.")
+    organisation_id: str | None = Field(None, description="Id of your organisation in Quantemplate, `c-…`.")
     api_url: str = Field(
         "https://api.prod.quantemplate.com/v1",
-        description="Base URL of the Quantemplate API; https, but for this machine.",
+        description="Base URL of the Quantemplate API; https, except on this machine.",
     )
     token_url: str = Field(
         "https://accounts.prod.quantemplate.com/auth/realms/qt/protocol/openid-connect/token",
-        description="Where client id and secret are exchanged for an access token; https, but for this machine.",
+        description="URL that exchanges client id and secret for an access token; https, except on this machine.",
     )
 
     state_dir: Path = Field(Path(".qt"), description="Folder of all local state.")
-    # These three may hold a password or a signature.
+    # The URLs below may contain a password or a signature.
     warehouse_url: str = Field(
-        "", repr=False, description="SQLAlchemy URL of the target. Default: SQLite, `warehouse.db` in the state folder."
+        "",
+        repr=False,
+        description="SQLAlchemy URL of the target database. Default: SQLite, `warehouse.db` in the state folder.",
     )
     warehouse_schema: str | None = Field(
         None,
-        description="Schema of the ledger, and of tables whose dataset names none, where the target has schemas; made "
-        "when it is missing. Default: the connection's own.",
+        description="Schema of the ledger, and of tables without a schema in the catalog, if the target has schemas; "
+        "created if missing. Default: the connection's default schema.",
     )
     staging_schema: str | None = Field(
-        None, description="Schema of the staging tables. Default: that of the table a load is for."
+        None, description="Schema of the staging tables. Default: the schema of the loaded table."
     )
     inbox_url: str = Field(
         "",
@@ -97,123 +99,124 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the event inbox. Default: SQLite, `inbox.db` in the state folder.",
     )
     inbox_retention_days: int = Field(
-        90, ge=0, le=36_500, description="Days after which events that are done or ignored are deleted; 0 keeps them."
+        90, ge=0, le=36_500, description="Days after which done and ignored events are deleted; 0 keeps them."
     )
     landing_url: str = Field(
         "", repr=False, description="Folder or URL of the landed files. Default: `landing` in the state folder."
     )
     catalog: Path = Field(
         Path("datasets.yaml"),
-        description="The dataset catalog. A missing default file is an empty one; another must exist.",
+        description="The dataset catalog. The default file may be missing; any other must exist.",
     )
 
     relay_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="Tokens of the webhook, separated by commas, each 16 to 256 of A-Z a-z 0-9 - _ . ~; all are valid "
-        "at once, for rotation. Without one the relay serves this machine alone.",
+        "at once, for rotation. Without a token the relay serves only this machine.",
     )
 
     relay_queue_url: str | None = Field(
-        None, repr=False, description="Azure Storage queue that the relay puts events into, in place of the inbox."
+        None, repr=False, description="Azure Storage queue to which the relay sends events, instead of the inbox."
     )
     relay_events_per_second: float = Field(
-        0, ge=0, le=100_000, description="Most requests a second from one address to the webhook; 0 for no limit."
+        0, ge=0, le=100_000, description="Maximum webhook requests per second from one address; 0 for no limit."
     )
     relay_metrics_port: int = Field(
-        8643, ge=0, le=65535, description="Port of the relay's metrics, on 127.0.0.1; 0 takes a free one."
+        8643, ge=0, le=65535, description="Port of the relay's metrics on 127.0.0.1; 0 for any free port."
     )
 
-    connect_timeout_seconds: float = Field(10, gt=0, le=120, description="Longest wait for a connection to the vendor.")
-    read_timeout_seconds: float = Field(
-        60, gt=0, le=3600, description="Longest silence within an answer of the vendor."
-    )
-    request_attempts: int = Field(5, ge=1, le=20, description="Tries of one request before its run fails.")
-    retry_after_cap_seconds: float = Field(120, ge=0, le=3600, description="Longest Retry-After that is obeyed.")
+    connect_timeout_seconds: float = Field(10, gt=0, le=120, description="Timeout of a connection to the vendor.")
+    read_timeout_seconds: float = Field(60, gt=0, le=3600, description="Longest pause within a response of the vendor.")
+    request_attempts: int = Field(5, ge=1, le=20, description="Attempts of one request before its run fails.")
+    retry_after_cap_seconds: float = Field(120, ge=0, le=3600, description="Longest accepted Retry-After.")
     not_ready_seconds: float = Field(
-        300, ge=0, le=3600, description="How long a 204 (not ready), or a web page in place of CSV, is tried again."
+        300, ge=0, le=3600, description="How long to retry after a 204 (not ready), or a web page instead of CSV."
     )
     allow_unverified_length: bool = Field(
-        False, description="Accept a download whose end cannot be proven (closed without length or chunking)."
+        False, description="Accept a download whose completeness cannot be verified (no length, no chunking)."
     )
     max_download_bytes: int = Field(
-        50_000_000_000, ge=1, description="Most bytes of a download, on the wire and unpacked."
+        50_000_000_000, ge=1, description="Maximum size of a download in bytes, compressed and decompressed."
     )
     max_download_seconds: float = Field(
-        10_800, gt=0, le=86_400, description="Longest time of a download, with all its tries."
+        10_800, gt=0, le=86_400, description="Longest duration of a download, including retries."
     )
-    max_rows: int = Field(1_000_000_000, ge=1, description="Most rows of a dataset.")
+    max_rows: int = Field(1_000_000_000, ge=1, description="Maximum rows of a dataset.")
 
     redirect_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("*.quantemplate.com", "*.amazonaws.com", "*.blob.core.windows.net", "storage.googleapis.com"),
-        description="Hosts that a download may be redirected to besides that of QT_API_URL, separated by commas; "
-        "`*.example.com` is every host below it, `never` none.",
+        description="Hosts to which a download may be redirected, besides that of QT_API_URL, separated by commas; "
+        "`*.example.com` allows all its subdomains, `never` allows none.",
     )
 
-    load_attempts: int = Field(4, ge=1, le=20, description="Tries of a load within one run while the target is away.")
-    load_delay_seconds: float = Field(
-        10, ge=0, le=3600, description="Delay before the second try of a load; doubles with each further one."
+    load_attempts: int = Field(
+        4, ge=1, le=20, description="Attempts of a load within one run while the target is unavailable."
     )
-    delivery_attempts: int = Field(5, ge=1, le=100, description="Runs tried for an event before it is parked.")
+    load_delay_seconds: float = Field(
+        10, ge=0, le=3600, description="Delay before the second attempt of a load; doubles with each further attempt."
+    )
+    delivery_attempts: int = Field(5, ge=1, le=100, description="Runs for an event before it is parked.")
     delivery_delay_seconds: float = Field(
-        30, ge=0, le=86400, description="Delay before the second run for an event; doubles with each further one."
+        30, ge=0, le=86400, description="Delay before the second run for an event; doubles with each further run."
     )
 
     recheck_delays_minutes: Annotated[tuple[float, ...], NoDecode] = Field(
         (1, 5, 15),
-        description="Waits, separated by commas, before another look each, after an event's load found the file "
-        "unchanged, each of at most 1440; `never` for none.",
+        description="Delays, separated by commas, before each further check after an event's load found the file "
+        "unchanged; each at most 1440; `never` for none.",
     )
     refresh_cron: str | None = Field(
         "0 5 * * *",
-        description="When every dataset is looked at without an event, as the five fields of cron, in UTC; or `never`.",
+        description="When every dataset is refreshed without an event, as five cron fields, in UTC; or `never`.",
     )
     poll_minutes: float | None = Field(
         None,
         ge=1,
         le=1440,
-        description="How often every dataset is looked at, where no event can come. Default: not at all.",
+        description="How often every dataset is polled, if events cannot reach the relay. Unset, there is no polling.",
     )
     sensor_interval_minutes: float | None = Field(
         None,
         ge=1,
         le=1440,
-        description="Minutes between two ticks of each sensor, with no database connection open in between, so that a "
-        "serverless database can pause. An event reaches its table up to that much later, as do retries, alerts and "
-        "checks of freshness. Default: a few seconds, and connections stay open.",
+        description="Minutes between two ticks of each sensor, without open database connections in between, so that a "
+        "serverless database can pause. Loads, retries, alerts and freshness checks are delayed by up to that time. "
+        "Default: a few seconds, and connections stay open.",
     )
     max_datasets: int = Field(
-        2000, ge=1, le=100_000, description="Datasets there may be before events for unlisted new ones are parked."
+        2000, ge=1, le=100_000, description="Maximum datasets; events for further unlisted datasets are parked."
     )
 
     dagster_url: str = Field(
         "http://127.0.0.1:3000",
         repr=False,
-        description="Where Dagster's UI answers: for runs that are asked for, and for links.",
+        description="URL of Dagster's UI, for requesting runs and for links.",
     )
-    relay_url: str = Field(
-        "http://127.0.0.1:8642", repr=False, description="Where the relay answers from this machine."
-    )
+    relay_url: str = Field("http://127.0.0.1:8642", repr=False, description="URL of the relay, from this machine.")
     dagster_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Other names, with their ports, by which people reach the UI of `qt-pipeline dev`, separated by "
-        "commas, such as localhost:4000 for a tunnel. A request under any other name is refused.",
+        description="Additional host names, with ports, of the UI of `qt-pipeline dev`, separated by commas, such as "
+        "localhost:4000 for a tunnel. Requests to any other name are rejected.",
     )
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Whom to tell of failures: Apprise URLs (Teams, Slack, e-mail, ...), separated by blanks.",
+        description="Alert addresses: Apprise URLs (Teams, Slack, e-mail, ...), separated by spaces.",
     )
     alerts_per_hour: int = Field(
-        20, ge=1, le=1000, description="Most messages an hour; what is beyond is told together with the next."
+        20,
+        ge=1,
+        le=1000,
+        description="Maximum alert messages per hour and address; later alerts wait for the next message.",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto",
-        description="One JSON object for each line of the log, or text for people; `auto` is text on a terminal.",
+        description="Log lines as JSON objects or as text; `auto` is text on a terminal.",
     )
     telemetry_endpoint: str | None = Field(
         None,
         repr=False,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="Where OpenTelemetry traces go, over OTLP/HTTP; none are made without it.",
+        description="OTLP/HTTP endpoint of OpenTelemetry traces; without it, no traces are recorded.",
     )
 
     @field_validator("relay_tokens", "dagster_hosts", mode="before")
@@ -228,7 +231,7 @@ class Settings(BaseSettings):
     def _tokens_fit_a_path(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for token in value:
             if not _RELAY_TOKEN.fullmatch(token.get_secret_value()):
-                # The value itself is a secret: say what is wrong without showing it.
+                # The value is a secret, so the message omits it.
                 raise ValueError("each token needs 16 to 256 characters of A-Z a-z 0-9 - _ . ~")
         return value
 
@@ -242,8 +245,8 @@ class Settings(BaseSettings):
     def _alert_urls(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for number, url in enumerate(value, start=1):
             if "://" not in url.get_secret_value():
-                raise ValueError(f"address {number} is no URL; addresses are separated by blanks, so write one as %20")
-            # Behind the host, channels and recipients begin with an @ or hold one.
+                raise ValueError(f"address {number} is not a URL; spaces separate addresses, so write a space as %20")
+            # After the host, channels and recipients may contain an @.
             if authority_of(url.get_secret_value()).count("@") > 1:
                 raise ValueError(f"address {number} {UNCLEAR_URL}")
         return value
@@ -266,14 +269,14 @@ class Settings(BaseSettings):
     @classmethod
     def _redirect_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_HOST.fullmatch(host) for host in value):
-            raise ValueError("each is a host, such as files.example.com, or *.example.com for every host below it")
+            raise ValueError("each must be a host, such as files.example.com, or *.example.com for all its subdomains")
         return value
 
     @field_validator("recheck_delays_minutes")
     @classmethod
     def _minutes_ahead(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < minutes <= _MAX_RECHECK_MINUTES for minutes in value):
-            raise ValueError(f"each wait is above 0 and at most {_MAX_RECHECK_MINUTES} minutes")
+            raise ValueError(f"each delay must be above 0 and at most {_MAX_RECHECK_MINUTES} minutes")
         return value
 
     @field_validator("refresh_cron")
@@ -282,7 +285,7 @@ class Settings(BaseSettings):
         if value is None or value == _NEVER:
             return None
         if not _CRON.fullmatch(value):
-            raise ValueError("has not the five fields of cron, such as 0 5 * * *")
+            raise ValueError("must have the five fields of cron, such as 0 5 * * *")
         return value
 
     @field_validator("dagster_hosts")
@@ -290,7 +293,7 @@ class Settings(BaseSettings):
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not is_server(f"http://{host}") or not set("/@*").isdisjoint(host):
-                raise ValueError("each is the name of a host, with its port, such as dagster.example.com:3000")
+                raise ValueError("each must be a host name with its port, such as dagster.example.com:3000")
         return value
 
     @field_validator("dagster_url", "relay_url")
@@ -299,7 +302,7 @@ class Settings(BaseSettings):
         if is_unclear(value):
             raise ValueError(UNCLEAR_URL)
         if not (value.startswith(("http://", "https://")) and is_server(value)):
-            raise ValueError("is not the address of a server, such as http://127.0.0.1:3000")
+            raise ValueError("is not a server's URL, such as http://127.0.0.1:3000")
         return value.rstrip("/")
 
     @field_validator("api_url", "token_url")
@@ -308,12 +311,12 @@ class Settings(BaseSettings):
         if is_unclear(value):
             raise ValueError(UNCLEAR_URL)
         if not is_server(value):
-            raise ValueError("is not the address of a server")
+            raise ValueError("is not a server's URL")
         if not (value.startswith("https://") or (value.startswith("http://") and is_loopback_url(value))):
-            raise ValueError("must start with https:// (plain http is only for this machine)")
+            raise ValueError("must start with https:// (http is allowed only for this machine)")
         if "@" in value:
-            # What comes here is authorised by a token, and this would be shown.
-            raise ValueError("holds a user, which nobody asks for there")
+            # Requests are authorized by a token, and the user would be shown in messages.
+            raise ValueError("must not contain a user")
         return value.rstrip("/")
 
     @model_validator(mode="before")
@@ -336,7 +339,7 @@ class Settings(BaseSettings):
         try:
             make_url(value)
         except (ArgumentError, ValueError):
-            # SQLAlchemy's message repeats the URL, which may hold a password; Python's, of a port, a part of it.
+            # SQLAlchemy's message contains the URL, which may hold a password; Python's message contains its port.
             raise ValueError(
                 "is not a SQLAlchemy URL, such as sqlite:///file.db or postgresql://user@host/name"
             ) from None
@@ -357,17 +360,17 @@ class Settings(BaseSettings):
         if value is not None and is_unclear(value):
             raise ValueError(UNCLEAR_URL)
         if value is not None and not is_server(value):
-            raise ValueError("is not the address of a server")
+            raise ValueError("is not a server's URL")
         return value
 
     @property
     def keep_connections(self) -> bool:
-        """Whether long-running processes keep connections to databases open while nothing uses them."""
+        """Whether long-running processes keep idle database connections open."""
         return self.sensor_interval_minutes is None
 
     @cached_property
     def missing_credentials(self) -> tuple[str, ...]:
-        """The variables that must be set before anything can be downloaded, and are not."""
+        """The unset variables that downloads need."""
         needed = {
             "QT_CLIENT_ID": self.client_id,
             "QT_CLIENT_SECRET": self.client_secret,
@@ -380,7 +383,7 @@ def _absolute_sqlite(text: str) -> str:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        # Its validator says so, by its name.
+        # The field's validator reports the error.
         return text
     path = url.database
     if url.get_backend_name() != "sqlite" or not path or path == ":memory:" or path.startswith(("/", "file:")):
@@ -392,13 +395,13 @@ def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment and `.env`; `overrides` win.
 
     Raises:
-        ConfigurationError: a value is wrong; the message names each variable and never shows its value.
+        ConfigurationError: a value is invalid; the message names each variable and never shows its value.
     """
     file = env_file()
     if file is not None and os.environ.get(ENV_FILE_VARIABLE) and not file.is_file():
         raise ConfigurationError(
-            f"{ENV_FILE_VARIABLE} names {file}, which is not there.",
-            hint="Correct it or unset it. The demo's own file is there only as long as the demo runs.",
+            f"{ENV_FILE_VARIABLE} names {file}, which does not exist.",
+            hint="Correct or unset it. The demo's file exists only while the demo runs.",
         )
     values: dict[str, Any] = {"_env_file": file, **overrides}
     try:
@@ -408,27 +411,27 @@ def load_settings(**overrides: object) -> Settings:
         faults, settings = _faults(error), None
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(
-            f"The file {file} cannot be read as text.", hint="Let it be a text in UTF-8 that you may read."
+            f"The file {file} cannot be read as text.", hint="Save it as UTF-8 text with read permission."
         ) from None
     if settings is None:
-        told = (f"{variable}: {reason}." for variable, reason in faults.items())
-        raise ConfigurationError(" ".join(told), hint="Correct it in the environment or in .env.")
+        reasons = (f"{variable}: {reason}." for variable, reason in faults.items())
+        raise ConfigurationError(" ".join(reasons), hint="Correct it in the environment or in .env.")
     return settings
 
 
 def env_file() -> Path | None:
-    """The file of settings, whether it is there or not; None where `QT_ENV_FILE` is set and empty."""
-    named = os.environ.get(ENV_FILE_VARIABLE, ".env")
-    return PROJECT_ROOT / named if named else None
+    """The path of the settings file, which may be missing; None if `QT_ENV_FILE` is set and empty."""
+    path = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    return PROJECT_ROOT / path if path else None
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReport:
-    """What can be said of the settings, usable or not, without showing a value.
+    """All settings and their errors, without the values of secrets.
 
-    `settings` has its default wherever `faults`, reasons by variable, finds a value wrong. `unknown` are variables that
-    nobody reads, with the one that may be meant; empty where none is near. `in_environment` are those of ours that are
-    set there and so win over `file`; `in_file` are those that `file` sets.
+    `faults` are the reasons by variable; `settings` has the default of each of these. `unknown` are unknown variables,
+    each with the similar known one, or an empty text. `in_environment` are known variables set in the environment,
+    which take precedence over `file`; `in_file` are those that `file` sets.
     """
 
     settings: Settings
@@ -440,7 +443,7 @@ class SettingsReport:
 
 
 def report_settings() -> SettingsReport:
-    """Read the settings as `load_settings` does, and tell all that is wrong with them in place of raising it."""
+    """Read the settings as `load_settings` does, and report all errors instead of raising."""
     file = env_file()
     faults: dict[str, str] = {}
     values: dict[str, Any] = {"_env_file": file}
@@ -448,28 +451,28 @@ def report_settings() -> SettingsReport:
         in_file = _names_in(file) if file else frozenset[str]()
         faults |= _expanded_secrets(file)
     except (OSError, UnicodeDecodeError):
-        faults[str(file)] = "cannot be read as a text in UTF-8"
+        faults[str(file)] = "cannot be read as UTF-8 text"
         in_file, values = frozenset[str](), {"_env_file": None}
     try:
         Settings(**values)
     except ValidationError as error:
         faults = _faults(error) | faults
     fields = Settings.model_fields.items()
-    # One with an alias is known by that alone.
-    in_place = {
+    # A field with an alias is only set by that name.
+    defaults = {
         str(field.validation_alias or name): field.default for name, field in fields if variable_of(name) in faults
     }
-    settings = Settings(**values, **in_place)
+    settings = Settings(**values, **defaults)
     in_environment = frozenset(name.upper() for name in os.environ if name.upper().startswith(_PREFIX))
     known = {variable_of(name) for name in Settings.model_fields} | {ENV_FILE_VARIABLE}
     nearest = {name: _nearest(name, known) for name in sorted((in_environment | in_file) - known)}
-    # Others may have such variables in the environment, but hardly in this file.
-    unknown = {name: near for name, near in nearest.items() if near or name in in_file}
+    # Other programs may have such variables in the environment, but not in this file.
+    unknown = {name: similar for name, similar in nearest.items() if similar or name in in_file}
     return SettingsReport(settings, faults, unknown, file, in_environment & known, in_file & known)
 
 
 def validate_setting(name: str, value: str) -> str | None:
-    """What is wrong with this text as the setting `name` (a field of `Settings`); None if it is right."""
+    """The reason why a text is invalid for the setting `name` (a field of `Settings`); None if it is valid."""
     values: dict[str, Any] = {"_env_file": None, name: value}
     try:
         Settings(**values)
@@ -479,7 +482,7 @@ def validate_setting(name: str, value: str) -> str | None:
 
 
 def variable_of(name: str) -> str:
-    """The environment's variable for a field of `Settings`."""
+    """The environment variable of a field of `Settings`."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else f"{_PREFIX}{name.upper()}"
 
@@ -489,11 +492,11 @@ def _names_in(file: Path) -> frozenset[str]:
 
 
 def _expanded_secrets(file: Path | None) -> dict[str, str]:
-    """The secrets that this file would change, with the reason."""
+    """The secrets that expansion in this file would change, with the reason."""
     raw = expanded_in(file) if file else {}
     secret = {variable_of(name) for name in Settings.model_fields if _is_secret(name)}
     in_url = {variable_of(name) for name, field in Settings.model_fields.items() if not field.repr}
-    # A path in a URL may well be that of somebody's home.
+    # The path of a URL may contain ${HOME} on purpose.
     changed = (
         name for name, text in raw.items() if name in secret or (name in in_url and any(mark in text for mark in "@?"))
     )
@@ -505,12 +508,12 @@ def _is_secret(name: str) -> bool:
 
 
 def _nearest(name: str, known: set[str]) -> str:
-    return next(iter(get_close_matches(name, known, n=1, cutoff=_NEAR)), "")
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_SIMILARITY)), "")
 
 
 def _faults(error: ValidationError) -> dict[str, str]:
-    """The reasons by variable, without a value."""
-    # An error names a field, or its alias, which is a variable already.
+    """The reasons by variable, without values."""
+    # An error names a field, or its alias, which is already a variable.
     return {
         variable_of(name) if (name := str(fault["loc"][0])) in Settings.model_fields else name: fault[
             "msg"

@@ -1,6 +1,6 @@
-"""Addresses as people write and see them: which ones are clear, and how one is shown without its secrets.
+"""Checks URLs for ambiguous passwords, and redacts their secrets.
 
-Here: URLs as text, whoever answers there. Not here: SQLAlchemy's URLs (see database.redact), which setting is which.
+Here: URLs as text. Not here: SQLAlchemy URLs (see database.redact), the settings that hold URLs.
 """
 
 import re
@@ -9,44 +9,44 @@ from urllib.parse import quote, unquote, urlsplit
 
 _HIDDEN = "***"
 _AUTHORITY = re.compile(r"[^/?#]*")
-# What libraries drop, or take for the end of the host.
+# Characters that libraries drop, or take for the end of the host.
 _UNSAFE = re.compile(r"[\s\\\x00-\x1f\x7f]")
 
 UNCLEAR_URL = (
-    "does not say where its password ends: in a user or password, write @ as %40, / as %2F, ? as %3F, # as %23, "
+    "has an ambiguous password: in a user or password, write @ as %40, / as %2F, ? as %3F, # as %23, "
     ": as %3A and % as %25"
 )
-"""What is wrong with a URL whose password holds such a character as it is. It holds nothing of the URL."""
+"""The reason for rejecting a URL with an unescaped character in its password. Contains no part of the URL."""
 
 
 def authority_of(url: str) -> str:
-    """What stands between scheme and path: host and port, and user and password before them."""
+    """The part between scheme and path: user, password, host and port."""
     match = _AUTHORITY.match(_behind_scheme(url))
     return match[0] if match else ""
 
 
 def is_unclear(url: str) -> bool:
-    """Whether an `@` stands elsewhere than between user and host, so that a part of a password may pass for a host.
+    """Whether an `@` occurs elsewhere than between user and host, so that part of a password could be read as the host.
 
-    To be asked of URLs that libraries split at the first `/`, `?` or `#`.
+    For URLs that libraries split at the first `/`, `?` or `#`.
     """
     rest, authority = _behind_scheme(url), authority_of(url)
     return bool(authority) and (rest.count("@") > 1 or ("@" in rest and "@" not in authority))
 
 
 def is_unclear_store(url: str) -> bool:
-    """The same of a store's URL: an `@` in its path is fine where nothing can be a password."""
+    """Like `is_unclear`, for a blob store's URL: an `@` in the path is allowed if the URL cannot have a password."""
     authority = authority_of(url)
     return is_unclear(url) if ":" in authority else authority.count("@") > 1
 
 
 def is_unclear_database(url: str) -> bool:
-    """The same of a database's URL, which SQLAlchemy splits at the first `@` and nowhere before it."""
+    """Like `is_unclear`, for a database URL, which SQLAlchemy splits at the first `@` and nowhere before it."""
     return bool(authority_of(url)) and _behind_scheme(url).count("@") > 1
 
 
 def is_server(url: str) -> bool:
-    """Whether a URL names a server, and every library reads it alike."""
+    """Whether a URL names a server, and all libraries parse it alike."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0 and not _UNSAFE.search(url)
@@ -55,7 +55,7 @@ def is_server(url: str) -> bool:
 
 
 def is_splittable(url: str) -> bool:
-    """Whether a text is one of which libraries know host and port; a path is."""
+    """Whether libraries can parse host and port of a text; true for a path."""
     try:
         _ = urlsplit(url).port if "://" in url else None
     except ValueError:
@@ -64,21 +64,21 @@ def is_splittable(url: str) -> bool:
 
 
 def redacted_url(url: str) -> str:
-    """A URL as it may be shown: without user, password, query and fragment. What is no URL is a path, and stays."""
+    """A URL without user, password, query and fragment, safe to show. A path stays unchanged."""
     if "://" not in url:
         return url
     rest = _behind_scheme(url)
     scheme, authority = url.partition("://")[0], authority_of(url)
     server = f"{scheme}://{authority.rpartition('@')[2]}"
     if is_unclear_store(url) or (authority and not is_server(server)):
-        # What should be a host or a port may be a part of a password.
+        # The apparent host or port may be part of a password.
         return f"{scheme}://{_HIDDEN}"
     path = re.split("[?#]", rest[len(authority) :], maxsplit=1)[0]
     return f"{server}{path}"
 
 
 def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
-    """A server's URL without user and password, and these two, as requests takes them, where it has them."""
+    """A server's URL without credentials, and the credentials (user, password) as `requests` expects them, or None."""
     rest = _behind_scheme(url)
     authority = authority_of(url)
     before, at, host = authority.rpartition("@")
@@ -95,7 +95,7 @@ def _for_basic(text: str) -> str:
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of a SQLite file, whatever characters its path has; SQLAlchemy decodes it."""
+    """The URL of a SQLite file; any characters of the path are escaped for SQLAlchemy."""
     return f"sqlite:///{quote(str(file), safe='/ ')}"
 
 

@@ -1,7 +1,7 @@
-"""Small value types and rules that every room may share.
+"""Small value types and rules that all packages share.
 
-Here: what a dataset id is, how a table can be written and changed, what a loopback address is, the clock.
-Not here: anything that only one room needs.
+Here: dataset ids, write modes, drift policies, loopback addresses, the clock.
+Not here: anything that only one package needs.
 """
 
 import ipaddress
@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-# Ids seen are a prefix and 24 of [a-z0-9-]; the vendor specifies nothing. Bounded and narrow, because an id arrives in
-# an unsigned event and becomes a partition key, a folder and a part of a URL.
+# Known ids are a prefix and 24 of [a-z0-9-]; the vendor specifies no format. The pattern is strict, because an id comes
+# from an unsigned event and becomes a partition key, a folder and part of a URL.
 DATASET_ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
 class WriteMode(StrEnum):
-    """What a load does to the rows of its table.
+    """How a load writes to its table.
 
-    `REPLACE` takes them away, `APPEND` keeps them all, `UPSERT` takes away those whose key comes again.
+    `REPLACE` deletes all existing rows, `APPEND` keeps them, `UPSERT` replaces rows with the same key.
     """
 
     REPLACE = "replace"
@@ -27,10 +27,10 @@ class WriteMode(StrEnum):
 
 
 class DriftPolicy(StrEnum):
-    """What becomes of a file whose columns differ from those of its table.
+    """How a load handles a file whose columns differ from those of its table.
 
-    `ADDITIVE` adds new columns and widens within a family of types; all else fails. `EVOLVE` also lets a column become
-    a wider type and a missing column NULL, each with a warning. `FREEZE` accepts no difference.
+    `ADDITIVE` adds new columns and widens within a family of types; other differences fail. `EVOLVE` also converts a
+    column to a wider type and fills a missing column with NULL, each with a warning. `FREEZE` accepts no difference.
     """
 
     ADDITIVE = "additive"
@@ -39,12 +39,12 @@ class DriftPolicy(StrEnum):
 
 
 def is_dataset_id(text: str) -> bool:
-    """Whether `text` can be the id of a dataset: 1 to 100 of letters, digits, `-` and `_`."""
+    """Whether `text` is a valid dataset id: 1 to 100 letters, digits, `-` and `_`."""
     return re.fullmatch(DATASET_ID_PATTERN, text) is not None
 
 
 def is_loopback_host(host: str | None) -> bool:
-    """Whether `host` (a name or an address, without port) can only mean this machine."""
+    """Whether `host` (a name or an address, without port) is a loopback host."""
     if not host:
         return False
     if host.lower() == "localhost":
@@ -56,10 +56,10 @@ def is_loopback_host(host: str | None) -> bool:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Whether the host of `url` can only mean this machine."""
+    """Whether the host of `url` is a loopback host."""
     return is_loopback_host(urlsplit(url).hostname)
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """The current time, as an aware datetime in UTC."""
     return datetime.now(UTC)

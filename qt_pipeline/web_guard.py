@@ -1,8 +1,8 @@
-"""Keeps other web pages, and other names of this machine, from an HTTP server on a loopback address.
+"""Protects an HTTP server on a loopback address against cross-site requests and DNS rebinding.
 
-A browser sends what any page asks it to send to 127.0.0.1, and a page may give its own host name that address.
-Here: which requests a page of another origin could have sent, and an ASGI layer that refuses them.
-Not here: who may use a server otherwise; a program of this machine can send any header.
+A browser sends requests of any web page to 127.0.0.1, and a page can make its own host name resolve to that address.
+Here: the check for cross-site requests, and ASGI middleware that rejects them.
+Not here: authentication; a local program can send any header.
 """
 
 from collections.abc import Collection
@@ -17,24 +17,24 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _SAFE_METHODS: Final = ("GET", "HEAD")
 _OTHER_SITES: Final = ("cross-site", "same-site")
 _GRAPHQL: Final = "/graphql"
-# A link that a person follows: the page that holds it reads nothing of the answer.
+# A person follows a link: the linking page cannot read the response.
 _NAVIGATION: Final = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 
 
 def foreign_request(scope: Scope, hosts: Collection[str] = ()) -> str:
-    """Why a request may come from another site: a sentence that repeats nothing of it; empty where it does not.
+    """Why a request may come from another site, as a sentence without parts of the request; empty if it does not.
 
-    The server's names are those of the loopback address with the port it listens on, and `hosts`: each a name, with
-    its port where that is not the scheme's own.
+    The server's names are the loopback names with the port that it listens on, and `hosts`: each a name, with the port
+    unless it is the scheme's default.
     """
     headers = Headers(scope=scope)
     port = scope["server"][1] if scope.get("server") else None
     names = {f"{name}:{port}" for name in _LOOPBACK} | {host.lower() for host in hosts}
-    # A browser leaves the scheme's own port out.
+    # A browser omits the scheme's default port.
     names |= set(_LOOPBACK) if port in (80, 443) else set()
     named = [host.lower() for host in headers.getlist("host")]
     if len(named) != 1 or named[0] not in names:
-        return "The request names another host than this server's own."
+        return "The Host header does not name this server."
     for origin in headers.getlist("origin"):
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or parts.netloc.lower() != named[0]:
@@ -45,10 +45,10 @@ def foreign_request(scope: Scope, hosts: Collection[str] = ()) -> str:
 
 
 class WebGuard:
-    """Refuses, with 403, what another web page may have sent to the ASGI application below.
+    """ASGI middleware that rejects requests of other web pages with 403.
 
-    With `json_only`, all but GET must be JSON by its Content-Type, which no page may send to another origin unasked,
-    and a GET executes no GraphQL. A person may follow a link of another site to a page of this server.
+    With `json_only`, every request except GET must have a JSON Content-Type, which a page cannot send to another origin
+    without permission, and a GET executes no GraphQL. Links from other sites to pages of this server work.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] = (), *, json_only: bool = False) -> None:
@@ -57,20 +57,20 @@ class WebGuard:
         self._json_only = json_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Forward or reject a request."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        why = self._refusal(scope)
-        if not why:
+        reason = self._rejection(scope)
+        if not reason:
             await self._app(scope, receive, _unframed(send))
         elif scope["type"] == "http":
-            await PlainTextResponse(f"{why}\n", status_code=403)(scope, receive, send)
+            await PlainTextResponse(f"{reason}\n", status_code=403)(scope, receive, send)
         else:
-            # Before it is accepted, a server answers 403 to this.
-            await send({"type": "websocket.close", "code": 1008, "reason": why})
+            # Before the connection is accepted, the server responds 403 to this.
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})
 
-    def _refusal(self, scope: Scope) -> str:
+    def _rejection(self, scope: Scope) -> str:
         if scope["type"] == "websocket":
             return foreign_request(scope, self._hosts)
         headers = Headers(scope=scope)
@@ -78,22 +78,22 @@ class WebGuard:
         is_safe, is_graphql = scope["method"] in _SAFE_METHODS, path.endswith(_GRAPHQL)
         if is_safe and not is_graphql and all(headers.get(name) == value for name, value in _NAVIGATION.items()):
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"sec-fetch-site"]}
-        if why := foreign_request(scope, self._hosts):
-            return why
+        if reason := foreign_request(scope, self._hosts):
+            return reason
         if not self._json_only:
             return ""
         if is_safe:
-            # With this, Dagster answers with the page on which people write queries, and executes none.
+            # Dagster then responds with its query editor page, and executes nothing.
             shows_page = "text/html" in headers.get("accept", "")
-            return "" if not is_graphql or shows_page else "GraphQL is asked by POST alone."
+            return "" if not is_graphql or shows_page else "GraphQL requires POST."
         if scope["method"] != "POST":
-            return "Only GET, HEAD and POST can be used here."
+            return "Only GET, HEAD and POST are allowed."
         kinds = [kind.partition(";")[0].strip().lower() for kind in headers.getlist("content-type")]
-        return "" if kinds == ["application/json"] else "What is posted must be of the type application/json."
+        return "" if kinds == ["application/json"] else "The Content-Type of a POST must be application/json."
 
 
 def _unframed(send: Send) -> Send:
-    """Let no page of another origin show an answer in a frame, where a person may click on it unknowingly."""
+    """Prevent clickjacking: pages of other origins cannot show responses in a frame."""
 
     async def send_unframed(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -280,7 +280,7 @@ def test_the_limit_does_not_hold_back_what_needs_no_run() -> None:
 def test_a_failure_that_a_repeat_would_not_change_is_tried_once() -> None:
     [parked] = decide(waiting(1, attempts=1, delivery=FIRST), runs=[run(RunState.REFUSED)]).updates
     assert parked.state is EventState.PARKED
-    assert "run-1 failed, and a repeat would too" in str(parked.outcome)
+    assert "run-1 failed, and a retry would fail too" in str(parked.outcome)
     assert "replay" in str(parked.outcome)
 
 
@@ -302,7 +302,7 @@ def test_after_an_unchanged_file_the_dataset_is_looked_at_again_and_again_and_th
         moment, event = due, replace(event, attempts=look + 1, delivery=key, not_before=None)
     [done] = decide(event, runs=[run(RunState.SUCCEEDED, event.delivery)], looked={"d-one": 1}).updates
     assert done.state is EventState.DONE
-    assert "the same at every look after this event, 3 times" in str(done.outcome)
+    assert "unchanged at all 3 checks after this event" in str(done.outcome)
 
 
 def test_a_change_ends_the_looks() -> None:

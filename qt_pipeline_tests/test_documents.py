@@ -341,7 +341,7 @@ def test_every_setting_is_documented_once() -> None:
 
 def test_a_setting_is_documented_with_meaning_default_and_limits() -> None:
     rows = {row[0]: row[1:] for group in GROUPS for row in page(configuration_text()).rows(group.title)}
-    assert rows["QT_REQUEST_ATTEMPTS"] == ["Tries of one request before its run fails.", "5", "at least 1, at most 20"]
+    assert rows["QT_REQUEST_ATTEMPTS"] == ["Attempts of one request before its run fails.", "5", "at least 1, at most 20"]
     assert rows["QT_READ_TIMEOUT_SECONDS"][1:] == ["60", "above 0, at most 3600"]
     assert rows["QT_LOG_FORMAT"][1:] == ["auto", "auto, json, text"]
     assert rows["QT_ALLOW_UNVERIFIED_LENGTH"][1:] == ["false", "true, false"]

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_run(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """A real process that holds the lock of a run, until it is told to end or is killed."""
+    """A real process that holds the lock of a run, until it gets a line on stdin or is killed."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(run_id: str) -> subprocess.Popen[str]:
@@ -45,7 +45,7 @@ def start_run(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
             process.kill()
 
 
-def test_a_run_that_never_held_its_lock_is_unseen(folder: Path) -> None:
+def test_a_run_that_never_held_its_lock_is_unknown(folder: Path) -> None:
     assert RunLocks(folder).status("run-1") is Process.UNKNOWN
     assert not folder.exists()
 
@@ -111,23 +111,23 @@ def test_a_run_that_begins_is_never_taken_for_gone(folder: Path, monkeypatch: py
     seen: list[Process] = []
     give_its_name = Path.replace
 
-    def look_around(path: Path, target: Path) -> Path:
+    def check_status_first(path: Path, target: Path) -> Path:
         seen.append(locks.status("run-that-begins"))
         named = give_its_name(path, target)
         seen.append(locks.status("run-that-begins"))
         return named
 
-    monkeypatch.setattr(Path, "replace", look_around)
+    monkeypatch.setattr(Path, "replace", check_status_first)
     locks.acquire("run-that-begins")
     assert seen == [Process.UNKNOWN, Process.ALIVE]
 
 
-def test_a_look_at_the_same_moment_does_not_stop_a_run_from_beginning(
+def test_a_concurrent_status_check_does_not_stop_a_run_from_starting(
     folder: Path, start_run: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    # Who looks holds the lock for a moment; here for as long as it takes.
-    looking = start_run("run-1")
+    # A status check holds the lock briefly; here, a process holds it permanently.
+    checking = start_run("run-1")
     start_run("run-1")
-    looking.kill()
-    looking.wait(20)
+    checking.kill()
+    checking.wait(20)
     assert RunLocks(folder).status("run-1") is Process.ALIVE

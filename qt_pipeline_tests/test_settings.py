@@ -211,7 +211,7 @@ def test_a_file_that_is_named_hangs_on_the_root_of_the_project(tmp_path: Path, m
 
 
 def test_a_file_that_is_named_and_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "which is not there" in refused(monkeypatch, QT_ENV_FILE=str(tmp_path / "demo.env"))
+    assert "which does not exist" in refused(monkeypatch, QT_ENV_FILE=str(tmp_path / "demo.env"))
 
 
 def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

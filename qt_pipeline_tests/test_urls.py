@@ -178,7 +178,7 @@ def test_clear_addresses_of_alerts_are_accepted() -> None:
 def test_a_part_of_a_url_is_no_address_of_alerts() -> None:
     with environment(QT_ALERT_URLS="mailto://user:secret word@gmail.com"), pytest.raises(ConfigurationError) as caught:
         load_settings()
-    assert "QT_ALERT_URLS: address 2 is no URL" in str(caught.value)
+    assert "QT_ALERT_URLS: address 2 is not a URL" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
@@ -217,7 +217,7 @@ def test_a_secret_that_the_file_would_change_is_refused(tmp_path: Path, variable
         with pytest.raises(ConfigurationError) as caught:
             load_settings()
         assert variable in report_settings().faults
-    assert f"{variable}: holds ${{…}}" in str(caught.value)
+    assert f"{variable}: contains ${{…}}" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 

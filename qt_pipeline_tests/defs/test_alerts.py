@@ -150,7 +150,7 @@ def test_a_run_that_fails_is_told_with_name_cause_next_step_and_link_and_so_is_i
     [message] = service.received
     assert message["title"] == f"{TITLE}Premium bordereau does not load"
     assert message["message"].startswith(str(run.failure.metadata["error"].value))
-    assert f"What to do: {run.failure.metadata['how to fix'].value}\n" in message["message"]
+    assert f"How to fix: {run.failure.metadata['how to fix'].value}\n" in message["message"]
     assert f"Run: http://127.0.0.1:3000/runs/{run.id}\n" in message["message"]
     assert "canary-of-a-row" not in message["message"]
     pipeline.serve(CSV)

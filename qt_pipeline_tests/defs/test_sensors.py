@@ -217,7 +217,7 @@ def test_a_run_that_failed_for_a_reason_that_a_repeat_would_not_change_is_the_on
     assert pipeline.tick().requests == []
     event = pipeline.event(seq)
     assert event.state is EventState.PARKED
-    assert f"Run {run.id} failed, and a repeat would too." in (event.outcome or "")
+    assert f"Run {run.id} failed, and a retry would fail too." in (event.outcome or "")
 
 
 def test_parked_events_are_reported_until_a_later_load_covers_them(
