@@ -16,7 +16,8 @@ from qt_pipeline.values import utc_now
 
 _HEAD = """# Benchmarks
 
-Figures of one machine. `make bench` measures yours and rewrites the sections below, each with its date, machine and method.
+Figures of one machine. `make bench` measures yours and rewrites the sections below, each with its date, machine and
+method.
 """
 
 
