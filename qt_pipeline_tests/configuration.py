@@ -62,7 +62,7 @@ GROUPS = (
     ),
     Group(
         "Downloads",
-        "Limits on downloads.",
+        "Timeouts, limits and redirects of a download.",
         (
             "connect_timeout_seconds",
             "read_timeout_seconds",

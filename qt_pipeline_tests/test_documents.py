@@ -302,6 +302,18 @@ def test_every_package_is_in_the_architecture() -> None:
     assert {name for row in rows for name in row[1].split(", ")} == files | folders
 
 
+def test_every_named_module_exists() -> None:
+    modules = [f"/{path.relative_to(PROJECT_ROOT).as_posix()}" for path in PROJECT_ROOT.glob("qt_pipeline*/**/*.py")]
+    named = {
+        (str(document.path), text)
+        for document in PAGES.values()
+        for _, text in document.code
+        if re.fullmatch(r"[\w/]+\.py", text) and "NAME" not in text
+    }
+    assert len(named) > 80
+    assert [entry for entry in sorted(named) if not any(module.endswith(f"/{entry[1]}") for module in modules)] == []
+
+
 def test_every_file_and_name_of_a_recipe_exists() -> None:
     contributing = PAGES[PurePosixPath("CONTRIBUTING.md")]
     recipes = Page(contributing.path, contributing.text.partition("## Recipes")[2])
@@ -341,7 +353,11 @@ def test_every_setting_is_documented_once() -> None:
 
 def test_a_setting_is_documented_with_meaning_default_and_limits() -> None:
     rows = {row[0]: row[1:] for group in GROUPS for row in page(configuration_text()).rows(group.title)}
-    assert rows["QT_REQUEST_ATTEMPTS"] == ["Attempts of one request before its run fails.", "5", "at least 1, at most 20"]
+    assert rows["QT_REQUEST_ATTEMPTS"] == [
+        "Attempts of one request before its run fails.",
+        "5",
+        "at least 1, at most 20",
+    ]
     assert rows["QT_READ_TIMEOUT_SECONDS"][1:] == ["60", "above 0, at most 3600"]
     assert rows["QT_LOG_FORMAT"][1:] == ["auto", "auto, json, text"]
     assert rows["QT_ALLOW_UNVERIFIED_LENGTH"][1:] == ["false", "true, false"]
