@@ -156,12 +156,12 @@ def _markdown(measured: Sequence[Measured]) -> str:
     return f"""{table}
 
 {len(measured)} events, one at a time, for the sandbox's three datasets in turn, each with changed data.
-Each is sent at a random moment, {shortest} to {longest} s after the one before it was done.
-A first round is not counted.
+Each is sent at a random time, {shortest} to {longest} s after the previous one was done.
+The first round is a warm-up and is not counted.
 Sandbox, relay, Dagster (webserver, daemon, code server) and the SQLite target share the machine.
-All figures count from just before the event is sent:
+All times start just before the event is sent:
 
 - **event → 202**: the relay has answered, so the event is on disk.
 - **→ run started**: Dagster's own start time of the run. Most of it is the start of the run's process.
-- **→ table committed**: another connection sees the load as published; it looks every {_LOOK_SECONDS * 1000:.0f} ms.
+- **→ table committed**: another connection sees the load as published; it polls every {_LOOK_SECONDS * 1000:.0f} ms.
 """

@@ -62,9 +62,10 @@ def run(*, rows: int, rounds: int, large_rows: int, console: Console) -> Section
         if large_rows:
             parts.append(_memory(Path(folder), (rows, large_rows), console))
     head = f"""Generated bordereaux of {rows:,} rows and {len(HEADERS)} columns, {size:.0f} MB.
-Medians of {rounds} rounds. In each round every loader runs in turn, in a process of its own.
-Imports of Python are left out for all. Ratios are medians of the ratios within a round.
-Ours counts everything: hashing, reading, typing over the whole file, staging, verification, publish and ledger."""
+Medians of {rounds} rounds. In each round every loader runs once, in a separate process.
+Python imports are excluded for all. Ratios are medians of the ratios within a round.
+The time of qt_pipeline includes hashing, reading, type inference from the whole file, staging, verification, publish
+and ledger."""
     return Section(name="loading", title="From file to table", text="\n\n".join([head, *parts]))
 
 

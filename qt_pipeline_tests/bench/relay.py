@@ -116,7 +116,7 @@ def _markdown(lines: list[tuple[str, ...]], seconds: int) -> str:
     return f"""{table}
 
 {seconds} s each. The relay is `qt-pipeline relay` on an inbox in SQLite. The clients are one process beside it, with
-connections that stay open and one request at a time on each. Every answer was 202, after the commit of its event.
-At a given rate, times count from the moment at which the event was due: a client that is held up hides nothing.
-SQLite alone is its driver in a loop on the same disk, in WAL mode with `synchronous=FULL`, without HTTP around it.
+persistent connections and one request at a time on each. Every answer was 202, after the commit of its event.
+At a given rate, times start when the event was due, so that a delayed client hides no latency.
+"SQLite alone" is its driver in a loop on the same disk, in WAL mode with `synchronous=FULL`, without HTTP.
 """
