@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
+    ColumnDefaultError,
     ColumnTypeError,
     DuplicateKeyError,
     StaleLoadError,
@@ -31,6 +32,7 @@ from qt_pipeline.warehouse.warehouse import TableState, Warehouse
 
 __all__ = [
     "AfterPublishError",
+    "ColumnDefaultError",
     "ColumnTypeError",
     "DuplicateKeyError",
     "Load",

@@ -49,6 +49,10 @@ class ColumnTypeError(PermanentError):
     """A column that the table has cannot hold the values of a file as they stand."""
 
 
+class ColumnDefaultError(PermanentError):
+    """A column that has to change its type has a default that is none of the new type."""
+
+
 class TargetLimitError(PermanentError):
     """The table would have more columns, or a longer name, than the target takes."""
 

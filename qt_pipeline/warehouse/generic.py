@@ -8,7 +8,7 @@ Not here: the order of a publish (see load).
 import hashlib
 import logging
 import tempfile
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Context, Decimal
 from functools import partial
@@ -50,7 +50,7 @@ from qt_pipeline.warehouse.errors import (
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting
-from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
+from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _WAIT_SECONDS = 120
@@ -244,6 +244,15 @@ class GenericTarget:
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
         """See Target. Never asked for."""
         raise NotImplementedError
+
+    def defaults(
+        self,
+        connection: Connection,  # noqa: ARG002  # see Target
+        table: Table,  # noqa: ARG002
+        changes: Sequence[TypeChange],  # noqa: ARG002
+    ) -> Mapping[str, ColumnDefault]:
+        """See Target. None of them needs to be converted."""
+        return {}
 
     def change_types(
         self,

@@ -7,7 +7,7 @@ Not here: the order of a publish (see load), what refusals mean (see database).
 """
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -46,11 +46,12 @@ from qt_pipeline.database import (
 )
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.tabular import Array, Column, ColumnType, Kind, named_batch
+from qt_pipeline.warehouse.defaults import converts_itself, literal_value
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.measure import MAX_HASHED_LENGTH, Measure, Measures, ask, measured_values, measuring
-from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
+from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _SETTING = "QT_WAREHOUSE_URL"
@@ -58,6 +59,7 @@ _WAIT_SECONDS = 120
 _ALTER_SECONDS = 2
 _CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
+_DATA_EXCEPTION = "22"
 # PostgreSQL answers with 1664 columns at most.
 _SUMS_BATCH_SIZE = 1000
 # A lock's transaction is idle while its load goes on. Not every version has each of these.
@@ -85,6 +87,10 @@ _CHANGES_ROWS = text(
     "OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal) "
     "OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid AND rulename <> '_RETURN') "
     "FROM pg_class WHERE oid = CAST(:name AS regclass)"
+)
+_DEFAULTS = text(
+    "SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef "
+    "JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = CAST(:name AS regclass)"
 )
 _STAYS_OPEN = text(
     "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
@@ -272,6 +278,33 @@ class PostgresTarget:
         old, new = preparer.format_table(stage), preparer.quote(table.name)
         connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 
+    def defaults(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange]
+    ) -> Mapping[str, ColumnDefault]:
+        """See Target. The server converts what it may assign without a cast."""
+        found = connection.execute(_DEFAULTS, {"name": _identifier(table).as_string(None)})
+        expressions = {str(name): str(expression) for name, expression in found}
+        return {
+            change.column: ColumnDefault(expressions[change.column], self._converted(connection, table, change, value))
+            for change in changes
+            if change.column in expressions and not converts_itself(change)
+            for value in [literal_value(expressions[change.column])]
+        }
+
+    def _converted(self, connection: Connection, table: Table, change: TypeChange, value: str | None) -> str | None:
+        """A literal of the column's new type; None where the value is no literal, or none of that type."""
+        if value is None:
+            return None
+        type_ = table.c[change.column].type.compile(dialect=connection.dialect)
+        try:
+            with connection.begin_nested():
+                cast_ = text(f"SELECT quote_literal(CAST(CAST(:value AS text) AS {type_}))")
+                return connection.scalar(cast_, {"value": value})
+        except DBAPIError as error:
+            if not str(_sqlstate(error)).startswith(_DATA_EXCEPTION):
+                raise
+            return None
+
     def change_types(
         self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
     ) -> None:
@@ -284,7 +317,11 @@ class PostgresTarget:
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
             # Not all types can be cast to all others; without rows, nothing needs to be.
             value = name if keeps_rows else "NULL"
+            if change.default is not None:
+                parts.append(f"ALTER COLUMN {name} DROP DEFAULT")
             parts.append(f"ALTER COLUMN {name} TYPE {type_} USING {value}::{type_}")
+            if change.default is not None:
+                parts.append(f"ALTER COLUMN {name} SET DEFAULT {change.default.after}")
         connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} {', '.join(parts)}")
 
     @property

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
@@ -19,10 +19,11 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 
 from qt_pipeline.errors import PipelineError, TransientError
 from qt_pipeline.prefetch import prefetch
-from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Column, Contract, Rows, SchemaChange
+from qt_pipeline.tabular import LOAD_COLUMN, ROW_COLUMN, Column, ColumnType, Contract, Rows, SchemaChange
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import ledger
 from qt_pipeline.warehouse.adopt import UnfitColumn, can_hold, column_type_error, unfit_columns
+from qt_pipeline.warehouse.defaults import check_defaults
 from qt_pipeline.warehouse.errors import (
     AfterPublishError,
     StageLostError,
@@ -152,6 +153,7 @@ class Load:
         Raises:
             TargetLimitError: it would have too many columns.
             ColumnTypeError: columns that are there cannot hold what the contract says.
+            ColumnDefaultError: columns that would become another type have a default that cannot.
             DuplicateKeyError: there is no column, or no single one, of a header of the key.
         """
         self._check_width(self._shapes.stage(self.load_id, contract))
@@ -160,6 +162,9 @@ class Load:
                 raise column_type_error(
                     unfit, self.target, table=str(self.spec), dataset_id=self.job.dataset_id, dialect=connection.dialect
                 )
+        if self._retyped(contract):
+            with self.target.reading() as connection:
+                self._type_changes(connection, contract, self._shapes.table(contract))
         self._key(contract)
 
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
@@ -327,14 +332,7 @@ class Load:
             return
         present = self.table_columns
         added = [column for column in table.c if column.name not in present]
-        before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
-        changes = [
-            TypeChange(column.name, before[column.name], column.type)
-            for column in contract.columns
-            if column.name in present
-            and before.get(column.name, column.type) != column.type
-            and self._must_change(connection, column, table)
-        ]
+        changes = self._type_changes(connection, contract, table)
         if not (added or changes):
             return
         preparer = connection.dialect.identifier_preparer
@@ -348,6 +346,29 @@ class Load:
                 self.target.change_types(connection, table, changes, keeps_rows=self.spec.keeps_rows)
         if self.spec.keeps_rows and any(column.name == LOAD_COLUMN for column in added):
             self._name_load_of_rows(connection, table)
+
+    def _retyped(self, contract: Contract) -> list[tuple[Column, ColumnType]]:
+        """The columns of the table that have another type in a contract than before, and the type before."""
+        present = self.table_columns or {}
+        before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
+        return [
+            (column, before[column.name])
+            for column in contract.columns
+            if column.name in present and before.get(column.name, column.type) != column.type
+        ]
+
+    def _type_changes(self, connection: Connection, contract: Contract, table: Table) -> list[TypeChange]:
+        changes = [
+            TypeChange(column.name, before, column.type)
+            for column, before in self._retyped(contract)
+            if self._must_change(connection, column, table)
+        ]
+        if not changes:
+            return []
+        defaults = self.target.defaults(connection, table, changes)
+        changes = [replace(change, default=defaults.get(change.column)) for change in changes]
+        check_defaults(changes, table=str(self.spec), dataset_id=self.job.dataset_id)
+        return changes
 
     def _must_change(self, connection: Connection, column: Column, table: Table) -> bool:
         assert self.table_columns is not None  # noqa: S101  # the caller asks of a column that is there

@@ -7,7 +7,7 @@ Not here: the order of a publish (see load).
 """
 
 import hashlib
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from decimal import Context, Decimal
@@ -64,7 +64,7 @@ from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
 from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting, measuring
 from qt_pipeline.warehouse.sqlite_change import EXACT_TEXT, NewType, change_columns, exact_text
 from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, collations
-from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type, reflected_columns
+from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 # Loads of other tables hold SQLite's one write lock for a publish at a time.
@@ -265,6 +265,15 @@ class SqliteTarget:
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
         """See Target. Never asked for."""
         raise NotImplementedError
+
+    def defaults(
+        self,
+        connection: Connection,  # noqa: ARG002  # see Target
+        table: Table,  # noqa: ARG002
+        changes: Sequence[TypeChange],  # noqa: ARG002
+    ) -> Mapping[str, ColumnDefault]:
+        """See Target. None of them needs to be converted."""
+        return {}
 
     def change_types(
         self,

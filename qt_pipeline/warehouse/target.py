@@ -55,12 +55,25 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnDefault:
+    """The default of a column that becomes another type, in SQL: as it is, and for the new type.
+
+    `after` is None where it cannot become one. `constraint` is its name, where the engine names defaults.
+    """
+
+    before: str
+    after: str | None
+    constraint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TypeChange:
-    """A column of a table that becomes another type."""
+    """A column of a table that becomes another type. `default` is one that has to be set again for that."""
 
     column: str
     before: ColumnType
     after: ColumnType
+    default: ColumnDefault | None = None
 
 
 class Target(Protocol):
@@ -201,12 +214,19 @@ class Target(Protocol):
         """Make a staging table the table. Only where `stage_becomes_table`."""
         ...
 
+    def defaults(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange]
+    ) -> Mapping[str, ColumnDefault]:
+        """By column, the defaults that the engine does not convert itself when these columns change."""
+        ...
+
     def change_types(
         self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
     ) -> None:
         """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay.
 
-        Without `keeps_rows` the table has none, and every type can become every other.
+        Without `keeps_rows` the table has none, and every type can become every other. The `default` of a change is set
+        again.
         """
         ...
 

@@ -404,7 +404,9 @@ class _World:
 
     def hand(self) -> Hand:
         rng = self.rng
-        what = rng.choice(["add", "add", "add", "index", "trigger", "delete", "drop rows", "alter", "default"])
+        what = rng.choice(
+            ["add", "add", "add", "index", "trigger", "delete", "drop rows", "alter", "default", "default number"]
+        )
         if what == "add":
             header = rng.choice([*_HEADERS, "mine", "more"])
             kind = rng.choice(["INTEGER", "TEXT", "DATE", "VARCHAR(3)", "NUMERIC(5,1)", "REAL", "TIMESTAMP"])

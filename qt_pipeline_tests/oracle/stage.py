@@ -520,7 +520,7 @@ class _Stage:
         elif step.what in {"alter", "delete", "drop rows"}:
             table.touched = True
             dataset.strange = dataset.strange or step.what == "alter"
-        elif step.what == "default":
+        elif step.what.startswith("default"):
             table.by_hand.add(column)
         self._reread(table, name)
 
@@ -552,8 +552,10 @@ class _Stage:
             return [f"DELETE FROM {place}"]
         if step.what == "delete" and "_qt_row" in columns:
             return [f"DELETE FROM {place} WHERE _qt_row = (SELECT min(_qt_row) FROM {place})"]
-        if step.what == "default" and self.target.name == "postgres" and kind_of(columns[column]) == "text":
-            return [f"ALTER TABLE {place} ALTER COLUMN {quoted(column)} SET DEFAULT 'own'"]
+        text_column = self.target.name == "postgres" and kind_of(columns[column]) == "text"
+        if step.what in {"default", "default number"} and text_column:
+            value = "'own'" if step.what == "default" else "'7'"
+            return [f"ALTER TABLE {place} ALTER COLUMN {quoted(column)} SET DEFAULT {value}"]
         if step.what == "alter" and column.lower() not in {"_qt_load", "_qt_row", "_qt_loaded_at"}:
             kind = "TEXT" if kind_of(columns[column]) != "text" else "VARCHAR(200)"
             if self.target.name == "postgres":

@@ -201,7 +201,10 @@ class Postgres(Target):
                 f" WHERE a.attrelid = {self._id(name)} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
             )
             hung = {f"{column} NOT NULL" for column, _, fixed, _ in columns if fixed and not column.startswith("_qt_")}
-            hung |= {f"{column} DEFAULT {default}" for column, _, _, default in columns if default}
+            # A default may become one of its column's new type.
+            hung |= {
+                f"{column} DEFAULT {re.sub('::[a-z ]+$', '', default)}" for column, _, _, default in columns if default
+            }
             rows = self.query(f"SELECT * FROM {self.place(name)}")
             types = {column: kind for column, kind, _, _ in columns}
             found[name] = Table(types, rows, frozenset(hung | self._hung(name)))

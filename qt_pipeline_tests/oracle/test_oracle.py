@@ -77,6 +77,14 @@ WENT_WRONG = {
         Hand(0, "delete"),
         Load(0, b"Postcode\n00811\n"),
     ),
+    "a default that its column's next type cannot have": (
+        Load(0, b"Paid,Share\n,\n"),
+        Hand(0, "default", "Paid"),
+        Hand(0, "default number", "Share"),
+        Load(0, b"Paid,Share\n7.000060,0.25\n"),
+        Load(0, b"Paid,Share\n,0.25\n"),
+        Load(0, b"Paid,Share\nx,0.5\n"),
+    ),
     "the same file after a restore by the types of then": (
         Load(0, b"Loss date\n12/04/2024\n"),
         Rules(0, {"columns": {"Loss date": "date %d/%m/%Y"}}),

@@ -40,6 +40,7 @@ _LEDGER_COLUMNS = re.compile(r"SELECT TOP 1 (?:\S+\._qt_loads\.\w+(?:, | )){20,}
 
 # What the parser knows to be one, and not what is in it.
 _NOT_LOOKED_INTO = ("SET ", "ALTER INDEX ", "EXEC ")
+_DEFAULT = re.compile(r"ALTER TABLE \[.+\] ADD CONSTRAINT \[.+\] DEFAULT \(.+\) FOR \[.+\]")
 
 
 @cache
@@ -47,6 +48,7 @@ def parsed(statement: str) -> None:
     """Fail if a statement is no T-SQL."""
     for part in sqlglot.parse(statement, read="tsql", error_level=sqlglot.ErrorLevel.RAISE):
         known = not isinstance(part, sqlglot.exp.Command) or statement.lstrip().startswith(_NOT_LOOKED_INTO)
+        known = known or _DEFAULT.fullmatch(statement) is not None
         assert known, f"The parser does not know what this is: {statement}"
 
 

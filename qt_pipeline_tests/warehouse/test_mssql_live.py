@@ -19,6 +19,7 @@ from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.tabular import Rows, SchemaRules, profile, read_header, resolve_contract
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
+    ColumnDefaultError,
     ColumnTypeError,
     DuplicateKeyError,
     LoadStatus,
@@ -357,6 +358,21 @@ def test_what_the_server_says_is_known_repeats_no_value_and_undoes_the_publish(
     assert "canary" not in str(caught.value)
     assert sqlserver.tables() == OWN_TABLES
     assert warehouse.loads()[0].status is LoadStatus.FAILED
+
+
+def test_a_default_follows_the_type_of_its_column_or_is_named(sqlserver: SqlServer, warehouse: Warehouse) -> None:
+    load(warehouse, b"Name,Paid,Share\nAnn,,\n")
+    sqlserver.execute(
+        f"ALTER TABLE {sqlserver.table()} ADD CONSTRAINT [DF ]] paid] DEFAULT '7' FOR Paid",
+        f"ALTER TABLE {sqlserver.table()} ADD DEFAULT 'own' FOR Share",
+    )
+    load(warehouse, b"Name,Paid,Share\nAnn,1.5,\n")
+    sqlserver.execute(f"INSERT INTO {sqlserver.table()} (Name, _qt_load, _qt_row) VALUES ('Bob', 0, 0)")
+    assert sqlserver.column("Paid") == [Decimal(7), Decimal("1.5")]
+    before = sqlserver.columns(), sqlserver.query(f"SELECT * FROM {sqlserver.table()}")
+    with pytest.raises(ColumnDefaultError, match=r"'Share' has the default \('own'\) and becomes decimal"):
+        load(warehouse, b"Name,Paid,Share\nAnn,1.5,0.5\n")
+    assert (sqlserver.columns(), sqlserver.query(f"SELECT * FROM {sqlserver.table()}")) == before
 
 
 @pytest.fixture

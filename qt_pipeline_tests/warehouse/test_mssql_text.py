@@ -16,6 +16,7 @@ from qt_pipeline.database import mssql as mssql_connect
 from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse import (
     AfterPublishError,
+    ColumnDefaultError,
     LoadRecord,
     LoadStatus,
     TargetRefusedError,
@@ -189,6 +190,32 @@ def test_a_refresh_adds_and_widens_columns_and_keeps_their_collation(opened: Ope
     long = b"x" * 60
     load(target, b"Name,Paid,Seen,Day,Done,Blank,New ]\n" + long + b",1.12345678901234567,,,,5,7\n")
     held("columns", driver)
+
+
+def test_a_default_that_fits_the_new_type_of_its_column_is_dropped_for_the_change_and_set_again(opened: Opened) -> None:
+    defaults = [("blank", "('7')", "DF ]"), ("Paid", "((5))", "DF_paid"), ("Day", "(getdate())", "DF_day")]
+    answers = [("sys.default_constraints", defaults), ("TRY_CAST", [(1,)])]
+    target, driver = opened(loaded=True, answers=answers)
+    load(target, FILE.replace(b",\n", b",5\n"))
+    asked = [line for line in driver.lines if "TRY_CAST" in line]
+    assert asked == ["SELECT CASE WHEN TRY_CAST(CAST(? AS NVARCHAR(4000)) AS BIGINT) IS NULL THEN 0 ELSE 1 END;"] * 2
+    assert driver.lines.count("-- with '7'") == len(asked)
+    assert [line for line in driver.lines if line.startswith("ALTER TABLE")] == [
+        "ALTER TABLE [qt].[paid] DROP CONSTRAINT [DF ]]];",
+        "ALTER TABLE [qt].[paid] ALTER COLUMN [Blank] BIGINT NULL;",
+        "ALTER TABLE [qt].[paid] ADD CONSTRAINT [DF ]]] DEFAULT ('7') FOR [Blank];",
+    ]
+
+
+@pytest.mark.parametrize(("default", "fits"), [("('own')", 0), ("(' ')", 1), ("(suser_name())", 1)])
+def test_a_default_that_does_not_fit_the_new_type_of_its_column_is_named_and_nothing_is_changed(
+    opened: Opened, default: str, fits: int
+) -> None:
+    answers = [("sys.default_constraints", [("Blank", default, "DF_blank")]), ("TRY_CAST", [(fits,)])]
+    target, driver = opened(loaded=True, answers=answers)
+    with pytest.raises(ColumnDefaultError, match=re.escape(f"'Blank' has the default {default} and becomes integer")):
+        load(target, FILE.replace(b",\n", b",5\n"))
+    assert not [line for line in driver.lines if line.startswith(("ALTER TABLE", "CREATE TABLE"))]
 
 
 def test_an_upsert_looks_for_doubled_keys_and_deletes_what_comes_again(opened: Opened) -> None:

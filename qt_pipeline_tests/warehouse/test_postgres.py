@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 from sqlalchemy import Connection, MetaData, Table, create_engine, event
 from tenacity import RetryCallState
 
-from qt_pipeline.errors import PipelineError
+from qt_pipeline.errors import FailureScope, PipelineError
 from qt_pipeline.values import DriftPolicy
 from qt_pipeline.warehouse import (
+    ColumnDefaultError,
     LoadStatus,
     TableNotOursError,
     TargetRefusedError,
@@ -26,7 +28,7 @@ from qt_pipeline.warehouse import postgres as postgres_module
 from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Postgres, watched_by
-from qt_pipeline_tests.warehouse.loading import CableCutError, load, then_broken
+from qt_pipeline_tests.warehouse.loading import JOB, TABLE, CableCutError, load, publish, then_broken
 
 OLD = b"Name,Paid\nAnn,1.50\nBob,2.25\n"
 NEW = b"Name,Paid\nCleo,10.00\n"
@@ -88,6 +90,83 @@ def test_a_column_that_a_view_needs_as_it_is_keeps_its_type_and_the_table_its_ro
     contract = warehouse.contract("d-one")
     assert contract is not None
     assert str(contract.columns[1].type) == "integer"
+
+
+def set_default(postgres: Postgres, column: str, default: str) -> None:
+    postgres.execute(f"ALTER TABLE {postgres.table()} ALTER {postgres.quote(column)} SET DEFAULT {default}")
+
+
+def default_of(postgres: Postgres, column: str) -> list[tuple[Any, ...]]:
+    """The default of a column, as the server says it and as it is for a new row."""
+    postgres.execute(
+        f"DELETE FROM {postgres.table()}",
+        f"INSERT INTO {postgres.table()} (_qt_load, _qt_row) VALUES (0, 0)",
+    )
+    return postgres.query(
+        f"SELECT pg_get_expr(adbin, adrelid), {postgres.quote(column)} FROM {postgres.table()}, pg_attrdef "
+        f"WHERE adrelid = '{postgres.table()}'::regclass"
+    )
+
+
+DEFAULTS = {
+    "a number": ("", "", "'7'", {}, "1.5", "'7'::numeric", Decimal(7)),
+    "a date": ("", "", "'2026-01-31'", {}, "2024-02-29", "'2026-01-31'::date", date(2026, 1, 31)),
+    "a boolean": ("", "", "'true'", {}, "false", "true", True),
+    "a quoted number": ("x", "text", "'-1.50'", {"Paid": "decimal(18,2)"}, "2", "'-1.50'::numeric", Decimal("-1.50")),
+    "a number of a date": (
+        "1",
+        "integer",
+        "20260131",
+        {"Paid": "date %d/%m/%Y"},
+        "29/02/2024",
+        None,
+        date(2026, 1, 31),
+    ),
+    "a number that becomes text": ("1", "integer", "7", {"Paid": "text"}, "x", None, "7"),
+    "an expression that becomes text": ("1", "integer", "1 + length('own')", {"Paid": "text"}, "x", None, "4"),
+    "a number that becomes a decimal": ("1", "integer", "7", {"Paid": "decimal(18,2)"}, "1.5", None, Decimal(7)),
+}
+
+
+@pytest.mark.parametrize("case", DEFAULTS.values(), ids=DEFAULTS)
+def test_a_default_that_fits_the_new_type_of_its_column_stays(
+    postgres: Postgres, warehouse: Warehouse, case: tuple[str, str, str, dict[str, str], str, str | None, object]
+) -> None:
+    first, declared, default, later, value, expression, stored = case
+    load(warehouse, f"Name,Paid\nAnn,{first}\n".encode(), declared={"Paid": declared} if declared else {})
+    set_default(postgres, "Paid", default)
+    load(warehouse, f"Name,Paid\nAnn,{value}\n".encode(), declared=later)
+    [(now, of_new_row)] = default_of(postgres, "Paid")
+    assert (type(of_new_row), of_new_row) == (type(stored), stored)
+    assert expression in (None, now)
+
+
+UNFIT_DEFAULTS = {
+    "a text": ("'own'", "1.5", "'own'::text", "decimal(15,1)"),
+    "a blank": ("''", "1", "''::text", "integer"),
+    "a text with quotes": ("'it''s 50% :a'", "1", "'it''s 50% :a'::text", "integer"),
+    "an expression": ("CURRENT_USER || '7'", "1", "((CURRENT_USER)::text || '7'::text)", "integer"),
+    "a fraction": ("'1.5'", "2024-02-29", "'1.5'::text", "date"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT_DEFAULTS.values(), ids=UNFIT_DEFAULTS)
+def test_a_default_that_does_not_fit_the_new_type_is_named_before_anything_is_staged(
+    postgres: Postgres, warehouse: Warehouse, case: tuple[str, str, str, str]
+) -> None:
+    default, value, expression, type_ = case
+    load(warehouse, b"Name,Paid\nAnn,\n")
+    set_default(postgres, "Paid", default)
+    before = postgres.columns(), postgres.query(f"SELECT * FROM {postgres.table()}")
+    file = f"Name,Paid\nAnn,{value}\n".encode()
+    with pytest.raises(ColumnDefaultError) as refused:
+        load(warehouse, file)
+    assert f"'Paid' has the default {expression} and becomes {type_}. The table keeps its rows." in str(refused.value)
+    assert refused.value.scope is FailureScope.DATASET
+    assert (postgres.columns(), postgres.query(f"SELECT * FROM {postgres.table()}")) == before
+    with pytest.raises(ColumnDefaultError) as found:
+        publish(warehouse.dry_run(JOB, TABLE), file)
+    assert str(found.value) == str(refused.value)
 
 
 def test_staging_tables_may_live_in_a_schema_of_their_own(postgres: Postgres) -> None:

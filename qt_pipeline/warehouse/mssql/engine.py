@@ -7,7 +7,7 @@ Not here: the order of a publish (see load), how the server is reached (see conn
 """
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Context, Decimal
 from functools import cached_property
@@ -40,6 +40,7 @@ from sqlalchemy.types import TypeEngine
 from qt_pipeline.database import NameMatching, ServerError, mssql_fault, redacted_database_url, take_mssql_lock
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.tabular import LOAD_COLUMN, MAX_BOUND, MAX_FORMAT, ROW_COLUMN, Column, ColumnType, Kind
+from qt_pipeline.warehouse.defaults import converts_itself, literal_value
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
 from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
@@ -47,7 +48,7 @@ from qt_pipeline.warehouse.measure import Measure, Measures, ask, measuring
 from qt_pipeline.warehouse.mssql import fill
 from qt_pipeline.warehouse.mssql.connect import engine_at, was_let_in
 from qt_pipeline.warehouse.mssql.reflect import columns_of
-from qt_pipeline.warehouse.target import Batch, SqlTypes, TypeChange, plain_type
+from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
 _WAIT_SECONDS = 120
@@ -76,6 +77,10 @@ _log = logging.getLogger(__name__)
 
 
 _TRIGGERS = text("SELECT COUNT(*) FROM sys.triggers WHERE parent_id = OBJECT_ID(:name)")
+_DEFAULTS = text(
+    "SELECT COL_NAME(parent_object_id, parent_column_id), definition, name FROM sys.default_constraints "
+    "WHERE parent_object_id = OBJECT_ID(:name)"
+)
 _VALUES = "COUNT_BIG({})"
 # Without regard to the column's collation, which may take two units of UTF-16 for one character or not.
 _UNITS = "{} COLLATE Latin1_General_BIN2"
@@ -273,6 +278,21 @@ class MssqlTarget:
         old = connection.dialect.identifier_preparer.format_table(stage)
         connection.execute(_RENAME, {"old": old, "new": str(table.name)})
 
+    def defaults(
+        self, connection: Connection, table: Table, changes: Sequence[TypeChange]
+    ) -> Mapping[str, ColumnDefault]:
+        """See Target. The server changes no type under a default, and converts defaults when it inserts them."""
+        name = connection.dialect.identifier_preparer.format_table(table)
+        found = connection.execute(_DEFAULTS, {"name": name})
+        expressions = {self.names.fold(str(column)): (str(sql), str(constraint)) for column, sql, constraint in found}
+        defaults = dict[str, ColumnDefault]()
+        for change in changes:
+            if (there := expressions.get(self.names.fold(change.column))) is not None:
+                sql, constraint = there
+                fits = converts_itself(change) or _can_be_cast(connection, table, change, literal_value(sql))
+                defaults[change.column] = ColumnDefault(sql, sql if fits else None, constraint)
+        return defaults
+
     def change_types(
         self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
     ) -> None:
@@ -280,7 +300,11 @@ class MssqlTarget:
         preparer = connection.dialect.identifier_preparer
         name = preparer.format_table(table)
         for change in changes:
-            alter = f"ALTER TABLE {name} ALTER COLUMN {preparer.quote_identifier(change.column)}"
+            column = preparer.quote_identifier(change.column)
+            alter = f"ALTER TABLE {name} ALTER COLUMN {column}"
+            constraint = preparer.quote_identifier(change.default.constraint) if change.default else ""
+            if change.default is not None:
+                connection.exec_driver_sql(f"ALTER TABLE {name} DROP CONSTRAINT {constraint}")
             kinds = {change.before.kind, change.after.kind}
             if not keeps_rows and len(kinds) > 1 and kinds.isdisjoint((Kind.TEXT, Kind.UNKNOWN)):
                 # Not all types become all others, not even without a row; text becomes any, and any becomes text.
@@ -288,6 +312,9 @@ class MssqlTarget:
             # Its collation is among the words: without it, the column would get the database's own.
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"{alter} {type_} NULL")
+            if change.default is not None:
+                default = f"CONSTRAINT {constraint} DEFAULT {change.default.after} FOR {column}"
+                connection.exec_driver_sql(f"ALTER TABLE {name} ADD {default}")
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
         """See Target."""
@@ -444,3 +471,12 @@ def _is_the_drivers(error: BaseException) -> bool:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     return traceback is not None and "mssql_python" in traceback.tb_frame.f_code.co_filename
+
+
+def _can_be_cast(connection: Connection, table: Table, change: TypeChange, value: str | None) -> bool:
+    """Whether a literal is one of a column's new type. A blank would silently become 0 or the year 1900."""
+    if value is None or not value.strip():
+        return False
+    type_ = table.c[change.column].type.compile(dialect=connection.dialect)
+    found = text(f"SELECT CASE WHEN TRY_CAST(CAST(:value AS NVARCHAR(4000)) AS {type_}) IS NULL THEN 0 ELSE 1 END")
+    return connection.scalar(found, {"value": value}) == 1

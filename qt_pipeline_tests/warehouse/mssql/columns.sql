@@ -36,6 +36,10 @@ INSERT INTO qt._qt_loads (dataset_id, table_schema, table_name, mode, status, ru
 --   2026-01-31 10:00:00, '62d526d451205f4cac033cb2930887d2567b2051136971e7ef93768b3a90af4f', 10, 'inbox-1', 0,
 --   'event-1', 'rules-1', <now>
 COMMIT;
+SELECT COL_NAME(parent_object_id, parent_column_id), definition, name FROM sys.default_constraints WHERE
+    parent_object_id = OBJECT_ID(?);
+-- with '[qt].[paid]'
+COMMIT;
 CREATE TABLE qt.[_qt_stage_8] (
     [Name] NVARCHAR(200) COLLATE Latin1_General_CI_AS NULL,
     [Paid] DECIMAL(38, 17) NULL,
@@ -57,6 +61,9 @@ SELECT TOP 1 <all columns> FROM qt._qt_loads WHERE qt._qt_loads.dataset_id = ? A
 SELECT COUNT_BIG(*) AS count_1 FROM qt.[_qt_stage_8];
 SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME();
 DELETE FROM qt.[paid];
+SELECT COL_NAME(parent_object_id, parent_column_id), definition, name FROM sys.default_constraints WHERE
+    parent_object_id = OBJECT_ID(?);
+-- with '[qt].[paid]'
 SET LOCK_TIMEOUT 2000;
 ALTER TABLE [qt].[paid] ADD [New ]]] BIGINT NULL;
 ALTER TABLE [qt].[paid] ALTER COLUMN [Name] NVARCHAR(200) COLLATE Latin1_General_CI_AS NULL;
