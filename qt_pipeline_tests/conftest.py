@@ -3,6 +3,7 @@
 A file goes to one process, and so do all files that use one running stack.
 """
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -18,8 +19,18 @@ hypothesis.settings.load_profile("quick")
 
 _SHARE_A_STACK = {
     f"qt_pipeline_tests/e2e/test_{name}.py"
-    for name in ("alerts", "browser", "coalescing", "hostile", "manual", "path", "run_command")
+    for name in ("alerts", "browser", "coalescing", "hostile", "kill", "manual", "path", "run_command")
 }
+
+
+_LONGEST_FIRST = ("e2e", "oracle", "faults", "defs")
+"""Packages whose files take longest: a process that came to one of them last would work on it alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; otherwise the order of the files stays."""
+    ranks = {package: rank for rank, package in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
 
 
 class _Scheduling(LoadFileScheduling):
@@ -28,6 +39,12 @@ class _Scheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return "those that share a stack" if file in _SHARE_A_STACK else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One process more than there are cores: many tests wait for Dagster, for a lock or for a disk."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
@@ -16,12 +15,10 @@ from qt_pipeline_tests.e2e.live import SMALL_CSV, LiveStack, assert_table_is_as_
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    """A stack whose processes may be killed; each test starts them again."""
-    settings = {"QT_DELIVERY_DELAY_SECONDS": "1"}
-    with LiveStack(tmp_path_factory.mktemp("mortal"), settings=settings) as running:
-        yield running
+@pytest.fixture
+def mortal(stack: LiveStack) -> LiveStack:
+    """The stack, whose processes are killed; each test starts them again."""
+    return stack
 
 
 def assert_all_is_right(stack: LiveStack, dataset_id: str, seqs: list[int]) -> None:
