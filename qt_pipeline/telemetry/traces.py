@@ -33,13 +33,13 @@ def traces_to(endpoint: str | None, service: str) -> Generator[None]:
     from qt_pipeline.telemetry.otlp import OtlpExporter  # noqa: PLC0415
 
     try:
-        exporter = OtlpExporter(endpoint, service)
+        otlp = OtlpExporter(endpoint, service)
     except Exception as error:  # noqa: BLE001  # the SDK reads variables of its own; none of them may stop a run
         _log.warning("No traces are made: OpenTelemetry cannot be set up (%s).", type(error).__name__)
         yield
         return
-    _open.append(exporter)
-    exporter.record = exporter.record
+    _open.append(otlp)
+    exporter.record = otlp.record
     try:
         yield
     finally:
