@@ -41,7 +41,7 @@ def test_an_outage_is_one_alert_and_one_recovery(stack: LiveStack, told: Service
     assert alert["title"].startswith(FAILS)
     assert "d_outage" in alert["message"]
     assert "Quantemplate answered 401." in alert["message"]
-    assert "What to do: Check that the API user is active" in alert["message"]
+    assert "How to fix: Check that the API user is active" in alert["message"]
     assert "qt-pipeline replay --parked" in alert["message"]
     assert link(alert).removeprefix(f"{stack.ui_url}/runs/") in failed
     assert requests.get(link(alert), timeout=30, proxies={"http": ""}).ok
