@@ -22,13 +22,14 @@ from qt_pipeline.cli.output import (
     print_table,
     safe_markup,
 )
+from qt_pipeline.composition import inbox_of, warehouse_of
 from qt_pipeline.dagster_api import Run
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import EventState, open_inbox
+from qt_pipeline.inbox import EventState
 from qt_pipeline.ingest import stale
 from qt_pipeline.settings import load_settings
 from qt_pipeline.values import is_dataset_id, utc_now
-from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse, open_warehouse
+from qt_pipeline.warehouse import LoadRecord, LoadStatus, Warehouse
 
 _SHORT_HASH = 8
 _MAX_SHOWN = 100_000
@@ -95,9 +96,8 @@ def datasets(*, as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     catalog = catalog_for(settings)
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     runs = FailedRuns(settings.dagster_url)
-    found = _known(catalog, open_warehouse(*places, prepare=False), open_inbox(settings.inbox_url).open_counts(), runs)
+    found = _known(catalog, warehouse_of(settings, prepare=False), inbox_of(settings).open_counts(), runs)
     if as_json:
         for known in found:
             print_json(_known_as_json(known, runs))
@@ -143,8 +143,7 @@ def history(
     settings = load_settings()
     if not is_dataset_id(dataset_id):
         catalog_for(settings).dataset(dataset_id)
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    warehouse = open_warehouse(*places, prepare=False)
+    warehouse = warehouse_of(settings, prepare=False)
     loads = warehouse.loads(dataset_id=dataset_id, limit=limit) if warehouse.has_ledger() else []
     if as_json:
         for load in loads:

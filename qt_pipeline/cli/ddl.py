@@ -10,9 +10,9 @@ import typer
 from sqlalchemy import make_url
 
 from qt_pipeline.catalog import catalog_for
+from qt_pipeline.composition import warehouse_of
 from qt_pipeline.ingest import dry_run, local_file, table_spec_for
 from qt_pipeline.settings import load_settings
-from qt_pipeline.warehouse import open_warehouse
 
 File = Annotated[Path | None, typer.Argument(help="A CSV file of the dataset, from which its columns are taken.")]
 DatasetId = Annotated[str | None, typer.Option("--dataset-id", help="The dataset whose table is to be prepared.")]
@@ -31,8 +31,7 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
     if (file is None) is not (dataset_id is None):
         raise typer.BadParameter("A dataset's table needs both: a file and --dataset-id.")
     settings = load_settings()
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    warehouse = open_warehouse(*places, prepare=False)
+    warehouse = warehouse_of(settings, prepare=False)
     table = contract = None
     if file is not None and dataset_id is not None:
         dataset = catalog_for(settings).dataset(dataset_id)

@@ -21,9 +21,9 @@ from qt_pipeline.cli.output import (
     printable,
     safe_markup,
 )
-from qt_pipeline.dagster_api import DagsterApi
+from qt_pipeline.composition import dagster_of, inbox_of
 from qt_pipeline.errors import PermanentError, PipelineError
-from qt_pipeline.inbox import EventState, Inbox, StoredEvent, open_inbox
+from qt_pipeline.inbox import EventState, Inbox, StoredEvent
 from qt_pipeline.settings import load_settings
 
 _MAX_SHOWN = 100_000
@@ -111,7 +111,7 @@ def _nothing_to_replay(dataset_id: str | None, *, parked: bool) -> str:
 
 
 def _inbox() -> Inbox:
-    return open_inbox(load_settings().inbox_url)
+    return inbox_of(load_settings())
 
 
 def _event(inbox: Inbox, number: int) -> StoredEvent:
@@ -160,7 +160,7 @@ def _runs(event: StoredEvent) -> list[str]:
     """Where the runs of its newest delivery are shown; none without a Dagster that answers."""
     if event.delivery is None:
         return []
-    api = DagsterApi(load_settings().dagster_url, answer_seconds=_ANSWER_SECONDS)
+    api = dagster_of(load_settings(), answer_seconds=_ANSWER_SECONDS)
     with suppress(PipelineError):
         return [f"{run.status}: {api.run_url(run.run_id)}" for run in api.runs(tags={_DELIVERY_TAG: event.delivery})]
     return []

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from qt_pipeline.catalog import Dataset, catalog_for
 from qt_pipeline.cli.output import console, pluralize, print_json, print_table, printable, safe_markup
+from qt_pipeline.composition import landing_of, warehouse_of
 from qt_pipeline.ingest import find_landed_file, find_load
-from qt_pipeline.landing import Landed, Landing
+from qt_pipeline.landing import Landed
 from qt_pipeline.settings import load_settings
 from qt_pipeline.tabular import Difference, DiffSide, RawRecord, compare, read_header, record_at, rows_at
-from qt_pipeline.warehouse import open_warehouse
 
 _MAX_SHOWN = 10_000
 
@@ -101,8 +101,7 @@ def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = Fal
 def _files(dataset_id: str, *loads: int) -> tuple[Dataset, list[Landed]]:
     settings = load_settings()
     dataset = catalog_for(settings).dataset(dataset_id)
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    warehouse, landing = open_warehouse(*places, prepare=False), Landing(settings.landing_url)
+    warehouse, landing = warehouse_of(settings, prepare=False), landing_of(settings)
     return dataset, [find_landed_file(landing, find_load(warehouse, dataset.id, load)) for load in loads]
 
 

@@ -20,14 +20,14 @@ from qt_pipeline.cli.output import console as output_console
 from qt_pipeline.cli.output import pluralize, safe_markup
 from qt_pipeline.cli.progress import progress_display
 from qt_pipeline.cli.report import report_to_dagster
-from qt_pipeline.dagster_api import DagsterApi
+from qt_pipeline.composition import dagster_of, landing_of, warehouse_of
 from qt_pipeline.database import redacted_database_url
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import CsvFile, DryRunResult, FileOutcome, dry_run, land_manually, load_landed, local_file
-from qt_pipeline.landing import MANUAL, Landed, Landing
+from qt_pipeline.landing import MANUAL, Landed
 from qt_pipeline.settings import Settings, load_settings
 from qt_pipeline.tabular import Contract, DriftError, InvalidValue
-from qt_pipeline.warehouse import LoadStatus, Warehouse, open_warehouse
+from qt_pipeline.warehouse import LoadStatus, Warehouse
 
 _MAX_INVALID_SHOWN = 10
 _ANSWER_SECONDS = 2
@@ -120,8 +120,8 @@ def _load(
     traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
     with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
         # Before the target is asked, as a run does it: what cannot be kept is not loaded.
-        landed = land_manually(Landing(settings.landing_url), dataset.id, file, run_id=run_id, observe=observe)
-        warehouse = open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema)
+        landed = land_manually(landing_of(settings), dataset.id, file, run_id=run_id, observe=observe)
+        warehouse = warehouse_of(settings)
         is_new = _is_new(catalog, warehouse, dataset.id)
         outcome = load_landed(
             warehouse, dataset, landed, run_id=run_id, force=force, max_rows=settings.max_rows, observe=observe
@@ -134,7 +134,7 @@ def _report_to_dagster(settings: Settings, outcome: FileOutcome, landed: Landed)
         return False
     source = landed.manifest.source
     return report_to_dagster(
-        DagsterApi(settings.dagster_url, answer_seconds=_ANSWER_SECONDS),
+        dagster_of(settings, answer_seconds=_ANSWER_SECONDS),
         outcome,
         landed,
         description="Loaded by qt-pipeline load.",
@@ -145,10 +145,9 @@ def _report_to_dagster(settings: Settings, outcome: FileOutcome, landed: Landed)
 def _dry_run(
     settings: Settings, catalog: Catalog, file: Path, dataset: Dataset, *, force: bool
 ) -> tuple[DryRunResult, CsvFile, bool]:
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     with progress_display() as observe:
         source = local_file(file, run_id="trial", observe=observe)
-        warehouse = open_warehouse(*places, prepare=False)
+        warehouse = warehouse_of(settings, prepare=False)
         is_new = _is_new(catalog, warehouse, dataset.id)
         trial = dry_run(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
         return trial, source, is_new

@@ -10,11 +10,10 @@ import typer
 from rich.table import Table
 
 from qt_pipeline.cli.output import console, format_size, pluralize, print_json, print_table, safe_markup
+from qt_pipeline.composition import landing_of, warehouse_of
 from qt_pipeline.ingest import Purge, execute, find_purgeable
-from qt_pipeline.landing import Landing
 from qt_pipeline.settings import load_settings
 from qt_pipeline.values import utc_now
-from qt_pipeline.warehouse import open_warehouse
 
 OlderThan = Annotated[
     int, typer.Option("--older-than", min=1, max=36_500, metavar="DAYS", help="How old at least.", show_default=False)
@@ -44,8 +43,7 @@ def purge(
     if as_json and not (yes or dry_run):
         raise typer.BadParameter("--json needs --yes or --dry-run: nobody would see the question.")
     settings = load_settings()
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
-    warehouse, landing = open_warehouse(*places), Landing(settings.landing_url)
+    warehouse, landing = warehouse_of(settings), landing_of(settings)
     found = find_purgeable(warehouse, landing, before=utc_now() - timedelta(days=older_than), keep=keep)
     if not (as_json or _print_purge(found)):
         return

@@ -13,13 +13,12 @@ import typer
 from qt_pipeline.catalog import Dataset, catalog_for
 from qt_pipeline.cli.output import console, error_as_json, format_timestamp, pluralize, print_json, safe_markup
 from qt_pipeline.cli.report import report_to_dagster
+from qt_pipeline.composition import dagster_of, landing_of, warehouse_of
 from qt_pipeline.dagster_api import DagsterApi
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import Restored, check_restorable, find_load
 from qt_pipeline.ingest import restore as restore_load
-from qt_pipeline.landing import Landing
 from qt_pipeline.settings import Settings, load_settings
-from qt_pipeline.warehouse import open_warehouse
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
 LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
@@ -46,11 +45,10 @@ def restore(
         raise typer.BadParameter("--json needs --yes: nobody would see the question.")
     settings = load_settings()
     dataset = catalog_for(settings).dataset(dataset_id)
-    places = settings.warehouse_url, settings.warehouse_schema, settings.staging_schema
     try:
-        warehouse = open_warehouse(*places)
+        warehouse = warehouse_of(settings)
         record = find_load(warehouse, dataset.id, load)
-        landing = Landing(settings.landing_url)
+        landing = landing_of(settings)
         check_restorable(landing, dataset, record)
         if not yes:
             when = f"{format_timestamp(record.finished_at)} UTC"
@@ -98,7 +96,7 @@ def _reported(settings: Settings, done: Restored, load: int) -> bool:
 
 
 def _dagster(settings: Settings) -> DagsterApi:
-    return DagsterApi(settings.dagster_url, answer_seconds=_ANSWER_SECONDS)
+    return dagster_of(settings, answer_seconds=_ANSWER_SECONDS)
 
 
 def _as_json(done: Restored, load: int, *, is_told: bool) -> dict[str, object]:

@@ -16,7 +16,8 @@ from qt_pipeline.catalog import Catalog, catalog_for
 from qt_pipeline.cli.output import console, error_as_json, print_error, print_json, safe_markup
 from qt_pipeline.cli.watch import TimedOutError, WatchResult, expect_daemon, watch
 from qt_pipeline.cli.watched_runs import WatchedBackfill, WatchedRuns
-from qt_pipeline.dagster_api import DagsterApi, DagsterUnavailableError, RunStatus
+from qt_pipeline.composition import dagster_of
+from qt_pipeline.dagster_api import DagsterUnavailableError, RunStatus
 from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.safe_text import printable
 from qt_pipeline.settings import load_settings
@@ -60,7 +61,7 @@ def run(
     deadline = None if timeout is None else time.monotonic() + timeout
     with _answered(as_json=as_json):
         settings = load_settings()
-        catalog, api = catalog_for(settings), DagsterApi(settings.dagster_url)
+        catalog, api = catalog_for(settings), dagster_of(settings)
         partitions = api.partitions()
         wanted = (
             _all(catalog, partitions) if everything else _known(dataset_ids or (), catalog, partitions, may_be_new=new)
@@ -94,7 +95,7 @@ def cancel(
         qt-pipeline cancel 4bed6fc3-592c-4f98-afc3-050a2300e77f
     """
     with _answered(as_json=False):
-        api = DagsterApi(load_settings().dagster_url)
+        api = dagster_of(load_settings())
         for run_id in run_ids:
             api.terminate(run_id)
             console().print(f"Run {safe_markup(run_id)} ends: {api.run_url(run_id)}")

@@ -11,7 +11,7 @@ import typer
 from qt_pipeline import demo as local_demo
 from qt_pipeline import relay as event_relay
 from qt_pipeline import sandbox as stand_in
-from qt_pipeline.inbox import open_inbox
+from qt_pipeline.composition import inbox_of
 from qt_pipeline.ingest import missing
 from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 from qt_pipeline.telemetry import RELAY_SERVICE, traces_to
@@ -89,9 +89,9 @@ def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.Eve
 
         return event_relay.QueueSink(open_queue(settings.relay_queue_url), metrics)
     if settings.keep_connections:
-        metrics.watch(open_inbox(settings.inbox_url))
+        metrics.watch(inbox_of(settings))
     # Else whoever reads the metrics would keep the database awake.
-    inbox = open_inbox(settings.inbox_url, keep_connections=settings.keep_connections)
+    inbox = inbox_of(settings)
     return event_relay.GroupCommitWriter(inbox, metrics)
 
 

@@ -16,18 +16,16 @@ from pydantic import SecretStr
 from qt_pipeline import telemetry
 from qt_pipeline.alerting import AlertRouting, AlertStore, Sender, addresses_of, open_store
 from qt_pipeline.catalog import Catalog, catalog_for
+from qt_pipeline.composition import client_of, inbox_of, landing_of, warehouse_of
 from qt_pipeline.defs.partitions import PARTITION_TAG
 from qt_pipeline.defs.runs import tag_failure
 from qt_pipeline.dispatch import Policy
 from qt_pipeline.errors import PipelineError
-from qt_pipeline.inbox import DrainResult, Inbox, open_inbox
+from qt_pipeline.inbox import DrainResult, Inbox
 from qt_pipeline.ingest import Ingest, OpenWarehouse
-from qt_pipeline.landing import Landing
 from qt_pipeline.liveness import RunLocks
-from qt_pipeline.quantemplate import ClientConfig, QuantemplateClient
 from qt_pipeline.settings import Settings, load_settings
 from qt_pipeline.urls import redacted_url
-from qt_pipeline.warehouse import open_warehouse
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +98,8 @@ def _open_queue(url: str) -> Queue:
 
 
 # A code server evaluates the sensor every few seconds: databases are opened once, settings and catalog read each time.
-_inbox = cache(open_inbox)
-_warehouse = cache(open_warehouse)
+_inbox = cache(inbox_of)
+_warehouse = cache(warehouse_of)
 _queue = cache(_open_queue)
 _alert_store = cache(open_store)
 
@@ -150,11 +148,11 @@ def load_retry_policy_resource() -> LoadRetryPolicy:
 
 def _ingest(settings: Settings) -> Ingest:
     return Ingest(
-        client=_client(settings),
+        client=client_of(settings),
         missing_credentials=settings.missing_credentials,
-        inbox=_inbox(settings.inbox_url, keep_connections=settings.keep_connections),
-        landing=Landing(settings.landing_url),
-        open_warehouse=_warehouse_of(settings),
+        inbox=_inbox(settings),
+        landing=landing_of(settings),
+        open_warehouse=partial(_warehouse, settings),
         catalog=catalog_for(settings),
         max_rows=settings.max_rows,
     )
@@ -165,9 +163,9 @@ def dispatcher_resource() -> Dispatcher:
     """What the sensor works with."""
     settings = load_settings()
     return Dispatcher(
-        inbox=_inbox(settings.inbox_url, keep_connections=settings.keep_connections),
+        inbox=_inbox(settings),
         queue=_queue(settings.relay_queue_url) if settings.relay_queue_url else None,
-        open_warehouse=_warehouse_of(settings),
+        open_warehouse=partial(_warehouse, settings),
         catalog=catalog_for(settings),
         locks=_locks(settings),
         policy=Policy(
@@ -190,46 +188,13 @@ def alert_monitor_resource() -> AlertMonitor:
     settings = load_settings()
     return AlertMonitor(
         routing=_alert_routing(settings.alert_urls, settings.alerts_per_hour),
-        open_inbox=partial(_inbox, settings.inbox_url, keep_connections=settings.keep_connections),
+        open_inbox=partial(_inbox, settings),
         open_store=partial(_alert_store, settings.inbox_url, keep_connections=settings.keep_connections),
-        open_warehouse=_warehouse_of(settings),
+        open_warehouse=partial(_warehouse, settings),
         read_catalog=partial(catalog_for, settings),
         dagster_url=redacted_url(settings.dagster_url),
     )
 
 
-def _warehouse_of(settings: Settings) -> OpenWarehouse:
-    return partial(
-        _warehouse,
-        settings.warehouse_url,
-        settings.warehouse_schema,
-        settings.staging_schema,
-        keep_connections=settings.keep_connections,
-    )
-
-
 def _locks(settings: Settings) -> RunLocks:
     return RunLocks(settings.state_dir / "runs")
-
-
-def _client(settings: Settings) -> QuantemplateClient | None:
-    if not (settings.client_id and settings.client_secret and settings.organisation_id):
-        return None
-    return QuantemplateClient(
-        ClientConfig(
-            api_url=settings.api_url,
-            token_url=settings.token_url,
-            organisation_id=settings.organisation_id,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            connect_timeout_seconds=settings.connect_timeout_seconds,
-            read_timeout_seconds=settings.read_timeout_seconds,
-            attempts=settings.request_attempts,
-            retry_after_cap_seconds=settings.retry_after_cap_seconds,
-            not_ready_seconds=settings.not_ready_seconds,
-            allow_unverified_length=settings.allow_unverified_length,
-            max_download_bytes=settings.max_download_bytes,
-            redirect_hosts=settings.redirect_hosts,
-            max_download_seconds=settings.max_download_seconds,
-        )
-    )

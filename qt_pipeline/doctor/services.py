@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 import requests
 
-from qt_pipeline.dagster_api import CodeLocation, Daemon, DagsterApi
+from qt_pipeline.composition import dagster_of
+from qt_pipeline.dagster_api import CodeLocation, Daemon
 from qt_pipeline.doctor.check import CheckContext
 from qt_pipeline.doctor.finding import Area, Finding, FindingState
 from qt_pipeline.errors import PipelineError
@@ -72,7 +73,7 @@ def _relay(url: str, *, is_polling: bool) -> Finding:
 
 def dagster(case: CheckContext) -> Iterator[Finding]:
     """Whether Dagster answers, has loaded this project, and its daemon lives; whether the sensor of events is on."""
-    api = DagsterApi(case.settings.dagster_url, answer_seconds=_READ_SECONDS)
+    api = dagster_of(case.settings, answer_seconds=_READ_SECONDS)
     finding: Callable[..., Finding] = partial(Finding, Area.DAGSTER)
     url = redacted_url(case.settings.dagster_url)
     try:

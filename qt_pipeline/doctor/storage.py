@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from qt_pipeline.composition import warehouse_of
 from qt_pipeline.database import redacted_database_url
 from qt_pipeline.doctor.check import CheckContext
 from qt_pipeline.doctor.finding import Area, Finding, FindingState
@@ -17,9 +18,8 @@ from qt_pipeline.doctor.mounts import network_file_system
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.inbox import EventState, open_inbox
 from qt_pipeline.landing import Landing
-from qt_pipeline.settings import Settings
 from qt_pipeline.urls import redacted_url
-from qt_pipeline.warehouse import TargetRefusedError, Warehouse, open_warehouse
+from qt_pipeline.warehouse import TargetRefusedError, Warehouse
 
 _LITTLE_BYTES = 2_000_000_000
 _GIGA = 1_000_000_000
@@ -107,12 +107,12 @@ def target(case: CheckContext) -> Iterator[Finding]:
         yield finding(FindingState.SKIPPED, "Its driver must be there first.")
         return
     try:
-        _opened(settings, prepare=False).check()
+        warehouse_of(settings, prepare=False).check()
     except PipelineError as error:
         yield finding(FindingState.FAILURE, error.message, error.hint)
         return
     try:
-        warehouse = _opened(settings, prepare=True)
+        warehouse = warehouse_of(settings, prepare=True)
     except TargetRefusedError as error:
         yield finding(FindingState.FAILURE, f"The ledger is not there and cannot be made: {error.message}", _DDL)
         return
@@ -128,10 +128,6 @@ def target(case: CheckContext) -> Iterator[Finding]:
     for schema in dict.fromkeys([None, *(dataset.table_schema for dataset in listed)]):
         yield from _steps(warehouse, schema)
     yield from _on_a_share(url, finding, "QT_WAREHOUSE_URL")
-
-
-def _opened(settings: Settings, *, prepare: bool) -> Warehouse:
-    return open_warehouse(settings.warehouse_url, settings.warehouse_schema, settings.staging_schema, prepare=prepare)
 
 
 def _steps(warehouse: Warehouse, schema: str | None) -> Iterator[Finding]:

@@ -7,18 +7,18 @@ import io
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from uuid import uuid4
 
 from qt_pipeline.catalog import Dataset
+from qt_pipeline.composition import client_config_of
 from qt_pipeline.doctor.check import CheckContext
 from qt_pipeline.doctor.finding import Area, Finding, FindingState
 from qt_pipeline.errors import PipelineError
 from qt_pipeline.quantemplate import (
     AccessDeniedError,
-    ClientConfig,
     DownloadTooSlowError,
     NotReadyError,
     QuantemplateClient,
@@ -56,20 +56,16 @@ def vendor(case: CheckContext) -> Iterator[Finding]:
 
 
 def _client(settings: Settings) -> QuantemplateClient | None:
-    if not (settings.client_id and settings.client_secret):
+    config = client_config_of(settings)
+    if config is None:
         return None
     return QuantemplateClient(
-        ClientConfig(
-            api_url=settings.api_url,
-            token_url=settings.token_url,
-            organisation_id=settings.organisation_id or "",
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            connect_timeout_seconds=min(settings.connect_timeout_seconds, _MAX_CONNECT_SECONDS),
-            read_timeout_seconds=min(settings.read_timeout_seconds, _MAX_READ_SECONDS),
+        replace(
+            config,
+            connect_timeout_seconds=min(config.connect_timeout_seconds, _MAX_CONNECT_SECONDS),
+            read_timeout_seconds=min(config.read_timeout_seconds, _MAX_READ_SECONDS),
+            # The first bytes say nothing of the length.
             allow_unverified_length=True,
-            max_download_bytes=settings.max_download_bytes,
-            redirect_hosts=settings.redirect_hosts,
         )
     )
 
