@@ -58,6 +58,7 @@ lint: $(DEV_STAMP)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 
 format: $(DEV_STAMP)  ## fix style
 	$(BIN)/ruff check --fix .

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="QT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
+    def __hash__(self) -> int:
+        """By value, as they compare: what was opened for equal settings is the same."""
+        return hash(tuple(vars(self).values()))
+
     client_id: str | None = Field(None, description="Client id of the Quantemplate API user.")
     client_secret: SecretStr | None = Field(None, description="Client secret of the Quantemplate API user.")
     organisation_id: str | None = Field(None, description="Id of your organisation in Quantemplate, `c-…`.")

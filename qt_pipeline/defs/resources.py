@@ -122,12 +122,12 @@ def ingest_resource(context: dg.InitResourceContext) -> Generator[Ingest]:
         if context.run is not None and context.instance is not None:
             tag_failure(context.instance, context.run.run_id, error)
         raise
-    with _routing(context.run, settings):
+    with _run_telemetry(context.run, settings):
         yield ingest
 
 
 @contextmanager
-def _routing(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
+def _run_telemetry(run: dg.DagsterRun | None, settings: Settings) -> Generator[None]:
     if run is None:
         yield
         return
