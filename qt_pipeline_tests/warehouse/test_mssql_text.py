@@ -26,6 +26,8 @@ from qt_pipeline.warehouse import (
 )
 from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline.warehouse.mssql import MssqlTarget
+from qt_pipeline_tests.tabular.files import csv_bytes
+from qt_pipeline_tests.warehouse.keywords import TSQL
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
 
@@ -216,6 +218,17 @@ def test_a_default_that_does_not_fit_the_new_type_of_its_column_is_named_and_not
     with pytest.raises(ColumnDefaultError, match=re.escape(f"'Blank' has the default {default} and becomes integer")):
         load(target, FILE.replace(b",\n", b",5\n"))
     assert not [line for line in driver.lines if line.startswith(("ALTER TABLE", "CREATE TABLE"))]
+
+
+@pytest.mark.parametrize("words", [TSQL.split()[:100], TSQL.split()[100:]], ids=["a", "b"])
+def test_reserved_words_are_quoted_wherever_they_stand(opened: Opened, words: list[str]) -> None:
+    target, driver = opened(loaded=False)
+    load(target, csv_bytes(words, [["x"] * len(words)]), name="external")
+    written = "\n".join(line for line in driver.lines if line.startswith(("CREATE TABLE", "INSERT INTO qt.[ext", " ")))
+    assert "qt.external" not in written
+    bare = re.sub(r"\[(?:[^\]]|\]\])*\]", "", written)
+    assert all(f"[{word}] NVARCHAR(50)" in written for word in words)
+    assert {word for word in words if re.search(rf"\b{word} NVARCHAR|[.(]{word}[,)]", bare)} == set()
 
 
 def test_an_upsert_looks_for_doubled_keys_and_deletes_what_comes_again(opened: Opened) -> None:
