@@ -50,3 +50,9 @@ def warehouse(engine: Engine) -> Warehouse:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publish is tried again without a pause."""
     monkeypatch.setattr(publish_module, "wait_random_exponential", lambda **_: wait_none())
+
+
+@pytest.fixture
+def tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publish that fails is not tried again."""
+    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)

@@ -168,11 +168,11 @@ def test_a_statement_right_after_that_rolls_back_does_not_count_as_run(
     assert engine.query(f"SELECT * FROM {log}") == []
 
 
+@pytest.mark.usefixtures("tried_once")
 def test_a_transaction_that_the_database_ended_unasked_is_never_committed_as_a_publish(
     engine: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(warehouse, OLD)
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     write_contract = publish_module.ledger.write_contract
 
     def and_end(connection: Connection, *rest: Any) -> None:

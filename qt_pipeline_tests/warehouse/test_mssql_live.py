@@ -111,11 +111,11 @@ def test_many_may_open_a_new_schema_at_once(sqlserver: SqlServer) -> None:
     assert sqlserver.tables() == OWN_TABLES
 
 
+@pytest.mark.usefixtures("tried_once")
 def test_a_table_that_somebody_holds_is_unavailable_and_keeps_its_rows(
     sqlserver: SqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mssql, "_WAIT_SECONDS", 1)
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     warehouse = sqlserver.open()
     load(warehouse, OLD)
     with sqlserver.transaction() as hold:
@@ -139,10 +139,8 @@ def test_a_table_is_locked_as_a_whole_where_nothing_is_versioned(
     assert sorted(sqlserver.column("Name")) == expected
 
 
-def test_a_column_that_is_added_waits_for_a_reader_only_shortly(
-    sqlserver: SqlServer, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
+@pytest.mark.usefixtures("tried_once")
+def test_a_column_that_is_added_waits_for_a_reader_only_shortly(sqlserver: SqlServer, warehouse: Warehouse) -> None:
     # Under this mode nothing is deleted first, which would wait for the reader, too.
     load(warehouse, OLD, mode=WriteMode.APPEND)
     wider = b"Name,Paid,New\nCleo,10.00,x\n"

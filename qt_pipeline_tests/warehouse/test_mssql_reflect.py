@@ -12,7 +12,7 @@ from qt_pipeline.warehouse.adopt import adopted, column_type_error, unfit_column
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline.warehouse.target import SqlTypes
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
-from qt_pipeline_tests.warehouse.test_mssql_text import ANSWERS, target_over
+from qt_pipeline_tests.warehouse.test_mssql_snapshots import ANSWERS, target_over
 
 DIALECT = mssqlpython.dialect()
 # A type as sys.columns has it (bytes, precision, scale, collation), and as SQL has it.

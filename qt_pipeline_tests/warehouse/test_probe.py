@@ -11,7 +11,7 @@ from qt_pipeline.warehouse import TargetRefusedError, open_warehouse, warehouse
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine, Postgres
 from qt_pipeline_tests.warehouse.loading import load
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
-from qt_pipeline_tests.warehouse.test_mssql_text import ANSWERS, EXPECTED, target_over
+from qt_pipeline_tests.warehouse.test_mssql_snapshots import ANSWERS, SNAPSHOTS, target_over
 
 
 def files(folder: Path) -> set[str]:
@@ -89,4 +89,4 @@ def test_what_sql_server_is_sent_is_held_as_text(monkeypatch: pytest.MonkeyPatch
     with opened.probe() as probe:
         probe.stage()
         probe.publish()
-    assert driver.text == (EXPECTED / "probe.sql").read_text()
+    assert driver.text == (SNAPSHOTS / "probe.sql").read_text()

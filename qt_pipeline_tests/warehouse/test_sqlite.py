@@ -179,11 +179,11 @@ def test_a_disk_that_is_full_while_staging_is_told_and_leaves_the_table(sqlite: 
     assert warehouse.loads()[0].error == str(caught.value)
 
 
+@pytest.mark.usefixtures("tried_once")
 def test_a_disk_that_is_full_while_publishing_is_told_and_leaves_the_table(
-    sqlite: Sqlite, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    sqlite: Sqlite, warehouse: Warehouse
 ) -> None:
     load(warehouse, FILE)
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     [(pages,)] = sqlite.query("PRAGMA page_count")
     engine = warehouse._target._engine
 

@@ -16,7 +16,6 @@ from qt_pipeline.warehouse import (
     Warehouse,
     ledger,
 )
-from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline_tests.warehouse.engines import OWN_TABLES, Engine, watched_by
 from qt_pipeline_tests.warehouse.loading import JOB, TABLE, load, load_or_leave, publish
 
@@ -112,11 +111,9 @@ def test_a_commit_that_arrives_while_the_publish_is_repeated_is_not_doubled(
     assert engine.column("Name") == ["Ann"]
 
 
-def test_a_trouble_that_does_not_pass_fails_the_load_and_leaves_the_table(
-    engine: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("tried_once")
+def test_a_trouble_that_does_not_pass_fails_the_load_and_leaves_the_table(engine: Engine, warehouse: Warehouse) -> None:
     load(warehouse, OLD)
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
     target = unwell("before", "before")
     with pytest.raises(TargetUnavailableError, match="broke"):
         load(engine.open(target), NEW)

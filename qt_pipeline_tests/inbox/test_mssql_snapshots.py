@@ -1,4 +1,4 @@
-"""What SQL Server is sent, held as text: each statement of an inbox, in order, in `mssql/*.sql`."""
+"""Snapshots of the SQL that SQL Server is sent: each statement of an inbox, in order, in `mssql/*.sql`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from qt_pipeline.errors import ConfigurationError
 from qt_pipeline.inbox import EventState, EventUpdate, Inbox, InboxUnavailableError, NewEvent, OpenEvents, open_inbox
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
 
-EXPECTED = Path(__file__).with_name("mssql")
+SNAPSHOTS = Path(__file__).with_name("mssql")
 MOMENT = datetime(2026, 1, 31, 10, tzinfo=UTC)
 EVENT = NewEvent("e-1", "DatasetUpdated", "d-one", None, b"{}", received_at=MOMENT)
 GROUP = OpenEvents(EventState.PENDING, "DatasetUpdated", "d-one", 7, 9, 1, 0, None, 0, MOMENT)
@@ -40,7 +40,7 @@ def held(name: str, driver: Driver) -> None:
     # SQLAlchemy keeps the indexes of a table in no order.
     indexes = iter(sorted(line for line in driver.lines if line.startswith("CREATE INDEX")))
     driver.lines = [next(indexes) if line.startswith("CREATE INDEX") else line for line in driver.lines]
-    assert _UUID.sub("<new id>", driver.text) == (EXPECTED / f"{name}.sql").read_text()
+    assert _UUID.sub("<new id>", driver.text) == (SNAPSHOTS / f"{name}.sql").read_text()
 
 
 def test_opening_makes_the_tables_alone_and_then_the_identity(opened: Opened) -> None:

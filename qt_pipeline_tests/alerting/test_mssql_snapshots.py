@@ -1,4 +1,4 @@
-"""What SQL Server is sent, held as text: each statement of the store, in order, in `mssql/*.sql`."""
+"""Snapshots of the SQL that SQL Server is sent: each statement of the store, in order, in `mssql/*.sql`."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +11,7 @@ from qt_pipeline.alerting import AlertState, AlertStore, Checkpoint, FinishedRun
 from qt_pipeline.database import mssql
 from qt_pipeline_tests.warehouse.mssql_recorder import Driver
 
-EXPECTED = Path(__file__).with_name("mssql")
+SNAPSHOTS = Path(__file__).with_name("mssql")
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
@@ -31,7 +31,7 @@ def store(driver: Driver) -> AlertStore:
 
 
 def held(name: str, driver: Driver) -> None:
-    assert driver.text == (EXPECTED / f"{name}.sql").read_text()
+    assert driver.text == (SNAPSHOTS / f"{name}.sql").read_text()
 
 
 @pytest.mark.usefixtures("store")

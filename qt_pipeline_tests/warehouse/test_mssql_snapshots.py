@@ -1,4 +1,4 @@
-"""What SQL Server is sent, held as text: each statement of a load, in order, in `mssql/*.sql`."""
+"""Snapshots of the SQL that SQL Server is sent: each statement of a load, in order, in `mssql/*.sql`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +24,13 @@ from qt_pipeline.warehouse import (
     TransactionEndedError,
     Warehouse,
 )
-from qt_pipeline.warehouse import publish as publish_module
 from qt_pipeline.warehouse.mssql import MssqlTarget
 from qt_pipeline_tests.tabular.files import csv_bytes
 from qt_pipeline_tests.warehouse.keywords import TSQL
 from qt_pipeline_tests.warehouse.loading import JOB, load
 from qt_pipeline_tests.warehouse.mssql_recorder import Answer, Driver
 
-EXPECTED = Path(__file__).with_name("mssql")
+SNAPSHOTS = Path(__file__).with_name("mssql")
 FILE = b"Name,Paid,Seen,Day,Done,Blank\nAnn,1.50,2020-01-31 10:00:00.5,2020-01-31,true,\nBob,2.25,,,,\n"
 # As sys.columns has them: type, bytes, precision, scale, collation.
 COLUMNS: Mapping[str, tuple[tuple[Any, ...], tuple[str, int, int, int, str]]] = {
@@ -116,7 +115,7 @@ def held(name: str, driver: Driver) -> None:
     # SQLAlchemy keeps the indexes of a table in no order.
     indexes = iter(sorted(line for line in driver.lines if line.startswith("CREATE INDEX")))
     driver.lines = [next(indexes) if line.startswith("CREATE INDEX") else line for line in driver.lines]
-    assert driver.text == (EXPECTED / f"{name}.sql").read_text()
+    assert driver.text == (SNAPSHOTS / f"{name}.sql").read_text()
 
 
 def test_opening_makes_the_schema_and_the_ledger_and_tells_that_readers_wait(
@@ -171,10 +170,8 @@ def test_every_mode_locks_the_table_before_it_is_changed(opened: Opened, mode: W
     assert driver.lines.index(locked) < min(map(driver.lines.index, writes))
 
 
-def test_a_change_of_columns_that_is_not_let_in_leaves_no_setting_behind(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish_module, "_RETRY_SECONDS", 0)
+@pytest.mark.usefixtures("tried_once")
+def test_a_change_of_columns_that_is_not_let_in_leaves_no_setting_behind(opened: Opened) -> None:
 
     def refuse(*_: object) -> Sequence[tuple[object, ...]]:
         raise Driver.Error("[Microsoft][SQL Server]Lock request time out period exceeded.")
