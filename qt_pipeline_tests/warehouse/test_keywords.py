@@ -50,7 +50,8 @@ def test_reserved_words_are_headers_of_columns_that_change_their_type(engine: En
 def test_reserved_words_are_names_of_tables(engine: Engine, warehouse: Warehouse) -> None:
     for word in RESERVED:
         load(warehouse, f"{word}\n1\n".encode(), name=word, dataset_id=f"d-{word}")
-        assert engine.column(word, word) == [1]
+        # A header that names a reference makes its column text.
+        assert [*map(str, engine.column(word, word))] == ["1"]
     assert engine.tables() == OWN_TABLES | {*RESERVED}
 
 
