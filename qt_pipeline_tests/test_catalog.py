@@ -145,8 +145,8 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
             "line 2: defaults.lineage_columns: can be false with",
         ),
         ("defaults: {mode: upsert}", "defaults.mode: upsert needs 'key'"),
-        ("datasets: {d-one: {columns: {Paid: money}}}", "d-one.columns.Paid.type: 'money' is no type"),
-        ("datasets: {d-one: {columns: {Paid: decimal(18,2)}}}", "between { and } it needs quotes"),
+        ("datasets: {d-one: {columns: {Paid: money}}}", "d-one.columns.Paid.type: 'money' is not a type"),
+        ("datasets: {d-one: {columns: {Paid: decimal(18,2)}}}", "between { and } quote it"),
         (
             "datasets:\n  d-one:\n    columns:\n      On: {type: date %d/%m/%y}\n",
             "line 4: datasets.d-one.columns.On.type",

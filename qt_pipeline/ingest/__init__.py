@@ -1,7 +1,7 @@
-"""The two steps of a dataset's way, in order: `land` its file, `load` a file into its table.
+"""Ingestion of a dataset in two steps: `land` downloads its file, `load` publishes a landed file as its table.
 
-Here: which room does what, when, and what each step can tell about itself.
-Not here: Dagster (see defs), the rules of any one room.
+Here: the order of the steps, and the outcome that each reports.
+Not here: Dagster (see defs), the rules of the packages that the steps use.
 """
 
 from qt_pipeline.ingest.dry_run import DryRunResult, dry_run

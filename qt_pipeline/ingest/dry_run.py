@@ -1,6 +1,6 @@
-"""What a load of a file would do, without doing it.
+"""Dry run: every step and check of a load, without a write.
 
-Here: what is found on the way. Not here: the steps and their checks, which are those of a load (see load).
+Here: the result of a dry run. Not here: the steps and their checks, which are those of a load (see loader).
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ from qt_pipeline.warehouse import LoadStatus, Warehouse
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """What was found. `refusal` says why the file would fail; `contract` is None where it breaks the present one.
+    """The result of a dry run. `error` is the error that a load would raise.
 
-    `rows` are those that were read: all of them, unless a refusal came first. `unchanged`: the table shows the file
-    already, and would be left as it is. `changes` and `warnings` are for a person to read.
+    `contract` is None if the file breaks the present one. `rows` counts the rows read: all, unless an error came first.
+    `unchanged`: the table already shows the file, so a load would leave it alone. `changes` and `warnings` are for
+    people to read.
     """
 
     dataset: Dataset
@@ -40,29 +41,29 @@ def dry_run(
     max_rows: int | None = None,
     observe: ProgressCallback | None = None,
 ) -> DryRunResult:
-    """Take a file through every step of a load, and write nothing. `force`, `max_rows`, `observe`: see `load_file`.
+    """Run every step of a load and write nothing. `force`, `max_rows`, `observe`: see `load_file`.
 
-    What only the database knows of rows is not found: constraints of somebody's, and keys that its collation takes for
-    the same.
+    A dry run cannot check what only the database knows: constraints that somebody added to the table, and keys that
+    its collation treats as equal.
 
     Raises:
-        PipelineError: the file cannot be read as CSV, the table is not ours, or the database refuses.
+        PipelineError: the file is not valid CSV, the table is not ours, or the database rejects the load.
     """
     with about(dataset.id):
-        meter = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"), total_bytes=file.bytes)
+        tracker = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"), total_bytes=file.bytes)
         load = warehouse.dry_run(load_job_for(dataset, file), table_spec_for(dataset))
-        loading = FileLoader(load, dataset, file, force=force, max_rows=max_rows, meter=meter)
+        loader = FileLoader(load, dataset, file, force=force, max_rows=max_rows, tracker=tracker)
         try:
             with about(dataset.id):
-                outcome = loading.run()
+                outcome = loader.run()
         except BadCsvError:
             raise
-        except PermanentError as refusal:
-            settled = loading.settled
-            if settled is None and not loading.rows:
+        except PermanentError as error:
+            resolved = loader.resolved
+            if resolved is None and not loader.rows:
                 raise
-            contract, changes = (settled.contract, settled.changes) if settled else (None, ())
-            return DryRunResult(dataset, loading.rows, contract, changes, refusal)
+            contract, changes = (resolved.contract, resolved.changes) if resolved else (None, ())
+            return DryRunResult(dataset, loader.rows, contract, changes, error)
         unchanged = outcome.status is LoadStatus.UNCHANGED
         rows = outcome.totals.rows
         return DryRunResult(dataset, rows, outcome.contract, outcome.changes, None, outcome.warnings, unchanged)

@@ -1,6 +1,6 @@
-"""A file that is to be loaded: one of this machine, or one of the landing, into which the former is copied first.
+"""CSV files to load: local files, and landed files.
 
-Here: how it is opened, and what the ledger is to know of it. Not here: loading it (see load).
+Here: how a file is opened, hashed and copied into the landing. Not here: loading it (see loader).
 """
 
 import hashlib
@@ -22,12 +22,11 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file to be loaded: how it is opened, and what the ledger is to know of it. `sha256` is of the CSV.
+    """A CSV file to load: how to open it, and what the ledger records about it. `sha256` is the hash of the CSV.
 
-    `landed_at` says from when its data are: a download shows them as they were when it was landed; a file by hand is as
-    old as its last change, whenever somebody loads it, and what comes out of a pipe is new. By it rows of many files
-    are told apart, and staleness is told.
-    `restores_load_id` is the load that had published it before, where a person wants it back; see `restore`.
+    `landed_at` is the age of the data. A download is as old as its landing, a manually loaded file as old as its last
+    modification, and the output of a pipe is new. Staleness and the order of a table's files follow from it.
+    `restores_load_id` is the earlier load that published this file, if a person restores it; see `restore`.
     """
 
     open: OpenStream
@@ -44,16 +43,16 @@ class CsvFile:
 
 
 def local_file(path: Path, *, run_id: str, observe: ProgressCallback | None = None) -> CsvFile:
-    """A CSV file on this machine, to be tried where it is; it is read once for its hash. `observe`: see `load_file`.
+    """A CSV file on this machine, for a dry run. It is read once to compute its hash. `observe`: see `load_file`.
 
     Raises:
-        ConfigurationError: it cannot be read, or only once: a trial reads it twice.
+        ConfigurationError: the file cannot be read, or only once: a dry run reads it twice.
     """
     with _readable(path):
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise ConfigurationError(
                 f"{path} is not a regular file and can be read only once, which is not enough for a dry run.",
-                hint="Save what comes from the pipe as a file, and name that.",
+                hint="Save the output of the pipe to a file, and pass that file.",
             )
     digest, size = hashlib.sha256(), 0
     with _opened(path, observe) as stream:
@@ -75,15 +74,15 @@ def local_file(path: Path, *, run_id: str, observe: ProgressCallback | None = No
 def land_manually(
     landing: Landing, dataset_id: str, path: Path, *, run_id: str, observe: ProgressCallback | None = None
 ) -> Landed:
-    """Copy a file of this machine into the landing, in one read. `run_id` begins with `MANUAL`.
+    """Copy a file from this machine into the landing, in one read. `run_id` begins with `MANUAL`.
 
-    It settles no event: nobody knows what was announced when it was written. `observe`: see `load_file`.
+    It settles no event: which events its data cover is unknown. `observe`: see `load_file`.
 
     Raises:
-        ConfigurationError: it cannot be read; nothing is landed.
-        LandingUnavailableError: the landing does not take it.
+        ConfigurationError: the file cannot be read; nothing is landed.
+        LandingUnavailableError: the landing cannot store it.
     """
-    # Opened first: of a file that is not there, no trace shall be made.
+    # Open first: a missing file must leave no trace in the landing.
     with span("land"), _opened(path, observe) as stream, landing.draft(dataset_id, run_id) as draft:
         source = _source(path)
         with draft.sink() as sink:
@@ -95,7 +94,7 @@ def land_manually(
 
 
 def landed_file(landed: Landed, run_id: str) -> CsvFile:
-    """A file of the landing, for the load of a run or one by hand."""
+    """A landed file, for a run or a manual load."""
     manifest = landed.manifest
     return CsvFile(
         open=landed.open,
@@ -116,7 +115,7 @@ def _source(path: Path) -> Source:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
             return Source(uri=path.resolve().as_uri(), modified_at=datetime.fromtimestamp(status.st_mtime, UTC))
-    # A pipe is as old as the command that made it, which says nothing of its data; behind /dev/stdin it has no path.
+    # A pipe's timestamp is that of the command that made it, not of its data; behind /dev/stdin it has no path.
     return Source(uri=path.absolute().as_uri(), modified_at=datetime.now(UTC))
 
 

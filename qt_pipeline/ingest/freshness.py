@@ -1,6 +1,6 @@
-"""Whether a dataset is stale: for how long no download of it was loaded, or found unchanged.
+"""Which datasets are stale: their newest loaded or unchanged download is older than the catalog allows.
 
-Here: the rule. Not here: who is told (see defs, alerting).
+Here: the rule. Not here: alerts (see defs, alerting).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from qt_pipeline.warehouse import LoadRecord
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A dataset whose newest download is older than its catalog lets it be."""
+    """A dataset whose newest download is older than the catalog allows."""
 
     dataset: Dataset
     load: LoadRecord
@@ -28,9 +28,9 @@ class Stale:
 
 
 def stale(datasets: Iterable[Dataset], newest: Mapping[str, LoadRecord], now: datetime) -> Iterator[Stale]:
-    """Those of the datasets that are stale. `newest` has for each the newest load that shows in its table.
+    """The stale datasets. `newest` has, by dataset, the newest load that its table shows.
 
-    A dataset that was never loaded is not stale: nobody knows since when it is expected.
+    A dataset that was never loaded is not stale: when it was due is unknown.
     """
     for dataset in datasets:
         load = newest.get(dataset.id)

@@ -1,4 +1,4 @@
-"""What the catalog and the settings let a file of a dataset be: neither too small nor too large, without gaps.
+"""Limits that the catalog and the settings place on a file: row counts, required columns and values.
 
 Here: each guard and its error. Not here: keys, which the target compares (see warehouse), types (see tabular).
 """
@@ -82,22 +82,22 @@ def absent_columns(dataset: Dataset, contract: Contract) -> tuple[str, ...]:
 
 
 def guarded(dataset: Dataset, max_rows: int | None, rows: Iterable[Rows]) -> Iterator[Rows]:
-    """The same rows, as far as they are not too many and each has the values that it must have.
+    """Pass the rows through while they are not too many and every required value is present.
 
     Raises:
         TooManyRowsError: there are more than `max_rows`.
         RequiredValueError: a row has no value where the catalog requires one.
     """
-    seen = 0
-    for some in rows:
-        seen += len(some)
-        if max_rows is not None and seen > max_rows:
+    count = 0
+    for batch in rows:
+        count += len(batch)
+        if max_rows is not None and count > max_rows:
             raise TooManyRowsError(
                 f"The file has more than {max_rows:,} rows. The table keeps its rows.",
                 hint="If that is right for this dataset, raise QT_MAX_ROWS and load again.",
             )
-        _check_values(dataset, some)
-        yield some
+        _check_values(dataset, batch)
+        yield batch
 
 
 def _check_values(dataset: Dataset, rows: Rows) -> None:
@@ -106,9 +106,9 @@ def _check_values(dataset: Dataset, rows: Rows) -> None:
     required = header_keys(dataset.required)
     for column, texts in zip(rows.contract.columns, rows.texts, strict=True):
         if texts.null_count and header_key(column.header) in required:
-            line = rows.lines[texts.is_null().index(True).as_py()]  # the value that is looked for
+            line = rows.lines[texts.is_null().index(True).as_py()]
             raise RequiredValueError(
                 f"Line {line} of the file has no value in the column {column.header!r}, which the catalog requires. "
                 "The table keeps its rows.",
-                hint="Correct the dataset at its source, or take 'required' away from the column in the catalog.",
+                hint="Correct the dataset at its source, or remove 'required' from the column in the catalog.",
             )

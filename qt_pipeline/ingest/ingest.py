@@ -1,7 +1,7 @@
-"""The two steps as a run takes them: `land` the dataset's file, `load` a landed file into its table.
+"""The two steps of a run: `land` downloads the dataset's file, `load` publishes a landed file as its table.
 
-Here: which file a run takes, and what it is told about itself.
-Not here: what a load does (see load), Dagster (see defs).
+Here: which file a run takes, and its log context.
+Not here: how a file is loaded (see loader), Dagster (see defs).
 """
 
 import logging
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LandOutcome:
-    """A download that is landed. `headers` are the columns of the file; none if it has no header that can be read."""
+    """A landed download. `headers` are the file's columns; empty if the header is unreadable."""
 
     dataset: Dataset
     landed: Landed
@@ -46,10 +46,10 @@ class LandOutcome:
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcome:
-    """A landed file that is in its table.
+    """A landed file that was loaded.
 
-    `seconds_from_event` is the time from the arrival of the first event that waited for it; None if none did, or if the
-    file was landed by another run.
+    `seconds_from_event` is the time since the first event that this file covers arrived. It is None if no event was
+    pending, or if another run landed the file.
     """
 
     landed: Landed
@@ -58,10 +58,10 @@ class LoadOutcome:
 
 
 class Ingest:
-    """The steps, over the rooms they use. `client` is None as long as `missing_credentials` names what it needs.
+    """The steps and the parts they use. `client` is None while `missing_credentials` names the settings it needs.
 
-    The target is opened by the step that writes to it: a file can be landed while the target is down. A file of more
-    than `max_rows` is not loaded.
+    Only `load` opens the target: a file can be landed while the target is down. A file of more than `max_rows` rows is
+    not loaded.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class Ingest:
         self._max_rows = max_rows
 
     def label(self, dataset_id: str) -> str:
-        """What people call a dataset.
+        """The dataset's display name.
 
         Raises:
-            ConfigurationError: the catalog refuses it.
+            ConfigurationError: the catalog does not accept the dataset.
         """
         return self._catalog.dataset(dataset_id).label
 
     def land(self, dataset_id: str, *, run_id: str, observe: ProgressCallback | None = None) -> LandOutcome:
-        """Download the dataset as it is now, and keep the file. `observe`: see `load_file`.
+        """Download the current dataset and keep the file. `observe`: see `load_file`.
 
         Raises:
             PipelineError: see `QuantemplateClient.download_dataset`; nothing was landed.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with _explaining(dataset, run_id):
+        with _work_context(dataset, run_id):
             if self._client is None:
                 raise missing(self._missing_credentials)
-            # Before the first byte: what arrives from now on may be missing in the file.
+            # Before the first byte: the file may lack what is announced from now on.
             newest = next(iter(self._inbox.events(dataset_id=dataset_id, limit=1)), None)
             provenance = Provenance(
                 run_id=run_id,
@@ -112,7 +112,7 @@ class Ingest:
                 waiting_since=self._inbox.oldest_pending_at(dataset_id=dataset_id),
             )
             link_event(provenance.event_id, through_seq=provenance.through_seq)
-            with _covering(provenance), self._landing.draft(dataset_id, run_id) as draft:
+            with _event_context(provenance), self._landing.draft(dataset_id, run_id) as draft:
                 download = _download(self._client, dataset, draft, run_id, observe)
                 with span("land"):
                     landed = draft.commit(provenance)
@@ -122,14 +122,14 @@ class Ingest:
     def load(
         self, dataset_id: str, *, run_id: str, force: bool = False, observe: ProgressCallback | None = None
     ) -> LoadOutcome:
-        """Publish a landed file as the dataset's table: the one that this run made, else the newest download.
+        """Publish a landed file as the dataset's table: this run's own, else the newest download.
 
-        `force`, `observe` and what is raised: see `load_landed`.
+        `force`, `observe` and errors: see `load_landed`.
         """
         dataset = self._catalog.dataset(dataset_id)
-        with _explaining(dataset, run_id):
+        with _work_context(dataset, run_id):
             landed = self._landing.of_run(dataset_id, run_id) or self._landing.newest(dataset_id)
-            with _covering(landed.manifest):
+            with _event_context(landed.manifest):
                 file = load_landed(
                     self._open_warehouse(),
                     dataset,
@@ -144,22 +144,22 @@ class Ingest:
 
 
 @contextmanager
-def _explaining(dataset: Dataset, run_id: str) -> Generator[None]:
+def _work_context(dataset: Dataset, run_id: str) -> Generator[None]:
     with about(dataset.id), log_context(run_id=run_id, dataset_id=dataset.id, dataset=dataset.label), attempt():
         yield
 
 
-def _covering(known: Provenance | Manifest) -> AbstractContextManager[None]:
-    return log_context(event_id=known.event_id, sequence=known.through_seq or None)
+def _event_context(source: Provenance | Manifest) -> AbstractContextManager[None]:
+    return log_context(event_id=source.event_id, sequence=source.through_seq or None)
 
 
 def _download(
     client: QuantemplateClient, dataset: Dataset, draft: Draft, run_id: str, observe: ProgressCallback | None
 ) -> Download:
-    meter = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"))
-    meter.enter(LoadStage.DOWNLOAD)
+    tracker = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"))
+    tracker.enter(LoadStage.DOWNLOAD)
     with span("download", kind="CLIENT") as downloading:
-        download = client.download_dataset(dataset.id, meter.sinking(draft.sink), trace_id=run_id)
+        download = client.download_dataset(dataset.id, tracker.sinking(draft.sink), trace_id=run_id)
         downloading.set_attributes(
             bytes=download.bytes,
             wire_bytes=download.wire_bytes,
@@ -175,7 +175,7 @@ def _log_landed(file: FileOutcome) -> None:
 
 
 def _headers(landed: Landed) -> tuple[str, ...]:
-    # A file that is no CSV is landed all the same; its load will say what is wrong with it.
+    # A file that is not CSV is landed too; its load reports what is wrong with it.
     with suppress(PipelineError):
         return read_header(landed.open).names
     return ()
@@ -187,7 +187,7 @@ def _seconds_from_event(landed: Landed, run_id: str) -> float | None:
 
 
 def missing(credentials: Sequence[str]) -> ConfigurationError:
-    """The error that says which settings are missing before anything can be downloaded."""
+    """The error that names the settings a download needs."""
     return ConfigurationError(
         f"Not set: {', '.join(credentials)}.", hint="Set them in the environment or in .env; see .env.example."
     )

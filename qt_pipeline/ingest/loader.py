@@ -1,6 +1,6 @@
-"""A CSV file → its dataset's table, by the rules of the catalog.
+"""Load a CSV file into its dataset's table, by the rules of the catalog.
 
-Here: the order of reading, settling the contract, staging, guarding and publishing.
+Here: the order of the steps: profile, resolve the contract, stage, check, publish.
 Not here: where a file comes from (see ingest), how a table is written (see warehouse).
 """
 
@@ -68,10 +68,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What became of a file: published, or found to be in the table already (`LoadStatus.UNCHANGED`).
+    """The outcome of a load: published, or unchanged because the table already shows the file.
 
-    `seconds` are by stage; `system_columns` are those of the table that no file has. `changes` and `warnings` are for a
-    person to read.
+    `seconds` are by stage; `system_columns` are the table's columns that no file has. `changes` and `warnings` are for
+    people to read.
     """
 
     dataset: Dataset
@@ -98,22 +98,22 @@ def load_file(
     max_rows: int | None = None,
     observe: ProgressCallback | None = None,
 ) -> FileOutcome:
-    """Publish a file as the dataset's table. `force` loads it even if the table shows it already.
+    """Publish a file as the dataset's table. `force` loads it even if the table already shows it.
 
-    A file of more than `max_rows` is left before it is read to its end. `observe` is told how far it has come; without
-    one the log is, every few seconds.
+    Reading stops once the file exceeds `max_rows`. `observe` receives the progress; without it, progress is logged
+    every few seconds.
 
     Raises:
         PipelineError: the table keeps its rows; the message says why and what to do.
     """
-    meter = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"), total_bytes=file.bytes)
+    tracker = ProgressTracker(observe or ProgressLogger(f"Dataset {dataset.label}"), total_bytes=file.bytes)
     with (
         about(dataset.id),
         log_context(dataset_id=dataset.id, dataset=dataset.label, run_id=file.run_id),
         warehouse.begin(load_job_for(dataset, file), table_spec_for(dataset)) as load,
         log_context(load_id=load.load_id),
     ):
-        outcome = FileLoader(load, dataset, file, force=force, max_rows=max_rows, meter=meter).run()
+        outcome = FileLoader(load, dataset, file, force=force, max_rows=max_rows, tracker=tracker).run()
     for change in outcome.changes:
         _log.warning("Dataset %s: %s.", dataset.id, change)
     return outcome
@@ -129,10 +129,10 @@ def load_landed(
     max_rows: int | None = None,
     observe: ProgressCallback | None = None,
 ) -> FileOutcome:
-    """Publish a landed file; see `load_file`. One that is refused stays landed, for its faults to be looked at.
+    """Publish a landed file; see `load_file`. A file that fails stays landed, for inspection.
 
     Raises:
-        DriftError: the file breaks the contract. The values that do so are listed beside the landed file.
+        DriftError: the file breaks the contract. The invalid values are listed beside the landed file.
         PipelineError: the table keeps its rows; the message says why and what to do.
     """
     file = landed_file(landed, run_id)
@@ -145,7 +145,7 @@ def load_landed(
 
 
 def table_spec_for(dataset: Dataset) -> TableSpec:
-    """How the catalog wants the table of a dataset."""
+    """The table that the catalog declares for a dataset."""
     after = dataset.after_publish
     return TableSpec(
         name=dataset.table,
@@ -160,7 +160,7 @@ def table_spec_for(dataset: Dataset) -> TableSpec:
 
 
 def schema_rules_for(dataset: Dataset, *, max_name_bytes: int) -> SchemaRules:
-    """How the catalog wants the columns of a dataset."""
+    """The rules that the catalog declares for the columns of a dataset."""
     return SchemaRules(
         max_name_bytes=max_name_bytes,
         policy=dataset.policy,
@@ -172,7 +172,7 @@ def schema_rules_for(dataset: Dataset, *, max_name_bytes: int) -> SchemaRules:
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """A CSV file with its header, and what the rules of its dataset expect of it."""
+    """A CSV file with its header and the rules that its dataset sets for it."""
 
     open: OpenStream
     header: Header
@@ -189,53 +189,55 @@ class FileReader:
         rules: SchemaRules,
         *,
         max_columns: int,
-        takes_over: bool,
+        adopting: bool,
     ) -> "FileReader":
-        """A file as its dataset's rules want it read. The contract of a table that is taken over knows no headers yet.
+        """Read the header and apply the dataset's rules to it. An adopted table's contract has no headers yet.
 
         Raises:
-            EmptyFileError: there is no byte in the file.
+            EmptyFileError: the file has no bytes.
             BadCsvError: the header cannot be read.
-            TooManyColumnsError: it has more than `max_columns`.
-            NotAHeaderError: its first line would become the contract, or has nothing of it, and is no header.
+            TooManyColumnsError: the header has more than `max_columns`.
+            NotAHeaderError: the first line would become the contract, or shares no column with it, and is no header.
         """
         header, head = read_first_line(open_)
         check_width(header, max_columns)
-        if contract is not None and takes_over:
+        if contract is not None and adopting:
             contract = align_headers(contract, header.names, rules)
         if not dataset.first_line_is_header and (contract is None or contract.has_other_columns(header.names)):
             check_first_line(head, header)
         return cls(open_, header, contract, rules, dataset.show_values)
 
-    def resolve(self, inspection: FileProfile) -> ResolvedContract:
-        """The contract for what was seen.
+    def resolve(self, file_profile: FileProfile) -> ResolvedContract:
+        """The contract for a profile of the file.
 
         Raises:
             DeclarationError: the catalog declares types that cannot hold the rows which stay in the table.
-            DriftError: the file does not keep the contract; with the places, unless it was only glanced at.
+            DriftError: the file breaks the contract.
         """
-        return resolve_contract(self.contract, self.header.names, inspection.seen, self.rules)
+        return resolve_contract(self.contract, self.header.names, file_profile.seen, self.rules)
 
     def profile_head(self) -> FileProfile:
-        """Look at the beginning of the file."""
+        """Profile the beginning of the file."""
         return profile_head(self.open, self.header, self._expected)
 
     def profile(self) -> FileProfile:
-        """Look at the whole file."""
+        """Profile the whole file."""
         return profile(self.open, self.header, self._expected)
 
     def open_rows(self, assumed: Contract, block_size: int) -> SpeculativeReader:
-        """One pass under a contract that is assumed."""
+        """A reader that types the rows in one pass, under an assumed contract."""
         return SpeculativeReader(self.open, self.header, self._expected, assumed, block_size=block_size)
 
-    def with_places(self, drift: DriftError, inspection: FileProfile) -> DriftError:
-        """The same error, naming the values that do not fit."""
+    def with_places(self, drift: DriftError, file_profile: FileProfile) -> DriftError:
+        """The same error, with the invalid values listed."""
         broken = drift.columns_of_another_type
         if not broken:
             return drift
         show = self.show_values
         return drift.at(
-            find_invalid_values(self.open, inspection, broken, self.rules, limit=_INVALID_VALUES_FILE, show_values=show)
+            find_invalid_values(
+                self.open, file_profile, broken, self.rules, limit=_INVALID_VALUES_FILE, show_values=show
+            )
         )
 
     @property
@@ -244,25 +246,32 @@ class FileReader:
 
 
 class FileLoader:
-    """The steps of one file into a load that has begun, or into a dry run: every check stands here or in the load.
+    """Runs the steps of one file, for a load or a dry run: every check is made here or in the load.
 
-    `rows` counts those that were read so far, `settled` is the contract as far as it is known.
+    `rows` counts the rows read so far; `resolved` is the contract as far as it is known.
     """
 
     def __init__(  # all that a load depends on
-        self, load: Load, dataset: Dataset, file: CsvFile, *, force: bool, max_rows: int | None, meter: ProgressTracker
+        self,
+        load: Load,
+        dataset: Dataset,
+        file: CsvFile,
+        *,
+        force: bool,
+        max_rows: int | None,
+        tracker: ProgressTracker,
     ) -> None:
         self.rows = 0
-        self.settled: ResolvedContract | None = None
+        self.resolved: ResolvedContract | None = None
         self._load = load
         self._dataset = _rules_for(dataset, file)
         self._file = file
         self._force = force
         self._max_rows = max_rows
-        self._meter = meter
+        self._tracker = tracker
 
     def run(self) -> FileOutcome:
-        """Load the file, unless the table shows it already.
+        """Load the file, unless the table already shows it.
 
         Raises:
             PipelineError: the table keeps its rows; the message says why and what to do.
@@ -274,27 +283,27 @@ class FileLoader:
 
     def _read(self) -> FileReader:
         return FileReader.of(
-            self._meter.opening(self._file.open),
+            self._tracker.opening(self._file.open),
             self._dataset,
             self._load.contract,
             schema_rules_for(self._dataset, max_name_bytes=self._load.target.max_name_bytes),
             max_columns=self._load.target.max_columns,
-            takes_over=self._load.adopting,
+            adopting=self._load.adopting,
         )
 
-    def _publish(self, reading: FileReader) -> FileOutcome:
+    def _publish(self, file_reader: FileReader) -> FileOutcome:
         began = time.monotonic()
-        settled, inspection, totals = self._stage(reading)
+        resolved, file_profile, totals = self._stage(file_reader)
         staged = time.monotonic()
         check_rows(self._dataset, totals.rows, self._load.last)
-        self._meter.enter(LoadStage.PUBLISH, rows=totals.rows)
+        self._tracker.enter(LoadStage.PUBLISH, rows=totals.rows)
         with span("publish") as publishing:
             publishing.set_attributes(rows=totals.rows)
-            published = self._load.publish(settled.changes)
+            published = self._load.publish(resolved.changes)
         return FileOutcome(
             dataset=self._dataset,
             table=str(self._load.spec),
-            contract=settled.contract,
+            contract=resolved.contract,
             status=LoadStatus.PUBLISHED,
             load_id=published.load_id,
             replaced_load_id=published.replaced_load_id,
@@ -306,55 +315,55 @@ class FileLoader:
                 "publish": published.publish_seconds,
             },
             system_columns=self._load.system_columns,
-            changes=settled.changes,
-            warnings=(*published.warnings, *settled.warnings, *absent_columns(self._dataset, settled.contract)),
-            preview=_preview(reading, inspection, settled.contract) if self._dataset.show_values else None,
+            changes=resolved.changes,
+            warnings=(*published.warnings, *resolved.warnings, *absent_columns(self._dataset, resolved.contract)),
+            preview=_preview(file_reader, file_profile, resolved.contract) if self._dataset.show_values else None,
         )
 
-    def _stage(self, reading: FileReader) -> tuple[ResolvedContract, FileProfile, Totals]:
-        """Stage the rows: in one pass if the file keeps the contract that its beginning suggests, else in two."""
+    def _stage(self, file_reader: FileReader) -> tuple[ResolvedContract, FileProfile, Totals]:
+        """Stage the rows: in one pass if the file keeps the contract that its head suggests, else in two."""
         try:
             with self._profiled(unless=(DriftError,)):
-                first = reading.profile_head()
-                self.settled = assumed = reading.resolve(first)
+                first = file_reader.profile_head()
+                self.resolved = assumed = file_reader.resolve(first)
                 check_headers(self._dataset, assumed.contract)
-            passage = reading.open_rows(assumed.contract, first.block_size)
-            totals = self._stage_rows(assumed.contract, passage.rows(), unless=(SpeculationFailedError, DriftError))
+            speculative = file_reader.open_rows(assumed.contract, first.block_size)
+            totals = self._stage_rows(assumed.contract, speculative.rows(), unless=(SpeculationFailedError, DriftError))
         except (SpeculationFailedError, DriftError):
             pass
         else:
-            return assumed, passage.profile, totals
+            return assumed, speculative.profile, totals
         with self._profiled():
-            self.settled = None
-            inspection = reading.profile()
-            self.rows = inspection.rows
+            self.resolved = None
+            file_profile = file_reader.profile()
+            self.rows = file_profile.rows
             try:
-                self.settled = settled = reading.resolve(inspection)
+                self.resolved = resolved = file_reader.resolve(file_profile)
             except DriftError as drift:
-                raise reading.with_places(drift, inspection) from None
-            check_headers(self._dataset, settled.contract)
-        rows = read_rows(reading.open, inspection, settled.contract)
-        return settled, inspection, self._stage_rows(settled.contract, rows)
+                raise file_reader.with_places(drift, file_profile) from None
+            check_headers(self._dataset, resolved.contract)
+        rows = read_rows(file_reader.open, file_profile, resolved.contract)
+        return resolved, file_profile, self._stage_rows(resolved.contract, rows)
 
     @contextmanager
     def _profiled(self, *, unless: Exceptions = ()) -> Generator[None]:
-        self._meter.enter(LoadStage.READ)
+        self._tracker.enter(LoadStage.READ)
         with span("inspect", unless=unless):
             yield
 
     def _stage_rows(self, contract: Contract, rows: Iterator[Rows], *, unless: Exceptions = ()) -> Totals:
-        self._meter.enter(LoadStage.STAGE)
+        self._tracker.enter(LoadStage.STAGE)
         with span("stage", unless=unless) as staging:
-            counted = self._meter.counting(guarded(self._dataset, self._max_rows, self._counted(rows)))
+            counted = self._tracker.counting(guarded(self._dataset, self._max_rows, self._counted(rows)))
             totals = self._load.stage(contract, counted)
             staging.set_attributes(rows=totals.rows)
         return totals
 
     def _counted(self, rows: Iterator[Rows]) -> Iterator[Rows]:
         self.rows = 0
-        for some in rows:
-            self.rows += len(some)
-            yield some
+        for batch in rows:
+            self.rows += len(batch)
+            yield batch
 
 
 def _unchanged(load: Load, dataset: Dataset) -> FileOutcome:
@@ -377,7 +386,7 @@ def _unchanged(load: Load, dataset: Dataset) -> FileOutcome:
 
 
 def load_job_for(dataset: Dataset, file: CsvFile) -> LoadJob:
-    """What the ledger is to know of the load of a file."""
+    """What the ledger records about the load of a file."""
     return LoadJob(
         dataset_id=dataset.id,
         run_id=file.run_id,
@@ -396,7 +405,7 @@ def load_job_for(dataset: Dataset, file: CsvFile) -> LoadJob:
 
 
 def _rules_for(dataset: Dataset, file: CsvFile) -> Dataset:
-    """What holds for a file: one that was in the table before may lack columns that came later, and have fewer rows."""
+    """The dataset's rules for a file. A restored file may lack later columns and may have fewer rows."""
     if file.restores_load_id is None:
         return dataset
     return dataset.model_copy(
@@ -404,9 +413,11 @@ def _rules_for(dataset: Dataset, file: CsvFile) -> Dataset:
     )
 
 
-def _preview(reading: FileReader, inspection: FileProfile, contract: Contract) -> Preview:
-    positions = contract.positions(reading.header.names)
-    batch = next(read_text(reading.open, reading.header, block_size=inspection.block_size, checked=True), None)
+def _preview(file_reader: FileReader, file_profile: FileProfile, contract: Contract) -> Preview:
+    positions = contract.positions(file_reader.header.names)
+    batch = next(
+        read_text(file_reader.open, file_reader.header, block_size=file_profile.block_size, checked=True), None
+    )
     blank = [None] * _PREVIEW_ROWS
     columns = (
         [
@@ -420,11 +431,12 @@ def _preview(reading: FileReader, inspection: FileProfile, contract: Contract) -
     return Preview(columns=tuple(column.name for column in contract.columns), rows=rows)
 
 
-def _as_csv(misfits: Sequence[InvalidValue]) -> str:
+def _as_csv(values: Sequence[InvalidValue]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["line", "column", "expected", "value"])
     writer.writerows(
-        [one.line, spreadsheet_text(one.column), one.type, spreadsheet_text(one.value or "")] for one in misfits
+        [value.line, spreadsheet_text(value.column), value.type, spreadsheet_text(value.value or "")]
+        for value in values
     )
     return text.getvalue()

@@ -1,6 +1,7 @@
-"""What is old: landed files and lines of the ledger that nothing leans on any more.
+"""Purge: landed files and ledger rows that are old and no longer needed.
 
-Here: which may go, as a function of values, and their deletion. Not here: which lines a load leans on (see warehouse).
+Here: which may be deleted, as a function of values, and the deletion. Not here: which ledger rows a load needs (see
+warehouse).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ _ALL = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What may go of a dataset."""
+    """What may be deleted of a dataset."""
 
     dataset_id: str
     landed: tuple[Landed, ...]
@@ -23,7 +24,7 @@ class Purge:
 
     @property
     def stored_bytes(self) -> int:
-        """The bytes that its files take in the landing."""
+        """The bytes that the files take in the landing."""
         return sum(landed.manifest.stored_bytes for landed in self.landed)
 
 
@@ -36,23 +37,23 @@ def purgeable(
     before: datetime,
     keep: int,
 ) -> Purge:
-    """What is older than a moment and needed by nobody. `landed` are the dataset's files, the newest first.
+    """What is older than `before` and no longer needed. `landed` are the dataset's files, the newest first.
 
-    The `keep` newest files stay, and every file whose rows the table may hold; a file's loads stay as long as it does,
-    so that it can be shown, compared and restored. The newest download stays too, however many files were landed by
-    hand since: it is what a run of the table alone takes. A file by hand is as old as its landing, not as its data.
+    The `keep` newest files stay, and every file whose rows the table may hold. A file's loads stay as long as the file,
+    so that it can be shown, compared and restored. The newest download also stays, however many files were landed
+    manually since: a run of the table alone loads it. A manually landed file is as old as its landing, not its data.
     """
     needed_files = {_file(load) for load in loads if load.load_id in needed.in_table}
     files = list(landed)
-    newest_download = next((its for its in files if not its.is_manual), None)
+    newest_download = next((file for file in files if not file.is_manual), None)
     going = tuple(
-        its
-        for its in files[max(1, keep) :]
-        if its is not newest_download
-        and its.manifest.landed_at < before
-        and (its.manifest.run_id, its.manifest.sha256) not in needed_files
+        file
+        for file in files[max(1, keep) :]
+        if file is not newest_download
+        and file.manifest.landed_at < before
+        and (file.manifest.run_id, file.manifest.sha256) not in needed_files
     )
-    staying = {(its.manifest.run_id, its.manifest.sha256) for its in files if its not in going}
+    staying = {(file.manifest.run_id, file.manifest.sha256) for file in files if file not in going}
     old = (
         load for load in loads if load.load_id not in needed.lines and (load.finished_at or load.started_at) < before
     )
@@ -60,10 +61,10 @@ def purgeable(
 
 
 def find_purgeable(warehouse: Warehouse, landing: Landing, *, before: datetime, keep: int) -> list[Purge]:
-    """What may go of every dataset that has anything to go."""
+    """The purge of every dataset that has anything to delete."""
     has_ledger = warehouse.has_ledger()
     known = set(warehouse.last_loads()) if has_ledger else set[str]()
-    found = [
+    purges = [
         purgeable(
             dataset_id,
             landing.complete(dataset_id),
@@ -74,11 +75,11 @@ def find_purgeable(warehouse: Warehouse, landing: Landing, *, before: datetime, 
         )
         for dataset_id in sorted(known.union(landing.datasets()))
     ]
-    return [purge for purge in found if purge.landed or purge.loads]
+    return [purge for purge in purges if purge.landed or purge.loads]
 
 
 def execute(warehouse: Warehouse, landing: Landing, purge: Purge) -> None:
-    """Delete it. Files first: a line without its file says what there was, a file without a line nothing."""
+    """Delete it. Files first: a row without its file still says what existed, a file without a row says nothing."""
     for landed in purge.landed:
         landing.remove(landed)
     if purge.loads:

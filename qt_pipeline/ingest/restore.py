@@ -1,9 +1,9 @@
-"""An earlier load's file in the table again, because a person wants it.
+"""Restore: publish an earlier load's file again, because a person requests it.
 
-Here: what may be restored, and how the ledger tells it from other loads. Not here: how a file is loaded (see load).
+Here: which load can be restored, and how the ledger marks a restore. Not here: how a file is loaded (see loader).
 
-A restore is a load like any other, but for its place in the order: it counts as the load that it replaces. So data that
-were older then are older still, no event is settled by it, and the next download replaces it.
+A restore is a load like any other except for its position in the order: it counts as the load that it replaces. So
+older data stay older, a restore settles no event, and the next download replaces it.
 """
 
 import json
@@ -33,7 +33,7 @@ class RestoreRefusedError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of a wish to restore. `outcome` is None if the table shows the file already, by the load `shown`."""
+    """The result of a restore. `outcome` is None if the table already shows the file; then `current` is that load."""
 
     landed: Landed
     current: LoadRecord
@@ -51,15 +51,15 @@ def restore(
 ) -> Restored:
     """Publish the landed file of an earlier load again.
 
-    It is read in the forms of then: those that were declared, and text where a form was declared since. The file may
-    lack columns that the table has got since: they are NULL then.
+    The file is read in the formats declared at the time of that load; a column whose format was declared later is read
+    as text. Columns that the table gained since are NULL.
 
     Raises:
         UnknownLoadError: the dataset has no such load.
-        RestoreRefusedError: its file was never in the table, the table keeps rows of many files, or nobody knows in
-            which forms it was read.
-        FileGoneError: its file is not there.
-        LandedFileChangedError: its file is not what was loaded then.
+        RestoreRefusedError: its file was never in the table, the table keeps rows of many files, or the formats in
+            which it was read are unknown.
+        FileGoneError: the file is missing.
+        LandedFileChangedError: the file is not the one that was loaded.
         PipelineError: as for `load_file`; the table keeps its rows.
     """
     with about(dataset.id):
@@ -76,10 +76,10 @@ def restore(
 
 
 def find_load(warehouse: Warehouse, dataset_id: str, load_id: int) -> LoadRecord:
-    """The line of the ledger for a load of a dataset.
+    """The ledger's record of a load of a dataset.
 
     Raises:
-        UnknownLoadError: there is none.
+        UnknownLoadError: the dataset has no such load.
     """
     record = warehouse.load(load_id) if warehouse.has_ledger() else None
     if record is None or record.dataset_id != dataset_id:
@@ -96,15 +96,15 @@ def find_landed_file(landing: Landing, record: LoadRecord) -> Landed:
     """The landed file of a load.
 
     Raises:
-        FileGoneError: it is not there: purged, in another landing, or never landed.
+        FileGoneError: the file is missing: purged, in another landing, or never landed.
     """
     for landed in landing.complete(record.dataset_id, record.landing_run_id):
         if (landed.manifest.run_id, landed.manifest.sha256) == (record.landing_run_id, record.sha256):
             return landed
     raise FileGoneError(
-        f"The file of load {record.load_id} is not in the landing: it was purged, or QT_LANDING_URL is another than "
-        "then.",
-        hint=f"It was {record.landing_uri}: if you have it still, load it by `qt-pipeline load`.",
+        f"The file of load {record.load_id} is not in the landing: it was purged, or QT_LANDING_URL was different "
+        "at the time of the load.",
+        hint=f"It was {record.landing_uri}: if you still have it, load it with `qt-pipeline load`.",
         dataset_id=record.dataset_id,
     )
 
@@ -114,7 +114,7 @@ def check_restorable(landing: Landing, dataset: Dataset, record: LoadRecord) -> 
 
     Raises:
         RestoreRefusedError: its file was never in the table, or the table keeps rows of many files.
-        FileGoneError: its file is not there.
+        FileGoneError: the file is missing.
     """
     with about(dataset.id):
         if not record.is_current:
@@ -124,8 +124,8 @@ def check_restorable(landing: Landing, dataset: Dataset, record: LoadRecord) -> 
             )
         if dataset.mode is not WriteMode.REPLACE:
             raise RestoreRefusedError(
-                f"The table keeps rows of many files (mode {dataset.mode.value}); one cannot take their place.",
-                hint="Delete the rows that are wrong: their column _qt_load names the load that each came with.",
+                f"The table keeps rows of many files (mode {dataset.mode.value}); one file cannot replace them.",
+                hint="Delete the rows that are wrong: the column _qt_load names the load of each row.",
             )
         return find_landed_file(landing, record)
 
@@ -134,24 +134,24 @@ def _as_of(dataset: Dataset, record: LoadRecord, contract: Contract | None) -> D
     """The dataset with the types that were declared when a load read its file.
 
     Raises:
-        RestoreRefusedError: an older version loaded it, and columns have forms that may be others than then.
+        RestoreRefusedError: an older version loaded it, and the formats of columns may have changed since.
     """
     declared = {header: column.type for header, column in dataset.columns.items() if column.type is not None}
-    formed = {column.header for column in (contract.columns if contract else ()) if not column.type.is_canonical}
-    formed |= {header for header, type_ in declared.items() if not type_.is_canonical}
+    with_format = {column.header for column in (contract.columns if contract else ()) if not column.type.is_canonical}
+    with_format |= {header for header, type_ in declared.items() if not type_.is_canonical}
     if record.declared is None:
-        if formed and record.rules != dataset.rules:
+        if with_format and record.rules != dataset.rules:
             raise RestoreRefusedError(
-                f"An older version made load {record.load_id} and kept no record of the forms in which it read the "
-                f"columns {', '.join(map(repr, sorted(formed)))}, which have a declared form now.",
-                hint="Declare in the catalog the forms of that file, and load it by `qt-pipeline load`: "
+                f"An older version made load {record.load_id} and did not record the formats in which it read the "
+                f"columns {', '.join(map(repr, sorted(with_format)))}, which have a declared format now.",
+                hint="Declare the formats of that file in the catalog, and load it with `qt-pipeline load`: "
                 f"{record.landing_uri}.",
             )
         return dataset
-    then = ByHeader({header: parse_type(text) for header, text in json.loads(record.declared).items()})
+    types_then = ByHeader({header: parse_type(text) for header, text in json.loads(record.declared).items()})
     columns = dict(dataset.columns)
-    for header in {*declared, *formed, *json.loads(record.declared)}:
-        type_ = then.get(header) or (TEXT if header_key(header) in header_keys(formed) else None)
+    for header in {*declared, *with_format, *json.loads(record.declared)}:
+        type_ = types_then.get(header) or (TEXT if header_key(header) in header_keys(with_format) else None)
         columns[header] = columns.get(header, DeclaredColumn()).model_copy(update={"type": type_})
     return dataset.model_copy(update={"columns": columns})
 

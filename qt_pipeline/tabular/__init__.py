@@ -1,6 +1,6 @@
-"""CSV bytes → text → rows of typed columns, and the contract that fixes their names and types.
+"""CSV bytes → text → typed rows, and the contract that fixes the names and types of the columns.
 
-Here: everything that is known about a file's form and its values.
+Here: all rules about the format of a file and its values.
 Not here: where a file comes from, where its rows go.
 """
 

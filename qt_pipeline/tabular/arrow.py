@@ -1,7 +1,7 @@
-"""A few calls of Arrow, with the types that its stubs leave open.
+"""Typed wrappers of Arrow calls whose stubs are incomplete.
 
-Here: nothing else. None of them lets Arrow import pandas (as `pa.array` and `to_numpy` do, to ask whether a value is
-one of its own): that costs each run half a second. Not here: what the values mean.
+Here: calls that do not make Arrow import pandas. `pa.array` and `to_numpy` do, which costs each run half a second.
+Not here: what the values mean.
 """
 
 from collections.abc import Sequence
@@ -64,5 +64,5 @@ def substring_counts(values: pa.StringArray, pattern: str) -> Ints:
 
 
 def nulls(length: int) -> pa.StringArray:
-    """A column of text without any value."""
+    """A text column of nulls."""
     return pa.nulls(length, pa.string())

@@ -1,7 +1,7 @@
-"""Two CSV files as multisets of rows: what came, what went, on which lines.
+"""Compare two CSV files as multisets of rows: which rows were added, which were removed, and on which lines.
 
-Here: rows compared as text over the columns that both files have, in whatever order; duplicates count. Memory stays
-flat: a row becomes a digest, and digests wait in files, parted so that equal ones meet in one of them.
+Here: rows compared as text over the columns that both files have, in any order; duplicates count. Memory stays flat:
+each row becomes a digest, and digests are spilled to files, partitioned so that equal ones meet in the same file.
 Not here: which files are compared (see ingest).
 """
 
@@ -24,12 +24,12 @@ from qt_pipeline.tabular.arrow import Array
 from qt_pipeline.tabular.headers import match_headers
 from qt_pipeline.tabular.reader import BLOCK_SIZES, Header, OpenStream, RowTooLongError, read_header, read_text
 
-# Of 16 bytes, two of ten thousand million different rows are alike by chance once in 10^19 comparisons.
+# With 16 bytes, two of 10^10 different rows collide by chance once in 10^19 comparisons.
 _DIGEST_BYTES = 16
 _PARTS = 128
-# A record of a spilled row: its digest as two whole numbers, and its line.
+# A spilled row: its digest as two integers, and its line.
 _RECORD = np.dtype([("high", "<u8"), ("low", "<u8"), ("line", "<i8")])
-# No value can hold it: the reader refuses NUL.
+# No value contains it: the reader rejects NUL.
 _BETWEEN = "\0"
 
 
@@ -39,10 +39,10 @@ class NothingInCommonError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class DiffSide:
-    """What one of two files has that the other has not.
+    """What one of two files has and the other does not.
 
-    `columns` are its own alone. `surplus` counts the rows of which the other file has fewer; `lines` are the first of
-    them: where a row stands three times and twice in the other, the last of the three.
+    `columns` are in this file alone. `extra_rows` counts the rows that occur here more often than in the other file;
+    `lines` are the first of them: if a row occurs three times here and twice there, the last of the three.
     """
 
     rows: int
@@ -53,9 +53,9 @@ class DiffSide:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two files, row by row: what only the one `before` has was removed, what only the one `after` has was added.
+    """The difference between two files: rows only in `before` were removed, rows only in `after` were added.
 
-    `columns` are those that both have, in the order of the first.
+    `columns` are those that both files have, in the order of the first.
     """
 
     columns: tuple[str, ...]
@@ -64,16 +64,16 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether both have the same columns and the same rows, in whatever order."""
+        """Whether both files have the same columns and the same rows, in any order."""
         return not any((self.before.columns, self.after.columns, self.before.extra_rows, self.after.extra_rows))
 
 
 def compare(before: OpenStream, after: OpenStream, *, limit: int) -> Difference:
-    """Compare two files; `limit` is how many lines of each are named at most.
+    """Compare two files; `limit` bounds the number of lines named of each.
 
     Raises:
-        NothingInCommonError: no header is in both.
-        BadCsvError, EmptyFileError, RowTooLongError: one of them cannot be read.
+        NothingInCommonError: the files have no column in common.
+        BadCsvError, EmptyFileError, RowTooLongError: a file cannot be read.
     """
     headers = read_header(before), read_header(after)
     positions = match_headers(headers[0].names, headers[1].names)
@@ -83,33 +83,35 @@ def compare(before: OpenStream, after: OpenStream, *, limit: int) -> Difference:
     places = [place for place, _ in common], [place for _, place in common]
     with tempfile.TemporaryDirectory(prefix="qt-compare-") as folder:
         spilled = [
-            _spill(Path(folder) / name, open_, header, its)
-            for name, open_, header, its in zip(("before", "after"), (before, after), headers, places, strict=True)
+            _spill(Path(folder) / name, open_, header, file_places)
+            for name, open_, header, file_places in zip(
+                ("before", "after"), (before, after), headers, places, strict=True
+            )
         ]
-        surplus = [_ExtraRows(limit), _ExtraRows(limit)]
+        extra_rows = [_ExtraRows(limit), _ExtraRows(limit)]
         for part in range(_PARTS):
             ours, theirs = (_read(folder / str(part)) for folder, _ in spilled)
-            for found, lines in zip(surplus, _without_pairs(ours, theirs), strict=True):
-                found.add(lines)
+            for extra, lines in zip(extra_rows, _unpaired_lines(ours, theirs), strict=True):
+                extra.add(lines)
     sides = [
         DiffSide(
             rows=rows,
-            columns=tuple(name for place, name in enumerate(header.names) if place not in its),
-            extra_rows=found.count,
-            lines=found.first,
+            columns=tuple(name for place, name in enumerate(header.names) if place not in file_places),
+            extra_rows=extra.count,
+            lines=extra.first,
         )
-        for (_, rows), header, its, found in zip(spilled, headers, places, surplus, strict=True)
+        for (_, rows), header, file_places, extra in zip(spilled, headers, places, extra_rows, strict=True)
     ]
     return Difference(tuple(headers[0].names[place] for place in places[0]), *sides)
 
 
 def rows_at(open_stream: OpenStream, lines: Sequence[int]) -> Iterator[tuple[int, tuple[str | None, ...]]]:
-    """The rows that begin on these lines, with their lines, in the order of the file. The file has been read before."""
+    """The rows that begin on these lines, with their lines, in file order. The file must have been read before."""
     wanted = set(lines)
     header = read_header(open_stream)
     for batch in read_text(open_stream, header, checked=True):
-        found = np.flatnonzero(np.isin(batch.lines, list(wanted)))
-        for row in found.tolist():
+        positions = np.flatnonzero(np.isin(batch.lines, list(wanted)))
+        for row in positions.tolist():
             line = int(batch.lines[row])
             wanted.discard(line)
             yield line, tuple(column[row].as_py() for column in batch.columns)
@@ -118,15 +120,15 @@ def rows_at(open_stream: OpenStream, lines: Sequence[int]) -> Iterator[tuple[int
 
 
 def _spill(folder: Path, open_stream: OpenStream, header: Header, places: Sequence[int]) -> tuple[Path, int]:
-    """Write a record of each row into one of the files of a folder, and count the rows."""
+    """Write a record of each row into one of the part files of a folder, and count the rows."""
     for block_size in BLOCK_SIZES:
-        its = folder / str(block_size)
-        its.mkdir(parents=True)
+        size_folder = folder / str(block_size)
+        size_folder.mkdir(parents=True)
         rows = 0
         try:
             with ExitStack() as stack:
-                # Those that are needed: small files have few rows.
-                parts = _Parts(its, stack)
+                # Opened on demand: small files need few of them.
+                parts = _Parts(size_folder, stack)
                 for batch in read_text(open_stream, header, block_size=block_size):
                     rows += batch.rows
                     _part([batch.columns[place] for place in places], batch.lines, parts)
@@ -134,12 +136,12 @@ def _spill(folder: Path, open_stream: OpenStream, header: Header, places: Sequen
             if block_size == BLOCK_SIZES[-1]:
                 raise
         else:
-            return its, rows
+            return size_folder, rows
     raise AssertionError("BLOCK_SIZES is not empty")
 
 
 class _Parts(dict[int, BinaryIO]):
-    """The files of a folder that records are parted into, each opened when the first record comes."""
+    """The part files of a folder, each opened when its first record is written."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         super().__init__()
@@ -176,11 +178,11 @@ def _digests(columns: Sequence[pa.StringArray]) -> Iterable[bytes]:
     return (blake2b(text[start:end], digest_size=_DIGEST_BYTES).digest() for start, end in pairwise(ends))
 
 
-def _without_pairs(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> tuple[list[int], list[int]]:
-    """The lines of the rows on either side that are left when each row has gone with an equal one of the other."""
+def _unpaired_lines(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> tuple[list[int], list[int]]:
+    """The lines of the rows on each side that remain once equal rows of the two sides are paired."""
     both = np.concatenate([ours, theirs])
     side = np.repeat([0, 1], [len(ours), len(theirs)])
-    # Equal rows side by side, those of one file first, in the order of its lines.
+    # Equal rows are adjacent, those of one file first, in the order of its lines.
     order = np.lexsort((both["line"], side, both["low"], both["high"]))
     both, side = both[order], side[order]
     if not len(both):
@@ -190,7 +192,7 @@ def _without_pairs(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> 
     group = np.cumsum(is_first) - 1
     counts = [np.bincount(group[side == which], minlength=int(group[-1]) + 1) for which in (0, 1)]
     starts = np.flatnonzero(is_first)
-    # The number of each row among the equal ones of its own file.
+    # The position of each row among the equal rows of its own file.
     number = np.arange(len(both)) - starts[group] - np.where(side == 1, counts[0][group], 0)
     others = np.where(side == 1, counts[0][group], counts[1][group])
     left = number >= others

@@ -1,7 +1,7 @@
-"""The contract of a dataset: which columns its table has, of which types, and the file's headers behind them.
+"""The contract of a dataset: the columns of its table, their types, and the file headers they come from.
 
-Here: the contract, where a file has its columns, and the errors for a file or a declaration that breaks it.
-Not here: how a contract is founded and how it may change (see drift), storing it (see the warehouse).
+Here: the contract, finding its columns in a file, and the errors for a file or a declaration that breaks it.
+Not here: how a contract is created and may change (see drift), storing it (see warehouse).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from qt_pipeline.tabular.types import ColumnType
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its header as the file has it, its name in the table, its type."""
+    """One column: its header in the file, its name in the table, its type."""
 
     header: str
     name: str
@@ -24,16 +24,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The columns of a dataset's table in the order they came, our own not among them."""
+    """The columns of a dataset's table in the order they were added, without the system columns."""
 
     columns: tuple[Column, ...]
 
     def positions(self, headers: Sequence[str]) -> tuple[int | None, ...]:
-        """For each column, where a file with these `headers` has it, if it does; see `match_headers`."""
+        """For each column, its position in a file with these `headers`, or None; see `match_headers`."""
         return match_headers([column.header for column in self.columns], headers)
 
     def new_positions(self, headers: Sequence[str]) -> tuple[int, ...]:
-        """Where a file with these `headers` has columns that the contract does not know."""
+        """The positions of the columns in a file with these `headers` that the contract does not have."""
         known = set(self.positions(headers))
         return tuple(position for position in range(len(headers)) if position not in known)
 
@@ -44,9 +44,9 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class InvalidValue:
-    """A value that its column's type cannot hold as it stands. `value` is None where values may not be shown.
+    """A value that its column's type cannot hold exactly. `value` is None where values may not be shown.
 
-    `length`, in UTF-16 code units, is that of a text which is too long.
+    `length`, in UTF-16 code units, is set for text that is too long.
     """
 
     line: int
@@ -67,7 +67,7 @@ class InvalidValue:
 class DriftError(PermanentError):
     """The file differs from the dataset's contract in a way that its policy does not allow. The table keeps its rows.
 
-    `columns_of_another_type` are by their position in the file. Its words name the first `named` misfits.
+    `columns_of_another_type` are by their position in the file. The message names the first `named` invalid values.
     """
 
     named = 3
@@ -85,8 +85,8 @@ class DriftError(PermanentError):
         self.columns_of_another_type = dict(columns_of_another_type)
         self.invalid_values = tuple(invalid_values)
         parts = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (
+            f"{label}: {', '.join(names)}"
+            for label, names in (
                 ("columns that are missing", [repr(name) for name in columns_missing]),
                 ("columns that are new", [repr(name) for name in columns_new]),
                 (
@@ -100,24 +100,24 @@ class DriftError(PermanentError):
         places = f" First of them: {first}." if first else ""
         super().__init__(
             f"The file does not fit the columns of its table: {'; '.join(parts)}.{places}",
-            hint="Nothing was loaded; the table keeps its rows. Correct the dataset at its source, or say in the "
+            hint="Nothing was loaded; the table keeps its rows. Correct the dataset at its source, or declare in the "
             "catalog what these columns are or which changes are allowed.",
         )
 
-    def at(self, misfits: Sequence[InvalidValue]) -> "DriftError":
-        """This error, with the places in the file."""
+    def at(self, invalid_values: Sequence[InvalidValue]) -> "DriftError":
+        """The same error, with the invalid values of the file."""
         return DriftError(
             columns_missing=self.columns_missing,
             columns_new=self.columns_new,
             columns_of_another_type=self.columns_of_another_type,
-            invalid_values=misfits,
+            invalid_values=invalid_values,
         )
 
 
 class DeclarationError(PermanentError):
     """The catalog declares types that cannot hold the rows which stay in the table, whatever the file holds.
 
-    `declared` has, by column as it is in the table, the type that the catalog asks for. The table keeps its rows.
+    `declared` maps a column of the table to the type that the catalog declares for it. The table keeps its rows.
     """
 
     def __init__(self, declared: Mapping[Column, ColumnType]) -> None:
@@ -126,8 +126,8 @@ class DeclarationError(PermanentError):
             f"column {column.name!r} is {column.type}, declared as {type_}" for column, type_ in declared.items()
         )
         super().__init__(
-            "Rows of earlier loads stay in the table, and types that the catalog declares cannot take the place of "
-            f"theirs: {columns}.",
-            hint="Nothing was loaded; the table keeps its rows. Take these declarations out of the catalog, or declare "
-            "types that hold both; or load one file with 'mode: replace', which takes the rows of all others away.",
+            "Rows of earlier loads stay in the table, and the types that the catalog declares cannot hold them: "
+            f"{columns}.",
+            hint="Nothing was loaded; the table keeps its rows. Remove these declarations from the catalog, or declare "
+            "types that hold both; or load one file with 'mode: replace', which deletes the rows of all others.",
         )

@@ -1,7 +1,7 @@
-"""Types that a person declares in the catalog, and how text in a declared form becomes plain text.
+"""Types that a person declares in the catalog, and the conversion of text in a declared format to canonical text.
 
-Here: the grammar of declared types; text in a declared form → the plain form that the rest of the room understands.
-Not here: what a type can hold (see types), what plain text is found to be (see infer).
+Here: the grammar of declared types; text in a declared format → the canonical text that this package works with.
+Not here: what a type can hold (see types), which type canonical text has (see infer).
 """
 
 import re
@@ -27,7 +27,7 @@ _EXAMPLES: Final = {
     "timestamp": "timestamp or timestamp %d/%m/%Y %H:%M",
 }
 _DECLARED: Final = re.compile(r"([a-z]+)\s*(\(\s*[0-9]{1,4}\s*(?:,\s*[0-9]{1,4}\s*)?\))?(?:\s+(\S.*))?")
-# Typographic apostrophe, no-break space and narrow no-break space are written between thousands, too.
+# The typographic apostrophe, no-break space and narrow no-break space also separate thousands.
 _SAMPLE: Final = re.compile("1([,.' \u2019\u00a0\u202f]?)234(?:([,.])56)?")
 _PIECE: Final = re.compile(r"%(?:[1-6]f|.?)|[^%]+")
 _PARTS: Final[Mapping[str, str]] = {
@@ -51,7 +51,7 @@ _MAX_DECLARATION: Final = 200
 
 
 class _Marks(NamedTuple):
-    """What stands between thousands, and before the decimals; empty for nothing."""
+    """The thousands separator and the decimal separator; empty for none."""
 
     grouping: str
     decimal: str
@@ -60,24 +60,25 @@ class _Marks(NamedTuple):
 def parse_type(text: str) -> ColumnType:
     """The type that `text` declares; `str` of it declares the same type.
 
-    `text`, `text(200)`, `integer`, `decimal(18,2)`, `boolean`, `date`, `timestamp` where the file writes plain values;
-    else followed by how it writes them: the number 1234.56 (`decimal(18,2) 1.234,56`, `integer 1,234`), the words for
-    true and false (`boolean Y/N`), the directives of a day or a moment (`date %d-%b-%Y`, `timestamp %d/%m/%Y %H:%M`).
+    `text`, `text(200)`, `integer`, `decimal(18,2)`, `boolean`, `date`, `timestamp` if the file writes canonical values;
+    else followed by the file's format: the number 1234.56 (`decimal(18,2) 1.234,56`, `integer 1,234`), the words for
+    true and false (`boolean Y/N`), the directives of a date or timestamp (`date %d-%b-%Y`,
+    `timestamp %d/%m/%Y %H:%M`).
 
     Raises:
         ValueError: `text` declares no type; the message is for the person who wrote it.
     """
-    found = _DECLARED.fullmatch(text.strip())
-    if found is None or found[1] not in _EXAMPLES:
-        hint = " (between { and } it needs quotes)" if text.count("(") > text.count(")") else ""
-        raise ValueError(f"{reprlib.repr(text)} is no type{hint}; there are {', '.join(_EXAMPLES)}")
+    match = _DECLARED.fullmatch(text.strip())
+    if match is None or match[1] not in _EXAMPLES:
+        hint = " (between { and } quote it)" if text.count("(") > text.count(")") else ""
+        raise ValueError(f"{reprlib.repr(text)} is not a type{hint}; the types are {', '.join(_EXAMPLES)}")
     if len(text) > _MAX_DECLARATION:
-        raise ValueError(f"{reprlib.repr(text)} is no type: it is longer than {_MAX_DECLARATION} characters")
-    name, sizes, format_ = found[1], tuple(map(int, re.findall("[0-9]+", found[2] or ""))), found[3] or ""
+        raise ValueError(f"{reprlib.repr(text)} is not a type: it is longer than {_MAX_DECLARATION} characters")
+    name, sizes, format_ = match[1], tuple(map(int, re.findall("[0-9]+", match[2] or ""))), match[3] or ""
     try:
         return _type_of(Kind(name), sizes, format_)
     except ValueError as error:
-        raise ValueError(f"{reprlib.repr(text)} is no type: {error}; write one such as {_EXAMPLES[name]}") from None
+        raise ValueError(f"{reprlib.repr(text)} is not a type: {error}; write one such as {_EXAMPLES[name]}") from None
 
 
 def _type_of(kind: Kind, sizes: tuple[int, ...], format_: str) -> ColumnType:
@@ -97,34 +98,34 @@ def _type_of(kind: Kind, sizes: tuple[int, ...], format_: str) -> ColumnType:
         case ((Kind.DATE | Kind.TIMESTAMP), ()):
             return ColumnType(kind, format=_time_format(format_ or BARE_FORMATS[kind], kind))
         case _:
-            raise ValueError("it says too much or too little")
+            raise ValueError("it has too many or too few parameters")
 
 
-def _within(number: int, least: int, most: int, what: str) -> int:
+def _within(number: int, least: int, most: int, label: str) -> int:
     if not least <= number <= most:
-        raise ValueError(f"{what} must be from {least} to {most}")
+        raise ValueError(f"{label} must be from {least} to {most}")
     return number
 
 
 def _number_format(sample: str, *, decimals: bool | None) -> str:
-    """The sample, or nothing when it is the plain form. It must, must not, or (None) may show `decimals`."""
+    """The sample, or nothing if it is canonical. It must (True), must not (False), or may (None) show `decimals`."""
     if not sample:
         return ""
     marks = _marks(sample)
     if marks.decimal and marks.decimal == marks.grouping:
-        raise ValueError(f"{marks.decimal!r} cannot stand both between thousands and before decimals")
+        raise ValueError(f"{marks.decimal!r} cannot separate both thousands and decimals")
     if decimals and not marks.decimal:
-        raise ValueError("its form leaves open what stands before decimals")
+        raise ValueError("its format does not show the decimal separator")
     if decimals is False and marks.decimal:
         raise ValueError("an integer has no decimals")
     return sample if marks not in (_Marks("", ""), _Marks("", ".")) else ""
 
 
 def _marks(sample: str) -> _Marks:
-    found = _SAMPLE.fullmatch(sample or _CANONICAL_SAMPLE)
-    if found is None:
-        raise ValueError(f"the form of a number is told by {_CANONICAL_SAMPLE}, written as in the file")
-    return _Marks(found[1], found[2] or "")
+    match = _SAMPLE.fullmatch(sample or _CANONICAL_SAMPLE)
+    if match is None:
+        raise ValueError(f"the format of a number is {_CANONICAL_SAMPLE}, written as in the file")
+    return _Marks(match[1], match[2] or "")
 
 
 def _boolean_format(format_: str) -> str:
@@ -132,7 +133,7 @@ def _boolean_format(format_: str) -> str:
         return ""
     words = tuple(word.strip() for word in format_.split("/"))
     if len(words) != len(_CANONICAL_BOOLEANS) or not all(words) or words[0].casefold() == words[1].casefold():
-        raise ValueError("it needs two different words, the one for true, a '/', the one for false")
+        raise ValueError("it needs two different words: the one for true, a '/', the one for false")
     return "" if tuple(word.casefold() for word in words) == _CANONICAL_BOOLEANS else "/".join(words)
 
 
@@ -147,28 +148,28 @@ def _time_format(format_: str, kind: Kind) -> str:
     pieces = _PIECE.findall(format_)
     directives = [piece for piece in pieces if piece.startswith("%")]
     if "%y" in directives:
-        raise ValueError("%y is ambiguous, because a year of two digits does not tell its century")
+        raise ValueError("%y is ambiguous, because a two-digit year does not have a century")
     unknown = [directive for directive in directives if directive not in _PARTS]
     if unknown:
-        raise ValueError(f"{unknown[0]} is not known; there are %Y %m %d %b, and %H %M %S %f for the time of day")
+        raise ValueError(f"{unknown[0]} is not supported; use %Y %m %d %b, and %H %M %S %f for the time of day")
     parts = [_PARTS[directive] for directive in directives]
     allowed = _DAY if kind is Kind.DATE else (*_DAY, *_TIME, "microsecond")
     for part in dict.fromkeys((*parts, *allowed)):
         if part not in allowed:
             raise ValueError(f"a date has no {part}, a timestamp has")
         if parts.count(part) > 1:
-            raise ValueError(f"the {part} is in it twice")
+            raise ValueError(f"the {part} occurs twice")
         if part not in parts and part not in _OPTIONAL:
             raise ValueError(f"the {part} is missing")
     if "microsecond" in parts and "second" not in parts:
-        raise ValueError("it has a fraction without a second")
+        raise ValueError("it has a fraction but no second")
     if any(piece == "%f" and not _is_alone(pieces, place) for place, piece in enumerate(pieces)):
-        raise ValueError("%f is of no fixed width beside other digits; say how many digits it has, such as %3f")
+        raise ValueError("%f has no fixed width beside other digits; specify its number of digits, such as %3f")
     return format_
 
 
 def _is_alone(pieces: Sequence[str], place: int) -> bool:
-    """Whether no other digit can touch the digits of this directive, so that their number tells where they end."""
+    """Whether no other digit can be adjacent to the digits of this directive, so that their number is unambiguous."""
     before, after = "".join(pieces[place - 1 : place]), "".join(pieces[place + 1 : place + 2])
     return not (
         (before in _PARTS and before != "%b")
@@ -179,11 +180,11 @@ def _is_alone(pieces: Sequence[str], place: int) -> bool:
 
 
 def normalize(values: pa.StringArray, type_: ColumnType) -> pa.StringArray:
-    """Text in the form that `type_` declares as plain text of the same value, `?` where it is not in that form.
+    """Text in the format that `type_` declares as canonical text of the same value, or `?` if it has another format.
 
-    Numbers as `-1234.56`, days as `2026-01-31`, moments as `2026-01-31 10:00:00` (with six digits more where the form
-    has a fraction), booleans as `true` and `false`. Days that do not exist pass, and are no days in plain text either.
-    A null stays one. Values of a type whose form is plain come back as they are.
+    Numbers as `-1234.56`, dates as `2026-01-31`, timestamps as `2026-01-31 10:00:00` (with six more digits if the
+    format has a fraction), booleans as `true` and `false`. Dates that do not exist pass through, and canonical text
+    rejects them. A null stays null. Values of a canonical type are returned unchanged.
     """
     if type_.is_canonical or not type_.format:
         return values
@@ -197,7 +198,7 @@ def normalize(values: pa.StringArray, type_: ColumnType) -> pa.StringArray:
 
 
 def _texts(*texts: str) -> pa.StringArray:
-    """An array that is not made by `pa.array`, which imports pandas."""
+    """A string array made without `pa.array`, which imports pandas."""
     data = [text.encode() for text in texts]
     offsets = np.cumsum([0, *map(len, data)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(cast("Any", offsets)), pa.py_buffer(b"".join(data)))
@@ -234,14 +235,14 @@ def _normalize_numbers(values: pa.StringArray, marks: _Marks) -> pa.StringArray:
 
 
 def _normalize_times(values: pa.StringArray, pieces: Sequence[str]) -> pa.StringArray:
-    arrow: Any = pc  # the stubs have no overloads for what follows
-    found = arrow.extract_regex(values, f"^{''.join(_time_pattern(pieces, place) for place in range(len(pieces)))}$")
+    arrow: Any = pc  # the stubs lack overloads for these calls
+    groups = arrow.extract_regex(values, f"^{''.join(_time_pattern(pieces, place) for place in range(len(pieces)))}$")
     directives = {_PARTS[piece]: piece for piece in pieces if piece in _PARTS}
 
     def part(name: str) -> pa.StringArray | pa.StringScalar:
         if name not in directives:
             return _constant("00")
-        text = arrow.struct_field(found, name)
+        text = arrow.struct_field(groups, name)
         if directives[name] == "%b":
             return _MONTH_NUMBERS.take(arrow.index_in(arrow.ascii_lower(text), value_set=_MONTH_NAMES))
         return arrow.utf8_rpad(text, 6, "0") if name == "microsecond" else arrow.utf8_lpad(text, 2, "0")
@@ -276,7 +277,7 @@ def _time_pattern(pieces: Sequence[str], place: int) -> str:
 
 
 def _literally(text: str) -> str:
-    """A pattern of RE2 for this text alone."""
+    """An RE2 pattern that matches exactly this text."""
     return "".join(f"\\x{{{ord(character):x}}}" for character in text)
 
 
@@ -285,7 +286,7 @@ def _matches(values: pa.StringArray, pattern: str) -> pa.BooleanArray:
 
 
 def format_value(value: str | Decimal | int | date | None, type_: ColumnType) -> str | None:
-    """One value as the file writes it under `type_`, declared or plain. `None` is a blank."""
+    """Format one value as the file writes it under `type_`, declared or canonical. None is a blank."""
     match value:
         case None | str():
             return value
@@ -305,7 +306,7 @@ def format_value(value: str | Decimal | int | date | None, type_: ColumnType) ->
 
 
 def _format_part(at: date, piece: str) -> str:
-    # Not by strftime: the zeros before a year depend on the platform, the names of months on the locale.
+    # Not strftime: the zeros before a year depend on the platform, the month names on the locale.
     part = _PARTS.get(piece)
     if part is None:
         return piece

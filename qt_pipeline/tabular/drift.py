@@ -1,7 +1,7 @@
-"""How a contract comes into being, and what may become of it when a later file differs.
+"""Schema drift: how a contract is created, and how it may change when a later file differs.
 
 Here: the first types and their headroom, the widening of types, the policies. Pure rules.
-Not here: what a contract is (see contract), looking at values (see inspect).
+Not here: the contract itself (see contract), profiling values (see profiler).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from qt_pipeline.tabular.types import MAX_DIGITS, TEXT, ColumnProfile, ColumnTyp
 from qt_pipeline.values import DriftPolicy
 
 SHORT_DIGITS = 15
-"""Decimals of up to this many digits survive a binary float; the first contract leaves room up to here."""
+"""Decimals of up to this many digits survive a binary float; a first contract leaves headroom up to here."""
 
 MAX_BOUND = 4000
 """The longest bounded text of SQL Server, in UTF-16 code units (NVARCHAR(4000))."""
@@ -28,10 +28,10 @@ _NEGATIVE_ZERO = "some of its values are zeros with a minus sign, which a number
 
 @dataclass(frozen=True, slots=True)
 class SchemaRules:
-    """What decides how the columns of a file become those of a table.
+    """The rules by which the columns of a file become those of a table.
 
-    `declared` has the types that a person has fixed, by header. `keeps_rows` says that rows of earlier loads stay in
-    the table, so that its types must go on holding them too. `max_name_bytes` is the target's limit.
+    `declared` has the types that the catalog declares, by header. With `keeps_rows`, rows of earlier loads stay in the
+    table, so its types must continue to hold them. `max_name_bytes` is the target's limit.
     """
 
     max_name_bytes: int
@@ -45,11 +45,11 @@ class SchemaRules:
         object.__setattr__(self, "_by_header", ByHeader(self.declared))
 
     def declared_type(self, header: str) -> ColumnType | None:
-        """The type that a person has fixed for a column with this header, if one has."""
+        """The type that the catalog declares for a column with this header, if any."""
         return self._by_header.get(header)
 
     def expected(self, contract: Contract | None, headers: Sequence[str]) -> tuple[ColumnType | None, ...]:
-        """The type that is expected of each column of a file with these `headers`, where one is."""
+        """The expected type of each column of a file with these `headers`; None for a new column."""
         expected = [self.declared_type(header) for header in headers]
         if contract is not None:
             for column, position in zip(contract.columns, contract.positions(headers), strict=True):
@@ -60,7 +60,7 @@ class SchemaRules:
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
-    """How a contract differs from the one before it. No type before: a new column; none after: a missing one."""
+    """A change from one contract to the next. No type before: a new column; no type after: a missing one."""
 
     column: str
     before: ColumnType | None
@@ -76,7 +76,7 @@ class SchemaChange:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedContract:
-    """The contract under which a file is loaded, and how it differs from the one before."""
+    """The contract under which a file is loaded, and its changes from the previous one."""
 
     contract: Contract
     changes: tuple[SchemaChange, ...] = ()
@@ -86,7 +86,7 @@ class ResolvedContract:
 def resolve_contract(
     contract: Contract | None, headers: Sequence[str], seen: Sequence[ColumnProfile], rules: SchemaRules
 ) -> ResolvedContract:
-    """Decide under which contract a file with these `headers` is loaded, `seen` being what each column holds.
+    """Decide under which contract to load a file with these `headers`; `seen` is the profile of each column.
 
     Raises:
         DeclarationError: a declared type cannot hold the rows that stay.
@@ -100,7 +100,7 @@ def resolve_contract(
     new = contract.new_positions(headers)
     missing = [column for column, position in zip(contract.columns, positions, strict=True) if position is None]
     kept = [
-        _follow(column, seen[position], rules) if position is not None else column.type
+        _next_type(column, seen[position], rules) if position is not None else column.type
         for column, position in zip(contract.columns, positions, strict=True)
     ]
     broken = {
@@ -113,18 +113,18 @@ def resolve_contract(
     if broken or forbidden_new or forbidden_missing:
         raise DriftError(
             columns_missing=[column.header for column in forbidden_missing],
-            # With a column missing, a new one is perhaps that one under another name.
+            # If a column is missing, a new one may be that column renamed.
             columns_new=[headers[position] for position in (new if forbidden_missing else forbidden_new)],
             columns_of_another_type=broken,
         )
-    followed = [
+    kept_columns = [
         replace(column, type=type_ or column.type) for column, type_ in zip(contract.columns, kept, strict=True)
     ]
     added = _columns_by_header(headers, seen, rules, beside=contract, positions=new).columns
     changes = [
         *(
             SchemaChange(a.name, a.type, b.type)
-            for a, b in zip(contract.columns, followed, strict=True)
+            for a, b in zip(contract.columns, kept_columns, strict=True)
             if a.type != b.type
         ),
         *(SchemaChange(column.name, column.type, None) for column in missing),
@@ -132,19 +132,19 @@ def resolve_contract(
     ]
     first_values = [
         (column, seen[position])
-        for before, column, position in zip(contract.columns, followed, positions, strict=True)
+        for before, column, position in zip(contract.columns, kept_columns, positions, strict=True)
         if before.type.kind is Kind.UNKNOWN and position is not None
     ]
     first_values += zip(added, [seen[position] for position in new], strict=True)
     warnings = _ambiguous(first_values, rules)
-    return ResolvedContract(Contract((*followed, *added)), tuple(changes), warnings)
+    return ResolvedContract(Contract((*kept_columns, *added)), tuple(changes), warnings)
 
 
 def align_headers(contract: Contract, headers: Sequence[str], rules: SchemaRules) -> Contract:
-    """A contract whose headers are the columns' own names, with the `headers` that give these names instead.
+    """A contract whose headers are column names, with the `headers` that give these names instead.
 
-    For a table that was there before its first file: `Gross Premium` finds `gross premium`, and under snake_case
-    `gross_premium` too.
+    For an adopted table, which existed before its first file: `Gross Premium` matches `gross premium`, and under
+    snake_case also `gross_premium`.
     """
     names = unique_names(headers, max_bytes=rules.max_name_bytes, naming=rules.naming)
     by_name = ByHeader({name.casefold(): header for name, header in zip(names, headers, strict=True)})
@@ -154,13 +154,13 @@ def align_headers(contract: Contract, headers: Sequence[str], rules: SchemaRules
 
 
 def holds(type_: ColumnType, seen: ColumnProfile) -> bool:
-    """Whether a column of this very type can hold what was seen, as it stands."""
+    """Whether a column of exactly this type can hold every value of the profile unchanged."""
     return _widened(type_, seen) == type_
 
 
 def may_hold(column: Column, seen: ColumnProfile, rules: SchemaRules) -> bool:
-    """Whether a column, as it is or as it may become, can hold what was seen."""
-    return _follow(column, seen, rules) is not None
+    """Whether a column can hold every value of the profile, in its type or one that it may widen to."""
+    return _next_type(column, seen, rules) is not None
 
 
 def _columns_by_header(
@@ -171,7 +171,7 @@ def _columns_by_header(
     beside: Contract | None = None,
     positions: Sequence[int] | None = None,
 ) -> Contract:
-    """Columns that are new: the narrowest types that lose nothing, with room to grow.
+    """Contract for new columns: the narrowest types that lose nothing, with headroom.
 
     `positions` are those of the new columns in the file; by default all columns are new.
     """
@@ -189,7 +189,7 @@ def _columns_by_header(
         if not holds(column.type, s)
     }
     if broken:
-        # Only a declared type can fail to hold what it was made for.
+        # Only a declared type can fail to hold the values it is chosen for.
         raise DriftError(columns_of_another_type=broken)
     return Contract(tuple(columns))
 
@@ -229,23 +229,23 @@ def _narrowest(seen: ColumnProfile, *, keeps_rows: bool) -> ColumnType:
 
 
 def _precision_for(digits: int, *, keeps_rows: bool) -> int:
-    """Room for so many digits, and for more later on."""
+    """The precision for this many digits, with headroom."""
     if digits <= SHORT_DIGITS:
         return SHORT_DIGITS
-    # Rows that stay may use all room before the point, which later files would then miss after it.
+    # Rows that stay may use all digits before the point, which later files would then lack after it.
     return digits if keeps_rows else MAX_DIGITS
 
 
 def _text_for(length: int) -> ColumnType:
-    """Text with room for twice the longest value seen; unbounded beyond what SQL Server can bound."""
+    """Text with headroom for twice the longest value seen; unbounded beyond what SQL Server can bound."""
     if length > MAX_BOUND:
         return ColumnType(Kind.TEXT)
-    room = min(length * _HEADROOM, MAX_BOUND)
-    return ColumnType(Kind.TEXT, length=next(bound for bound in _LENGTHS if bound >= room))
+    wanted = min(length * _HEADROOM, MAX_BOUND)
+    return ColumnType(Kind.TEXT, length=next(bound for bound in _LENGTHS if bound >= wanted))
 
 
 def _check_declared(columns: Sequence[Column], rules: SchemaRules) -> None:
-    """Refuse declarations that the rows of earlier loads forbid."""
+    """Reject declarations that cannot hold the rows of earlier loads."""
     if not rules.keeps_rows:
         return
     forbidden = {
@@ -257,8 +257,8 @@ def _check_declared(columns: Sequence[Column], rules: SchemaRules) -> None:
         raise DeclarationError(forbidden)
 
 
-def _follow(column: Column, seen: ColumnProfile, rules: SchemaRules) -> ColumnType | None:
-    """The type that a column has from this file on; None where the policy leaves it none."""
+def _next_type(column: Column, seen: ColumnProfile, rules: SchemaRules) -> ColumnType | None:
+    """The type that a column has from this file on; None if the policy allows none."""
     declared = rules.declared_type(column.header)
     if declared == TEXT and column.type.kind is not Kind.TEXT:
         return _text_for(max(seen.length, _written_length(column.type)))
@@ -273,9 +273,9 @@ def _follow(column: Column, seen: ColumnProfile, rules: SchemaRules) -> ColumnTy
 
 
 def _common_supertype(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: bool) -> ColumnType | None:
-    """The narrowest type for both what the column held and what was seen: whole numbers → decimals → text."""
+    """The narrowest type for both the column's values and the profile's: integers → decimals → text."""
     if not type_.is_canonical:
-        # What was seen is no longer the text of the file: only a person can say what these values are now.
+        # The profiled text is no longer the file's: only a person can decide what these values are now.
         return None
     if type_.kind in _NUMBERS:
         number = seen.as_number()
@@ -285,23 +285,23 @@ def _common_supertype(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: boo
         if number.kind in _NUMBERS and whole + scale <= MAX_DIGITS and not loses_sign:
             return ColumnType(Kind.DECIMAL, _precision_for(whole + scale, keeps_rows=keeps_rows), scale)
     elif keeps_rows:
-        # The rows that stay would have to be written again as their files had them.
+        # The rows that stay would have to be rewritten in the text of their files.
         return None
     return _text_for(max(seen.length, _written_length(type_)))
 
 
 def _can_widen_from(type_: ColumnType, before: ColumnType) -> bool:
-    """Whether a column that was of the type `before` can become this one with the rows that it holds."""
+    """Whether a column of the type `before` can become this type with the rows that it holds."""
     if before.kind is Kind.TEXT:
         return type_.kind is Kind.TEXT and (not type_.length or 0 < before.length <= type_.length)
     if before.kind in _NUMBERS and (before.is_canonical or type_.kind in _NUMBERS):
-        most = ColumnProfile(before.kind, _whole_digits(before), before.scale, length=_written_length(before))
-        return holds(type_, most)
+        widest = ColumnProfile(before.kind, _whole_digits(before), before.scale, length=_written_length(before))
+        return holds(type_, widest)
     return before.kind in (type_.kind, Kind.UNKNOWN)
 
 
 def _widened(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: bool = False) -> ColumnType | None:
-    """The type of the same family that holds what was seen; None where no such type does."""
+    """The type of the same family that holds every value of the profile; None if there is none."""
     if seen.kind is None:
         return type_
     match type_.kind:
@@ -315,7 +315,7 @@ def _widened(type_: ColumnType, seen: ColumnProfile, *, keeps_rows: bool = False
                 type_ if (both.kind, both.format) == (type_.kind, type_.format) else replace(type_, format=seen.format)
             )
         case _:
-            # Text in a declared form was made plain before it was looked at.
+            # Text in a declared format was normalized before it was profiled.
             return type_ if seen.kind is type_.kind else None
 
 
@@ -346,10 +346,10 @@ _MAX_WRITTEN_LENGTH = {Kind.BOOLEAN: 5, Kind.DATE: 10, Kind.TIMESTAMP: 26, Kind.
 
 
 def _written_length(type_: ColumnType) -> int:
-    """How long the text of a value of this type can be."""
+    """The maximum text length of a value of this type."""
     return _MAX_WRITTEN_LENGTH.get(type_.kind, type_.length)
 
 
 def _as_declared(column: Column, rules: SchemaRules) -> Column:
-    """The column as the reader of an error should see it: with the type that the catalog asks for, if it does."""
+    """The column as an error shows it: with the type that the catalog declares, if any."""
     return replace(column, type=rules.declared_type(column.header) or column.type)

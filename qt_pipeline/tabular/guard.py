@@ -1,8 +1,8 @@
-"""What a CSV file must be, byte by byte, before any value of it is believed (RFC 4180).
+"""Strict CSV validation, byte by byte (RFC 4180).
 
-Here: the strict rules that Arrow's reader does not hold (quotes, blank lines, NUL), checked at memory speed while the
-bytes pass by; and, once any reader has refused a file, the slow search for the place.
-Not here: cutting bytes into values (see reader).
+Here: the rules that Arrow's reader does not enforce (quotes, blank lines, NUL), checked at memory speed as the bytes
+stream through; and the slow search for the position of a fault, once a reader has rejected a file.
+Not here: splitting bytes into values (see reader).
 """
 
 import re
@@ -21,13 +21,13 @@ _KEEP = "Nothing was loaded; the table keeps its rows. Correct the file at its s
 
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 CsvFault = tuple[int, str]
-"""A place in the bytes at hand, and what is wrong there."""
+"""A position in the current bytes, and what is wrong there."""
 
 
 class BadCsvError(PermanentError):
-    """The file is not a CSV file that can be read without guessing.
+    """The file is not CSV that can be read without guessing.
 
-    `line` counts from 1 at the header, `byte` from 0; both name the place in the file as it was landed.
+    `line` counts from 1 at the header, `byte` from 0; both are positions in the landed file.
     """
 
     def __init__(self, reason: str, *, line: int, byte: int) -> None:
@@ -38,10 +38,10 @@ class BadCsvError(PermanentError):
 
 
 class CsvGuard:
-    """Checks the bytes after the header as they pass by; raises `BadCsvError` at the first that breaks a rule.
+    """Checks the bytes after the header as they stream through; raises `BadCsvError` at the first violation.
 
-    RFC 4180 allows a quote only around a whole value and doubled inside one. A reader that is lenient about this turns
-    `"a"b` into `ab` or takes the rest of the file for one value, without a word.
+    RFC 4180 allows a quote only around a whole value and doubled inside one. A lenient reader silently turns `"a"b`
+    into `ab`, or takes the rest of the file for one value.
     """
 
     def __init__(self, *, first_line: int, first_byte: int, columns: int) -> None:
@@ -56,13 +56,13 @@ class CsvGuard:
     def feed(self, chunk: bytes) -> None:
         """Check the next bytes of the file."""
         data = self._held + chunk
-        # What a quote or a carriage return means shows only with the byte that follows it.
+        # The meaning of a quote or a carriage return depends on the byte that follows.
         split = len(data) - (data[-1:] in (b'"', b"\r"))
         self._held = data[split:]
         self._check(data[:split], after=data[split : split + 1])
 
     def finish(self) -> None:
-        """Check what only the end of the file can tell."""
+        """Run the checks that need the end of the file."""
         self._check(self._held, after=b"\n")
         self._held = b""
         if self._in_quotes:
@@ -78,7 +78,7 @@ class CsvGuard:
         if not self._blank_line_is_a_row:
             faults += self._blank_line(quotes, self._before + data)
         if faults:
-            # The first place is also the surest: a misplaced quote turns inside and outside about for all that follows.
+            # Report the first position: after a misplaced quote, inside and outside are swapped.
             place, reason = min(faults)
             raise BadCsvError(reason, line=self._line + count_lines(data[:place]), byte=self._byte + place)
         if quotes.size:
@@ -93,7 +93,7 @@ class CsvGuard:
     def _misplaced_quote(self, quotes: Positions, window: bytes) -> list[CsvFault]:
         if not quotes.size:
             return []
-        # While every quote stands where RFC 4180 allows it, they open and close in turn (`""` closes and opens again).
+        # While every quote is where RFC 4180 allows it, quotes open and close in turn (`""` closes and opens again).
         codes = np.frombuffer(window, dtype=np.uint8)
         opening, closing = quotes[int(self._in_quotes) :: 2], quotes[int(not self._in_quotes) :: 2]
         stray = opening[~_BESIDE_QUOTE[codes[opening]]]
@@ -119,7 +119,7 @@ def _nul(data: bytes) -> list[CsvFault]:
 
 
 def locate_fault(stream: BinaryIO, columns: int) -> BadCsvError | None:
-    """Read a refused file again, slowly, and name the first row that has the wrong width or is not UTF-8."""
+    """Read a rejected file again, slowly, and name the first row that has the wrong width or is not UTF-8."""
     for record in records_of(stream):
         data = b"".join(record.lines)
         try:

@@ -1,10 +1,10 @@
-"""Whether a reader would take the first line of a file for its header, and what the file seems to be if not.
+"""Header check: whether the first line of a file is a plausible header, and if not, what the file seems to be.
 
-Here: the decision, by the first bytes of a file. Pure.
+Here: the decision, from the first bytes of a file. Pure.
 Not here: when it is made (see the loader in ingest), the rules of CSV (see guard).
 
-A contract is made of the first file of a dataset: one that is made of a title, of a row of data or of a line with other
-separators has a table of text under names that mean nothing, and no later file can put that right.
+The first file of a dataset creates its contract. A contract made from a title, a row of data or a line with other
+separators gives a table of text under meaningless names, which no later file can correct.
 """
 
 import io
@@ -52,8 +52,8 @@ _DAY = (
     r"|[0-9]{1,2}([/. -])(?:[0-9]{1,2}|[A-Za-z]{3,9})\1(?:[0-9]{4}|[0-9]{2}))"
 )
 _TIME = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s?[AaPp][Mm]|Z|[+-][0-9]{2}:?[0-9]{2})?"
-# What stands in rows and heads no column: the form of the one value, and that of the values below it. Whole numbers are
-# not among it: years and ages head columns.
+# What occurs in rows and never as a header: the pattern of the first line's value, and that of the values below it.
+# Integers are not among them: years and ages are headers.
 _DATA = (
     ("a number with decimals", _WITH_DECIMALS, _ANY_NUMBER),
     ("a date", day := re.compile(_DAY), day),
@@ -67,14 +67,14 @@ Row = Sequence[str]
 
 
 class NotAHeaderError(PermanentError):
-    """A reader would not take the first line of a file for its header. `seems` says what the file seems to be."""
+    """The first line of a file is not a plausible header. `seems` says what the file seems to be."""
 
     def __init__(self, seems: str) -> None:
         self.seems = seems
         super().__init__(
-            f"The first line of the file is not taken for a header: the file seems to be {seems}.",
+            f"The first line of the file is not a header: the file seems to be {seems}.",
             hint="Nothing was loaded. Publish it as CSV in UTF-8: one line of headers, and values separated by commas. "
-            "If its first line is the header all the same, load it with --first-line-is-header, or set "
+            "If its first line is the header after all, load it with --first-line-is-header, or set "
             "'first_line_is_header: true' for the dataset in the catalog.",
         )
 
@@ -83,9 +83,9 @@ def read_first_line(open_stream: OpenStream) -> tuple[Header, bytes]:
     """The header, and the first bytes of the file for `check_first_line`.
 
     Raises:
-        EmptyFileError: there is no byte in the file.
-        NotAHeaderError: the header cannot be read, since the file is a document of another kind.
-        BadCsvError: the header cannot be read otherwise.
+        EmptyFileError: the file has no bytes.
+        NotAHeaderError: the header is unreadable because the file is a document of another kind.
+        BadCsvError: the header is unreadable for another reason.
     """
     try:
         return read_beginning(open_stream)
@@ -98,19 +98,19 @@ def read_first_line(open_stream: OpenStream) -> tuple[Header, bytes]:
 
 
 def check_first_line(head: bytes, header: Header) -> None:
-    """Refuse a file whose first line no reader would take for its header.
+    """Reject a file whose first line is not a plausible header.
 
-    `head` is the beginning of the file, of at least `HEAD_BYTES` where it has so many.
+    `head` is the beginning of the file: at least `HEAD_BYTES`, or the whole file if it is shorter.
 
     Raises:
-        NotAHeaderError: with what the file seems to be.
+        NotAHeaderError: names what the file seems to be.
     """
     if seems := document_kind(head) or _first_line_kind(header.names, _first_rows(head, header)):
         raise NotAHeaderError(seems)
 
 
 def document_kind(head: bytes) -> str | None:
-    """What a file is that begins like this, if it is no text of rows: `a web page (HTML)`, `a PDF document`."""
+    """The kind of document that begins like this, such as `a web page (HTML)`; None if it may be rows of text."""
     bare = head[marks_length(head) :]
     for signature, kind in _SIGNATURES:
         if re.match(signature, bare, re.DOTALL):
@@ -124,7 +124,7 @@ def document_kind(head: bytes) -> str | None:
 
 
 def _is_element(markup: bytes) -> bool:
-    """Whether an element begins here, and not a header such as `<none>,a`: with attributes, content or an end."""
+    """Whether an XML element begins here, rather than a header such as `<none>,a`."""
     element = _ELEMENT.match(markup)
     if element is None:
         return False
@@ -133,7 +133,7 @@ def _is_element(markup: bytes) -> bool:
 
 
 def _first_rows(head: bytes, header: Header) -> list[Row]:
-    """The first records below the header, as far as they are whole and have its width."""
+    """The complete records below the header that have its width."""
     records = list(islice(records_of(io.BytesIO(head[header.rows_byte :])), _SAMPLE_ROWS + 1))
     if len(head) >= HEAD_BYTES or len(records) > _SAMPLE_ROWS:
         records = records[:-1]
@@ -142,7 +142,7 @@ def _first_rows(head: bytes, header: Header) -> list[Row]:
 
 
 def _first_line_kind(names: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """What a file with these headers and first rows seems to be, if its first line is no header."""
+    """What a file with these headers and first rows seems to be; None if its first line may be a header."""
     if _SEP_LINE.fullmatch(",".join(names).strip()):
         return "made for Excel, with a line that names its separator ('sep=')"
     return _separated_otherwise(names, rows) or _titled(names, rows) or _without_header(names, rows)
@@ -170,7 +170,7 @@ def _separates(character: str) -> bool:
 
 
 def _titled(names: Sequence[str], rows: Sequence[Row]) -> str | None:
-    # Columns without header and without values are what spreadsheets leave on the right.
+    # Spreadsheets leave columns without header and values on the right.
     used = [name for place, name in enumerate(names) if not rows or header_key(name) or any(row[place] for row in rows)]
     present = [name for name in used if header_key(name)]
     if not any(character.isalnum() for name in present for character in name):
@@ -194,7 +194,7 @@ def _without_header(names: Sequence[str], rows: Sequence[Row]) -> str | None:
 
 
 def _are_counted(numbers: Sequence[str]) -> bool:
-    """Whether these are whole numbers one after the other, such as the years of a triangle whose index has no name."""
+    """Whether these are consecutive integers, such as the years of a triangle whose index has no name."""
     if not all(map(_INTEGER.fullmatch, numbers)):
         return False
     first = int(numbers[0])
@@ -202,6 +202,6 @@ def _are_counted(numbers: Sequence[str]) -> bool:
 
 
 def _all_are(form: re.Pattern[str], values: Sequence[str]) -> bool:
-    """Whether there are values that are not blank, and all of them have this form."""
+    """Whether there are non-blank values, and all of them match this pattern."""
     present = [value.strip() for value in values if value.strip()]
     return bool(present) and all(map(form.fullmatch, present))

@@ -1,6 +1,6 @@
-"""What kind of values a column of text holds, decided over every value and never from a sample.
+"""Type inference: the kind of values in a text column, decided from every value and never from a sample.
 
-Here: one batch of text → what its values have in common, at the speed of Arrow and NumPy.
+Here: one batch of text → the profile of its values, at the speed of Arrow and NumPy.
 Not here: the lattice that joins batches (see types), the contract that fixes types (see contract).
 """
 
@@ -36,7 +36,7 @@ _SECONDS_LENGTH: Final = 19
 _COMPACT_LENGTH: Final = 8
 _SURELY_64_BITS: Final = 18
 _TEXT: Final = ColumnProfile(Kind.TEXT)
-# UTF-8, as RFC 3629 has it.
+# UTF-8, as defined by RFC 3629.
 _BEYOND_ASCII: Final = 0x80
 _CONTINUATION_MASK: Final = 0xC0
 _CONTINUATION: Final = 0x80
@@ -44,10 +44,10 @@ _FOUR_BYTES: Final = 0xF0
 
 
 def infer_kind(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool = True) -> ColumnProfile:
-    """What the values of `column` (strings, blank as null) have in common.
+    """The profile of the values of `column` (strings, blank as null).
 
-    `compact_dates` says that eight digits may be a day, as the header tells. With `keep_texts`, the different decimals
-    are among the answer, unless they are very many.
+    With `compact_dates`, because the header says so, eight digits may be a date. With `keep_texts`, the profile
+    includes the distinct decimals, unless there are too many.
     """
     values = column.drop_null() if column.null_count else column
     if not len(values):
@@ -59,14 +59,14 @@ def infer_kind(column: pa.StringArray, *, compact_dates: bool, keep_texts: bool 
 
 
 def _decimal_texts(values: pa.StringArray) -> frozenset[str] | None:
-    different = pc.unique(values)
-    if len(different) > MAX_SECTIONS:
+    distinct = pc.unique(values)
+    if len(distinct) > MAX_SECTIONS:
         return None
-    return frozenset(text for text in cast("list[str]", different.to_pylist()) if "." in text)
+    return frozenset(text for text in cast("list[str]", distinct.to_pylist()) if "." in text)
 
 
 def measure(column: pa.StringArray) -> ColumnProfile:
-    """Like `look`, for a column that is known to be text."""
+    """Like `infer_kind`, for a column that is known to be text."""
     return ColumnProfile(Kind.TEXT, length=_max_length(column)) if column.null_count < len(column) else ColumnProfile()
 
 
@@ -84,9 +84,9 @@ def _kind_of(values: pa.StringArray, *, compact_dates: bool) -> ColumnProfile:
 
 
 def _infer_numbers(values: pa.StringArray, present: int, *, compact_dates: bool) -> ColumnProfile:
-    if present & _MINUS and not present & _DOT and _are_days(values):
+    if present & _MINUS and not present & _DOT and _are_dates(values):
         return ColumnProfile(Kind.DATE, format=ISO_DATE)
-    # The bytes are digits, minus signs and points: what makes them numbers is where the signs and points stand.
+    # All bytes are digits, minus signs and points: their positions decide whether these are numbers.
     starts, lengths, data = _starts(values), _lengths(values), _bytes_of(values)
     negative = data[starts] == ord("-")
     if present & _MINUS and np.count_nonzero(data == ord("-")) > np.count_nonzero(negative):
@@ -103,7 +103,7 @@ def _infer_numbers(values: pa.StringArray, present: int, *, compact_dates: bool)
     zero = (whole > 0) & (_characters(values, negative.astype(np.int64)) == ord("0"))
     if not digits.min() or np.any(zero & (whole > 1)):
         return _TEXT
-    # SQL counts no digit for a lone zero: a decimal(2,2) holds 0.25.
+    # SQL does not count a lone zero as a digit: a decimal(2,2) holds 0.25.
     whole -= zero
     negative_zero = bool(present & _MINUS) and _has_negative_zero(values, negative)
     if points.size:
@@ -128,7 +128,7 @@ def _infer_integers(
 ) -> ColumnProfile:
     most = int(digits.max())
     compact = compact_dates and most == digits.min() == _COMPACT_LENGTH and not np.any(negative)
-    if compact and _are_days(with_dashes(values)):
+    if compact and _are_dates(with_dashes(values)):
         return ColumnProfile(Kind.DATE, format=COMPACT_DATE)
     plain = not negative_zero and (most <= _SURELY_64_BITS or _parses(values, pa.int64()))
     return ColumnProfile(Kind.INTEGER, whole_digits=most, canonical=plain, negative_zero=negative_zero)
@@ -137,20 +137,20 @@ def _infer_integers(
 def _infer_timestamps(values: pa.StringArray) -> ColumnProfile:
     if not _all_match(values, _TIMESTAMP) or not _parses(values, pa.timestamp("us")):
         return _TEXT
-    if not _are_days(pc.utf8_slice_codeunits(values, 0, _DATE_LENGTH)):
+    if not _are_dates(pc.utf8_slice_codeunits(values, 0, _DATE_LENGTH)):
         return _TEXT
     lengths, separators = np.unique(_lengths(values)), np.unique(_characters(values, _DATE_LENGTH))
     if len(separators) > 1:
-        # No one format would give each text back.
+        # No single format would reproduce each text.
         return _TEXT
     fraction = int(lengths[0]) - _SECONDS_LENGTH - 1 if len(lengths) == 1 else None
     return ColumnProfile(Kind.TIMESTAMP, format=timestamp_format(chr(separators[0]), fraction))
 
 
 def timestamp_format(separator: str, fraction: int | None) -> str:
-    """The format of timestamps with `separator` between day and time and `fraction` digits after the seconds.
+    """The format of timestamps with `separator` between date and time and `fraction` digits after the seconds.
 
-    A negative number is none, None stands for different numbers of digits.
+    A negative number means none, None means varying numbers of digits.
     """
     seconds = f"{ISO_DATE}{separator}%H:%M:%S"
     if fraction is None:
@@ -158,8 +158,8 @@ def timestamp_format(separator: str, fraction: int | None) -> str:
     return f"{seconds}.%{fraction}f" if fraction > 0 else seconds
 
 
-def _are_days(values: pa.StringArray) -> bool:
-    # Arrow reads a year 0000, which no SQL server has.
+def _are_dates(values: pa.StringArray) -> bool:
+    # Arrow accepts the year 0000, which no SQL server has.
     return (
         bool(np.all(_lengths(values) == _DATE_LENGTH))
         and _parses(values, pa.date32())
@@ -168,7 +168,7 @@ def _are_days(values: pa.StringArray) -> bool:
 
 
 def with_dashes(values: pa.StringArray) -> pa.StringArray:
-    """Days such as `20260131` as `2026-01-31`."""
+    """Dates such as `20260131` as `2026-01-31`."""
     year_month = pc.utf8_replace_slice(values, 6, 6, "-")
     return pc.utf8_replace_slice(year_month, 4, 4, "-")
 
@@ -190,7 +190,7 @@ def _max_length(values: pa.StringArray) -> int:
     lengths, data = _lengths(values), _bytes_of(values)
     if not len(data) or data.max() < _BEYOND_ASCII:
         return int(lengths.max(initial=0))
-    # Bytes that go on with a character do not count; one of four bytes is two code units.
+    # Continuation bytes do not count; a character of four bytes is two code units.
     units = ((data & _CONTINUATION_MASK) != _CONTINUATION).astype(np.int64) + (data >= _FOUR_BYTES)
     total = np.concatenate(([0], np.cumsum(units)))
     ends = np.cumsum(lengths)
@@ -198,7 +198,7 @@ def _max_length(values: pa.StringArray) -> int:
 
 
 def _buffer(values: pa.StringArray, number: int) -> memoryview:
-    """Buffer 1 of a string array holds offsets, 2 the bytes (Arrow's columnar format); empty ones may be left out."""
+    """Buffer 1 of a string array holds offsets, 2 the bytes (Arrow's columnar format); empty ones may be missing."""
     buffer = values.buffers()[number]
     return memoryview(b"") if buffer is None else memoryview(buffer)
 
@@ -213,7 +213,7 @@ def _bytes_of(values: pa.StringArray) -> np.ndarray:
 
 
 def _starts(values: pa.StringArray) -> np.ndarray:
-    """Where each value begins in `_bytes_of`."""
+    """The position of each value's first byte in `_bytes_of`."""
     offsets = _offsets(values)
     return (offsets[:-1] - offsets[0]).astype(np.int64)
 
@@ -223,6 +223,6 @@ def _lengths(values: pa.StringArray) -> np.ndarray:
 
 
 def _characters(values: pa.StringArray, position: int | np.ndarray) -> np.ndarray:
-    """The byte at `position` of each value; meaningless where a value is shorter."""
+    """The byte at `position` of each value; meaningless if a value is shorter."""
     data = np.frombuffer(_buffer(values, 2), dtype=np.uint8)
     return data[np.minimum(_offsets(values)[:-1] + position, len(data) - 1)]

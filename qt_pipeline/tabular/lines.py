@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RecordBytes:
-    """A record with its line ends, and the line and byte at which it begins: from 1 at the header, and from 0."""
+    """A record with its line ends, its first line (from 1 at the header) and its first byte (from 0)."""
 
     lines: tuple[bytes, ...]
     first_line: int
@@ -22,7 +22,7 @@ class RecordBytes:
 
 
 def marks_length(head: bytes) -> int:
-    """How many bytes of byte order marks a file begins with: whoever joins files of others leaves several."""
+    """The length of the byte order marks at the beginning of a file; concatenated files have several."""
     length = 0
     while head.startswith(BYTE_ORDER_MARK, length):
         length += len(BYTE_ORDER_MARK)
@@ -30,13 +30,13 @@ def marks_length(head: bytes) -> int:
 
 
 def count_lines(data: bytes) -> int:
-    r"""How many line ends (`\n`, `\r\n` or a lone `\r`) are in `data`."""
+    r"""The number of line ends (`\n`, `\r\n` or a lone `\r`) in `data`."""
     carriage_returns = data.count(b"\r")
     return data.count(b"\n") + (carriage_returns - data.count(b"\r\n") if carriage_returns else 0)
 
 
 def records_of(stream: BinaryIO) -> Iterator[RecordBytes]:
-    """The records of a file. One whose quote is never closed goes to the end of the file."""
+    """The records of a file. A record whose quote is never closed extends to the end of the file."""
     lines: list[bytes] = []
     in_quotes = False
     first_line, first_byte, byte = 1, 0, 0
@@ -56,7 +56,7 @@ def _lines_of(stream: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while chunk := stream.read(_CHUNK):
         lines = (rest + chunk).splitlines(keepends=True)
-        # Whether a carriage return ends a line alone shows with the byte that follows.
+        # The next byte decides whether a carriage return is a line end of its own.
         rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
         yield from lines
     if rest:

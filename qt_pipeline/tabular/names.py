@@ -1,7 +1,7 @@
-"""Column names and what they say about the values below them.
+"""Column names: made from headers, and what a header says about the values below it.
 
-Here: names made unique, whole and short enough for a server; which headers name identifiers or dates.
-Not here: quoting, which is the dialect's work (see the warehouse).
+Here: unique names within a server's length limit; which headers name identifiers or dates.
+Not here: quoting, which is up to the SQL dialect (see warehouse).
 """
 
 import re
@@ -13,11 +13,11 @@ from itertools import pairwise
 from qt_pipeline.tabular.headers import header_key, without_invisible
 
 LOAD_COLUMN = "_qt_load"
-"""The last but one column of each table: the ledger's number of the load a row came with."""
+"""The second-to-last column of each table: the ledger's number of the load a row came with."""
 ROW_COLUMN = "_qt_row"
-"""The last column of each table: the line of the landed file on which a row begins."""
+"""The last column of each table: the line of the landed file on which the row begins."""
 LOADED_AT_COLUMN = "_qt_loaded_at"
-"""In tables that keep every load: when the file of the row was landed, in UTC."""
+"""In tables that keep every load: when the row's file was landed, in UTC."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|#")
 _IDENTIFIER_WORDS = frozenset(
@@ -41,11 +41,11 @@ _IDENTIFIER_WORDS = frozenset(
         "zipcode",
     }
 )
-# PostgreSQL has them in every table (its documentation, 5.6).
+# PostgreSQL reserves these names in every table (its documentation, 5.6).
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _BMP = 0xFFFF
 _MAX_SUFFIX = len("_4194304")
-# To hiragana: katakana stand in the same order, 96 further on.
+# Katakana to hiragana: both blocks have the same order, 96 code points apart.
 _KANA = {code: code - 96 for code in range(0x30A1, 0x30F7)}
 _IDENTIFIER_ENDINGS = ("code", "number")
 _DATE_WORDS = frozenset({"date", "dt", "dob", "inception", "expiry"})
@@ -54,8 +54,8 @@ _DATE_WORDS = frozenset({"date", "dt", "dob", "inception", "expiry"})
 class Naming(StrEnum):
     """How a column is named after its header.
 
-    `VERBATIM` keeps the header. `SNAKE_CASE` makes words in lower case, joined by `_`: `GrossPremium (GBP)` becomes
-    `gross_premium_gbp`. Letters of any script stay.
+    `VERBATIM` keeps the header. `SNAKE_CASE` makes lower-case words joined by `_`: `GrossPremium (GBP)` becomes
+    `gross_premium_gbp`. Letters of any script are kept.
     """
 
     VERBATIM = "verbatim"
@@ -65,15 +65,15 @@ class Naming(StrEnum):
 def unique_names(
     headers: Sequence[str], *, max_bytes: int, naming: Naming = Naming.VERBATIM, taken: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """A column name for each header, verbatim where that is possible, or in snake case.
+    """A unique column name for each header: verbatim where possible, or in snake case.
 
-    Invisible characters go, control characters become spaces, a header of which nothing is left becomes `column_N`
-    (N counts from 1), and a name is cut to `max_bytes` bytes of UTF-8. One that equals an earlier name, or a name
-    already `taken`, but for case or Unicode form gets `_2`, `_3`, ... appended.
+    Invisible characters are removed and control characters become spaces. A header of which nothing is left becomes
+    `column_N` (N counts from 1), and a name is cut to `max_bytes` bytes of UTF-8. A name that equals an earlier one, or
+    one already `taken`, ignoring case and Unicode form, gets `_2`, `_3`, ... appended.
     """
     named = _snake_case if naming is Naming.SNAKE_CASE else _printable
     used = {LOAD_COLUMN, ROW_COLUMN, LOADED_AT_COLUMN, *_SYSTEM_COLUMNS, *map(_folded, taken)}
-    # Where the search for a free number goes on: from 2 for each of thousands of equal headers, it would take hours.
+    # Where the search for a free number continues: starting at 2 for thousands of equal headers would take hours.
     last_numbers: dict[str, int] = {}
     names: list[str] = []
     for position, header in enumerate(headers, start=1):
@@ -103,7 +103,7 @@ def _snake_case(header: str) -> str:
         if character.isupper() and (not before.isupper() or after.islower()):
             spaced += f" {character}"
         elif character.isalnum() or (spaced[-1:].strip() and unicodedata.category(character) in ("Mn", "Mc")):
-            # Marks belong to the letter before them: without its vowel signs, no Hindi word could be read.
+            # Marks belong to the preceding letter: Hindi words are unreadable without their vowel signs.
             spaced += character
         else:
             spaced += " "
@@ -116,17 +116,17 @@ def _cut(name: str, max_bytes: int) -> str:
 
 
 def _folded(name: str) -> str:
-    """A name as the least discerning server compares it: SQL Server gives no weight to the invisible, or to emoji."""
+    """The comparison key of the least strict server: SQL Server ignores invisible characters and emoji."""
     if name.isascii():
         return name.casefold()
-    seen = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf" and ord(c) <= _BMP)
-    return "".join(seen).translate(_KANA).casefold()
+    kept = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf" and ord(c) <= _BMP)
+    return "".join(kept).translate(_KANA).casefold()
 
 
 def is_identifier(header: str) -> bool:
     """Whether a header names references rather than quantities, so that its values stay text.
 
-    `Policy Number`, `ClaimNo`, `GRCODE`, `Pol. #`, `Postcode` do; `Paid` and `Number of Vehicles` do not.
+    True for `Policy Number`, `ClaimNo`, `GRCODE`, `Pol. #`, `Postcode`; false for `Paid` and `Number of Vehicles`.
     """
     words = [word.lower() for word in _WORD.findall(header_key(header))]
     return any(
@@ -136,5 +136,5 @@ def is_identifier(header: str) -> bool:
 
 
 def is_date(header: str) -> bool:
-    """Whether a header says that `20260131` below it is a day and not a number."""
+    """Whether a header says that `20260131` below it is a date and not a number."""
     return any(word.lower() in _DATE_WORDS for word in _WORD.findall(header_key(header)))

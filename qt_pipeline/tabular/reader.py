@@ -1,6 +1,6 @@
-"""CSV bytes → batches of text, each value as it stands in the file.
+"""Read CSV bytes as batches of text, every value exactly as in the file.
 
-Here: the header, Arrow's streaming reader told to guess nothing, the line each row came from.
+Here: the header, Arrow's streaming reader with inference disabled, the line number of each row.
 Not here: types (see infer and rows).
 """
 
@@ -21,22 +21,22 @@ from qt_pipeline.tabular.guard import BadCsvError, CsvGuard, locate_fault
 from qt_pipeline.tabular.lines import BYTE_ORDER_MARK, count_lines, marks_length
 
 OpenStream = Callable[[], BinaryIO]
-"""Opens the same file from its beginning, each time it is called."""
+"""Opens the same file from its beginning on every call."""
 
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _LINE_END = re.compile(rb"\r\n?|\n")
 _VALUE = re.compile(r'(?:^|,)(?:"([^"]*+(?:""[^"]*+)*+)"|([^,]*+))')
 HEAD_BYTES = 1 << 20
-"""How much of the beginning of a file is read at once for its header."""
+"""How many bytes are read at once for the header."""
 _HEADER_LIMIT = 4 << 20
 _SPARE_BYTES = len(BYTE_ORDER_MARK) + len(b"\r")
 BLOCK_SIZES = (1 << 20, 64 << 20)
-"""Bytes that are parsed at a time, smallest first. A row must fit into one block."""
+"""Bytes parsed at a time, smallest first. A row must fit into one block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first record of a file: its names as they stand there, and where the rows begin."""
+    """The first record of a file: its names verbatim, and where the rows begin."""
 
     names: tuple[str, ...]
     rows_byte: int
@@ -45,19 +45,19 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """Some rows: one string array for each column (a blank is null), and the line on which each row begins."""
+    """A batch of rows: one string array per column (a blank is null), and the line on which each row begins."""
 
     columns: tuple[pa.StringArray, ...]
     lines: Ints
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(self.lines)
 
 
 class EmptyFileError(PermanentError):
-    """The file has no bytes, so not even a header."""
+    """The file has no bytes and so no header."""
 
     def __init__(self) -> None:
         super().__init__("The file is empty: it has no header.", hint="The table keeps its rows.")
@@ -74,7 +74,7 @@ class TooManyColumnsError(PermanentError):
 
 
 class RowTooLongError(PermanentError):
-    """A single row is larger than the block that is parsed at a time."""
+    """A single row is larger than the largest block."""
 
     def __init__(self, block_size: int) -> None:
         super().__init__(f"The file has a row longer than {block_size >> 20} MiB.", hint="The table keeps its rows.")
@@ -84,14 +84,14 @@ def read_header(open_stream: OpenStream) -> Header:
     """Read the header record.
 
     Raises:
-        EmptyFileError: there is no byte in the file.
+        EmptyFileError: the file has no bytes.
         BadCsvError: the header is not UTF-8, not closed, or longer than 4 MiB.
     """
     return read_beginning(open_stream)[0]
 
 
 def read_beginning(open_stream: OpenStream) -> tuple[Header, bytes]:
-    """The header record, and the first bytes of the file, in one read: a MiB of them where there is as much.
+    """The header record and the first bytes of the file, in one read: at least a MiB, or the whole file.
 
     Raises: see `read_header`.
     """
@@ -123,7 +123,7 @@ def read_beginning(open_stream: OpenStream) -> tuple[Header, bytes]:
 
 
 def check_width(header: Header, max_columns: int) -> None:
-    """Refuse a file with more columns than a table can have, before its rows are read.
+    """Reject a file with more columns than a table can have, before its rows are read.
 
     Raises:
         TooManyColumnsError: there are more than `max_columns`.
@@ -133,16 +133,16 @@ def check_width(header: Header, max_columns: int) -> None:
 
 
 def values_of(record: str) -> tuple[str, ...]:
-    """The values of a record that the guard has passed, its line end included.
+    """The values of a record that the guard accepted, including its line end.
 
-    The csv module bounds the length of a value by a setting of the whole process, which another thread may change.
+    Not the csv module: it limits the length of a value by a process-wide setting that another thread may change.
     """
     values = _VALUE.finditer(record.rstrip("\r\n"))
     return tuple(value[2] if value[1] is None else value[1].replace('""', '"') for value in values)
 
 
 def _end_of_record(head: bytes, *, complete: bool) -> int:
-    """Where the first record ends, its line end included; -1 while that is not known."""
+    """Where the first record ends, including its line end; -1 while that is unknown."""
     quotes = start = 0
     for line_end in _LINE_END.finditer(head):
         quotes += head.count(b'"', start, line_end.start())
@@ -158,7 +158,7 @@ def read_text(
 ) -> Iterator[TextBatch]:
     """Read the rows after `header` as text, `block_size` bytes at a time.
 
-    `checked` says that an earlier read of the same bytes has passed the strict rules already.
+    `checked`: an earlier read of the same bytes has passed the strict checks.
 
     Raises:
         BadCsvError: a row of another width, bytes that are not UTF-8, misplaced quotes, NUL; with line and byte.
@@ -172,20 +172,20 @@ def read_text(
                 if not source.is_empty:
                     yield from _batches(source, header, block_size)
         except pa.ArrowInvalid as error:
-            # Arrow's own words repeat the row, and rows hold personal data: only the place is told.
+            # Arrow's message quotes the row, and rows hold personal data: report only the position.
             raise _explain(open_stream, header, error, block_size) from None
 
 
 @contextmanager
 def _naming_separator(header: str) -> Generator[None]:
-    """Without it, a file with another separator is told of widths and quotes with which nothing is wrong."""
+    """Name the likely separator. Otherwise the errors for such a file complain about correct widths and quotes."""
     try:
         yield
     except BadCsvError as error:
         likeliest = max(_OTHER_SEPARATORS, key=header.count)
         if header.count(likeliest) > header.count(","):
             name = _OTHER_SEPARATORS[likeliest]
-            error.hint = f"Its header looks as if separated by {name}: only commas are read. {error.hint}"
+            error.hint = f"Its header seems to be separated by {name}: only commas are read. {error.hint}"
         raise
 
 
@@ -213,11 +213,11 @@ def _batches(source: "_GuardedSource", header: Header, block_size: int) -> Itera
 
 
 class _GuardedSource(io.RawIOBase):
-    """The bytes of the rows, checked by the guard on their way into Arrow.
+    """The bytes of the rows, checked by the guard on their way to Arrow.
 
-    Arrow takes a byte order mark at the beginning of any stream for itself. It gets one of our own, so that U+FEFF at
-    the beginning of the first row is data. It drops a LF that begins a buffer when the buffer before ended in CR, also
-    within quotes, so that no buffer but the last of the file ends in CR. Both need `_SPARE_BYTES` in a block.
+    Arrow strips a byte order mark from the beginning of any stream. It gets an extra one, so that a U+FEFF that begins
+    the first row remains data. Arrow also drops an LF that begins a buffer if the previous buffer ended in CR, even
+    within quotes, so no buffer but the last ends in CR. Both need `_SPARE_BYTES` in a block.
     """
 
     def __init__(self, stream: BinaryIO, guard: CsvGuard | None) -> None:
@@ -249,7 +249,7 @@ class _GuardedSource(io.RawIOBase):
 
 
 def read_fully(stream: BinaryIO, size: int) -> bytes:
-    """`size` bytes, fewer only at the end of the file: a stream may return less than it was asked for at any time."""
+    """Read `size` bytes, or fewer only at the end of the file: a single read of a stream may return less."""
     data = stream.read(size)
     if not data or len(data) == size:
         return data

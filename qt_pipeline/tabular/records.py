@@ -1,6 +1,6 @@
-"""A record of a CSV file as it stands there: the very text, and the lines it is on.
+"""Find a record of a CSV file by its line, with its raw text.
 
-Here: where records begin and end. Not here: what is in them (see reader).
+Here: where records begin and end. Not here: their values (see reader).
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def record_at(open_stream: OpenStream, line: int) -> tuple[RawRecord, RawRecord]
     """The header, and the record that begins on a line; lines count from 1, which is the header's.
 
     Raises:
-        NoRecordError: none begins there; the message names the record around the line, or the end of the file.
+        NoRecordError: none begins there; the message names the record that spans the line, or the end of the file.
     """
     header = last = None
     for record in _records(open_stream):
@@ -43,7 +43,7 @@ def record_at(open_stream: OpenStream, line: int) -> tuple[RawRecord, RawRecord]
             raise NoRecordError(
                 f"No record begins on line {line}: it is within the record of lines {record.first_line} to "
                 f"{record.last_line}.",
-                hint=f"Ask for line {record.first_line}.",
+                hint=f"Use line {record.first_line}.",
             )
     end = f"the file has {last.last_line} lines" if last else "the file is empty"
     raise NoRecordError(f"No record begins on line {line}: {end}.", hint="The column _qt_row names a row's line.")

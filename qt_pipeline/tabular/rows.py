@@ -1,7 +1,7 @@
-"""Batches of text → rows of a contract: in its order, in its types.
+"""Convert batches of text to typed rows, in the order and types of a contract.
 
-Here: the conversion, and the one pass that looks at a file and converts it under a contract that it is assumed to keep.
-Not here: what a contract must be (see drift), how a target stores a type (see the warehouse).
+Here: the conversion, and the single pass that profiles and converts a file under an assumed contract.
+Not here: how a contract is decided (see drift), how a target stores a type (see warehouse).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,10 +21,10 @@ from qt_pipeline.tabular.types import COMPACT_DATE, ColumnType, Kind
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a file under a contract. `lines` are those on which each row begins.
+    """A batch of rows under a contract. `lines` are the lines on which the rows begin.
 
-    `texts` are the values in the contract's order as plain text: numbers and truth values as they stand, days and
-    moments in ISO form, a blank as null.
+    `texts` are the values in the contract's order as canonical text: numbers and booleans unchanged, dates and
+    timestamps in ISO format, a blank as null.
     """
 
     contract: Contract
@@ -38,13 +38,13 @@ class Rows:
         return len(self.lines)
 
     def values(self, position: int) -> Array:
-        """The values of one column in its type. Not every target needs every column so."""
+        """The values of one column in its type, converted on demand."""
         return self._as(position, self.contract.columns[position].type.arrow)
 
     def floats(self, position: int) -> Array:
-        """The values of a column of decimals as binary floats: exact up to 15 digits, and much faster to make.
+        """The values of a decimal column as binary floats: exact up to 15 digits, and much faster to make.
 
-        By way of text, whose conversion rounds correctly; Arrow's own from decimal to float does not.
+        Converted from text, which rounds correctly; Arrow's conversion from decimal to float does not.
         """
         return self._as(position, pa.float64())
 
@@ -56,13 +56,13 @@ class Rows:
 
 
 class SpeculationFailedError(Exception):
-    """The file does not keep the contract that was assumed for it: it has to be inspected as a whole."""
+    """The file breaks the contract that was assumed for it: it must be profiled as a whole."""
 
 
 class SpeculativeReader:
-    """One pass over a file whose contract is assumed, not known: it looks at each value before it converts it.
+    """Reads a file in one pass under an assumed contract: each batch is profiled before it is converted.
 
-    Most files keep the contract of the one before, and then are read once instead of twice.
+    Most files keep the contract of the previous file, and are read once instead of twice.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class SpeculativeReader:
         self._assumed = assumed
         self._block_size = block_size
         self._is_new = [type_ is None or type_.kind is Kind.UNKNOWN for type_ in expected]
-        self._inspector = Profiler(header, expected)
+        self._profiler = Profiler(header, expected)
 
     def rows(self) -> Iterator[Rows]:
         """The rows of the file.
 
         Raises:
-            AssumptionBrokenError: a value came that the assumed contract cannot hold.
+            SpeculationFailedError: the assumed contract cannot hold a value.
             BadCsvError: the file breaks a rule of CSV; with line and byte.
         """
         positions = self._assumed.positions(self._header.names)
@@ -87,29 +87,29 @@ class SpeculativeReader:
         new_numbers = [i for type_, i in kept if type_.kind in (Kind.INTEGER, Kind.DECIMAL) and self._is_new[i]]
         try:
             for batch in read_text(self._open_stream, self._header, block_size=self._block_size):
-                columns = self._inspector.add(batch)
-                seen = self._inspector.seen
+                columns = self._profiler.add(batch)
+                seen = self._profiler.seen
                 holds_all = all(holds(type_, seen[i]) for type_, i in kept)
                 if not holds_all or any(seen[i].needs_text for i in new_numbers):
                     raise SpeculationFailedError
                 yield _rows(self._assumed, positions, columns, batch.lines)
         except RowTooLongError:
-            # Perhaps only for this size of block: an inspection tries the larger one too.
+            # Perhaps only at this block size: a full profile also tries the larger one.
             raise SpeculationFailedError from None
 
     @property
     def profile(self) -> FileProfile:
-        """What was seen; of the whole file, when `rows` has come to its end."""
-        return self._inspector.profile(self._block_size)
+        """The profile so far; of the whole file once `rows` is exhausted."""
+        return self._profiler.profile(self._block_size)
 
 
-def read_rows(open_stream: OpenStream, inspection: FileProfile, contract: Contract) -> Iterator[Rows]:
-    """Read an inspected file again, under the contract that was settled for it."""
-    positions = contract.positions(inspection.header.names)
-    for batch in read_text(open_stream, inspection.header, block_size=inspection.block_size, checked=True):
+def read_rows(open_stream: OpenStream, file_profile: FileProfile, contract: Contract) -> Iterator[Rows]:
+    """Read a profiled file again, under the contract resolved for it."""
+    positions = contract.positions(file_profile.header.names)
+    for batch in read_text(open_stream, file_profile.header, block_size=file_profile.block_size, checked=True):
         columns = [
             values if type_ is None or type_.is_canonical else normalize(values, type_)
-            for values, type_ in zip(batch.columns, inspection.expected, strict=True)
+            for values, type_ in zip(batch.columns, file_profile.expected, strict=True)
         ]
         yield _rows(contract, positions, columns, batch.lines)
 

@@ -1,7 +1,7 @@
-"""The types a column can have, and how what was seen in one part of a file joins what was seen in another.
+"""Column types, and how the profiles of two parts of a file are joined.
 
 Here: kinds, their formats, the lattice that joins them. Pure values.
-Not here: looking at values (see infer), changing them (see drift).
+Not here: inferring kinds (see infer), changing types (see drift).
 """
 
 import re
@@ -14,21 +14,21 @@ import pyarrow as pa
 MAX_DIGITS = 38
 """Digits of the widest exact decimal (SQL Server, PostgreSQL and Arrow's decimal128 agree)."""
 MAX_FORMAT = 400
-"""The longest form of a declared type, in characters."""
+"""The longest format of a declared type, in characters."""
 ISO_DATE = "%Y-%m-%d"
 COMPACT_DATE = "%Y%m%d"
 ISO_TIMESTAMP = f"{ISO_DATE} %H:%M:%S"
 ANY_FRACTION = "[.%f]"
-"""The end of a timestamp's format where some values have a fraction of a second and others have none."""
+"""The end of a timestamp format if some values have fractional seconds and others do not."""
 _CANONICAL_TIMESTAMP = re.compile(rf"({ISO_DATE}[ T]%H:%M:%S)(\.%[1-6]f|\[\.%f\])?")
 MAX_SECTIONS = 1000
-"""A column with more different decimals than this holds quantities, not the sections of a document."""
+"""A column with more distinct decimals than this holds quantities, not section numbers of a document."""
 
 
 class Kind(StrEnum):
-    """What a column holds. `TEXT` can hold anything; the others only values that lose nothing by the conversion.
+    """The kind of values in a column. `TEXT` can hold anything; the others only values that convert without loss.
 
-    `OPEN` is the kind of a column that was blank so far: its first value decides.
+    `UNKNOWN` is the kind of a column whose values are all NULL so far: its first value decides.
     """
 
     BOOLEAN = "boolean"
@@ -42,12 +42,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """The type of a column as the contract writes it.
+    """The type of a column in the contract.
 
-    `precision` and `scale` count decimal digits; an integer with a precision has at most so many, without one 64 bits.
-    `length` bounds a text in UTF-16 code units, as SQL Server counts; 0 is no bound. `format` is how the file writes a
-    value: as of strftime (with `%3f` for milliseconds) for dates and timestamps, `1,234.56` or the like for numbers,
-    `Y/N` or the like for booleans; empty is the plain form. Formatted by it, a stored value is the file's text again.
+    `precision` and `scale` count decimal digits; an integer with a precision has at most that many digits, without one
+    64 bits. `length` bounds a text in UTF-16 code units, as SQL Server counts; 0 is unbounded. `format` is how the file
+    writes a value: as for strftime (with `%3f` for milliseconds) for dates and timestamps, such as `1,234.56` for
+    numbers, such as `Y/N` for booleans; empty is canonical. Formatting a stored value by it restores the file's text.
     """
 
     kind: Kind
@@ -68,7 +68,7 @@ class ColumnType:
 
     @property
     def is_canonical(self) -> bool:
-        """Whether the file writes such values in the form that needs no declaration."""
+        """Whether the file writes such values in the format that needs no declaration."""
         match self.kind:
             case Kind.DATE:
                 return self.format in (ISO_DATE, COMPACT_DATE)
@@ -79,7 +79,7 @@ class ColumnType:
 
     @property
     def arrow(self) -> pa.DataType:
-        """The Arrow type that carries such values."""
+        """The Arrow type for such values."""
         match self.kind:
             case Kind.BOOLEAN:
                 return pa.bool_()
@@ -97,18 +97,18 @@ class ColumnType:
 
 TEXT = ColumnType(Kind.TEXT)
 BARE_FORMATS: Mapping[Kind, str] = {Kind.DATE: ISO_DATE, Kind.TIMESTAMP: f"{ISO_DATE} %H:%M:%S"}
-"""How a file writes days and moments whose type is declared or told by its name alone."""
+"""The formats of dates and timestamps if a type is declared or described by its name alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """What the values of a column, or a part of it, have in common. No values seen: `kind` is None.
+    """What the values of a column, or of a part of it, have in common. `kind` is None if there were no values.
 
-    `whole_digits` counts digits before the decimal point (a lone zero is none), `scale` those after it. `plain` is
-    false when whole numbers were seen that no integer type gives back (`-0`, or more than 64 bits); a decimal is equal
-    as a number. `length` is that of the longest value, in UTF-16 code units. `decimal_texts` are the different values
-    with a decimal point; None where nobody asked for them, or where they are too many for the sections of a document.
-    `negative_zero`: a zero with a minus sign was seen among numbers, which no number of SQL gives back.
+    `whole_digits` counts digits before the decimal point (a lone zero counts as none), `scale` those after it.
+    `canonical` is false if integers were seen that no integer type reproduces (`-0`, or more than 64 bits); decimals
+    only need to be equal as numbers. `length` is that of the longest value, in UTF-16 code units. `decimal_texts` are
+    the distinct values with a decimal point; None if not requested, or if too many for section numbers.
+    `negative_zero`: a zero with a minus sign was seen among numbers, which no SQL number reproduces.
     """
 
     kind: Kind | None = None
@@ -127,35 +127,35 @@ class ColumnProfile:
 
     @property
     def may_be_sections(self) -> bool:
-        """Whether numbers such as 3.1 and 3.10 were seen: different as sections of a document, equal as numbers.
+        """Whether numbers such as 3.1 and 3.10 were seen: different as section numbers, equal as numbers.
 
-        5.0 and 5.00 are one number only.
+        5.0 and 5.00 do not count: they are the same section.
         """
         bare = [text.rstrip("0") for text in self.decimal_texts or ()]
         fractions = [text for text in bare if not text.endswith(".")]
         return len(set(fractions)) < len(fractions)
 
     def join(self, other: "ColumnProfile") -> "ColumnProfile":
-        """What both parts have in common; the order of the parts and where they were cut do not matter."""
+        """What both parts have in common; independent of the order of the parts and of where they were cut."""
         if self.kind is None or other.kind is None:
             return other if self.kind is None else self
         if self.kind is other.kind and self.format == other.format:
             return self.wider(other, self.kind)
         if self.kind is other.kind is Kind.TIMESTAMP and (shared := _shared_format(self.format, other.format)):
             return replace(self, format=shared).wider(other, self.kind)
-        one, two = self.as_number(), other.as_number()
-        if one.kind is two.kind is Kind.INTEGER:
-            return one.wider(two, Kind.INTEGER)
-        if {one.kind, two.kind} == {Kind.INTEGER, Kind.DECIMAL}:
-            return one.wider(two, Kind.DECIMAL)
+        left, right = self.as_number(), other.as_number()
+        if left.kind is right.kind is Kind.INTEGER:
+            return left.wider(right, Kind.INTEGER)
+        if {left.kind, right.kind} == {Kind.INTEGER, Kind.DECIMAL}:
+            return left.wider(right, Kind.DECIMAL)
         return ColumnProfile(Kind.TEXT, length=max(self.length, other.length))
 
     def as_number(self) -> "ColumnProfile":
-        """Days written as `20260131` are whole numbers too, when a neighbour is no day."""
+        """Dates written as `20260131` count as integers if other values are not dates."""
         return ColumnProfile(Kind.INTEGER, whole_digits=8, length=8) if self.format == COMPACT_DATE else self
 
     def wider(self, other: "ColumnProfile", kind: Kind) -> "ColumnProfile":
-        """Both, when they are of one kind, or numbers that meet in `kind`."""
+        """The join of both, if they are of one kind, or numbers that meet in `kind`."""
         return ColumnProfile(
             kind,
             whole_digits=max(self.whole_digits, other.whole_digits),
@@ -163,20 +163,20 @@ class ColumnProfile:
             format=self.format,
             canonical=kind is Kind.DECIMAL or (self.canonical and other.canonical),
             length=max(self.length, other.length),
-            decimal_texts=_few(self.decimal_texts, other.decimal_texts),
+            decimal_texts=_bounded_union(self.decimal_texts, other.decimal_texts),
             negative_zero=self.negative_zero or other.negative_zero,
         )
 
 
-def _few(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    """Both; None beyond `MAX_SECTIONS`, so that memory stays bounded."""
-    if one is None or other is None:
+def _bounded_union(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    """The union; None beyond `MAX_SECTIONS`, so that memory stays bounded."""
+    if left is None or right is None:
         return None
-    both = one | other
-    return both if len(both) <= MAX_SECTIONS else None
+    union = left | right
+    return union if len(union) <= MAX_SECTIONS else None
 
 
-def _shared_format(one: str, two: str) -> str | None:
-    """The plain format of timestamps of two plain formats that differ by their fractions alone."""
-    seconds, others = (_CANONICAL_TIMESTAMP.fullmatch(format_) for format_ in (one, two))
-    return f"{seconds[1]}{ANY_FRACTION}" if seconds and others and seconds[1] == others[1] else None
+def _shared_format(left: str, right: str) -> str | None:
+    """The common format of two canonical timestamp formats that differ only in their fractions."""
+    first, second = (_CANONICAL_TIMESTAMP.fullmatch(format_) for format_ in (left, right))
+    return f"{first[1]}{ANY_FRACTION}" if first and second and first[1] == second[1] else None

@@ -274,7 +274,7 @@ def test_a_dry_run_of_a_pipe_is_refused_before_it_is_opened(run: Ran, pipe: Path
         code, told, complaint = run("load", str(pipe), "--dataset-id", "d-one", "--dry-run", *options)
         assert code == 1
         assert "is not a regular file and can be read only once, which is not enough for a dry run." in told + complaint
-        assert "Save what comes from the pipe as a file" in told + complaint
+        assert "Save the output of the pipe to a file" in told + complaint
     assert not (tmp_path / "state").exists()
 
 

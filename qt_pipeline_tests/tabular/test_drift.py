@@ -505,8 +505,8 @@ def test_declarations_that_older_rows_forbid_are_told_together_and_before_what_t
     with pytest.raises(DeclarationError) as refused:
         settled(b"Count,Day,Paid,New\nsecret,2026-02-01,x,1\n", contract, rules)
     assert str(refused.value).startswith(
-        "Rows of earlier loads stay in the table, and types that the catalog declares cannot take the place of theirs: "
-        "column 'Paid' is decimal(15,2), declared as integer; column 'Day' is date, declared as text. Nothing was"
+        "Rows of earlier loads stay in the table, and the types that the catalog declares cannot hold them: column "
+        "'Paid' is decimal(15,2), declared as integer; column 'Day' is date, declared as text. Nothing was"
     )
     if policy is EVOLVE:
         # Of a column that the file does not have nothing is asked: it stays what it is.

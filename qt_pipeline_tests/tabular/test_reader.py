@@ -66,7 +66,7 @@ def test_a_bad_file_is_refused_with_line_and_byte(data: bytes, reason: str, line
 def test_a_refused_file_is_told_that_its_header_looks_separated_otherwise(data: bytes, separator: str | None) -> None:
     with pytest.raises(BadCsvError) as caught:
         inspection_of(data)
-    hint = f"Its header looks as if separated by {separator}: only commas are read. "
+    hint = f"Its header seems to be separated by {separator}: only commas are read. "
     kept = "Nothing was loaded; the table keeps its rows."
     assert caught.value.hint.startswith(f"{hint if separator else ''}{kept}")
 

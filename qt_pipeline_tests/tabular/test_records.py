@@ -25,7 +25,7 @@ def test_a_record_is_its_text_and_its_lines() -> None:
 def test_a_line_within_a_record_names_the_record_around_it() -> None:
     with pytest.raises(NoRecordError, match="within the record of lines 2 to 3") as refusal:
         record_at(stream_of(FILE), 3)
-    assert refusal.value.hint == "Ask for line 2."
+    assert refusal.value.hint == "Use line 2."
 
 
 @pytest.mark.parametrize(("data", "end"), [(FILE, "6 lines"), (b"A\n1", "2 lines"), (b"", "empty")])
