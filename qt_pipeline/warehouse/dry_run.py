@@ -26,9 +26,9 @@ class DryRun(Load):
     _rows: int = 0
     _duplicates: PipelineError | None = field(default=None, repr=False)
 
-    def leave(self) -> LoadRecord:
+    def mark_unchanged(self) -> LoadRecord:
         """See Load."""
-        assert self.last is not None  # noqa: S101  # shows_already has said so
+        assert self.last is not None  # noqa: S101  # is_up_to_date has checked it
         return self.last
 
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:

@@ -1,5 +1,7 @@
 import gc
 import hashlib
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,3 +271,11 @@ def test_a_column_of_the_catalog_that_neither_file_nor_table_has_is_a_warning(lo
     assert loading.load(data).warnings == told
     assert tried(loading, CSV, columns={"Paid": "decimal(15,2)"}).warnings == ()
     assert loading.load(CSV).warnings == ()
+
+
+def test_a_dry_run_of_an_unchanged_file_does_not_wait_for_a_writer(loading: Loading) -> None:
+    loading.load(CSV)
+    target = open_warehouse(f"sqlite:///{loading.database}", prepare=False)
+    with closing(sqlite3.connect(loading.database, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert dry_run(target, loading.dataset, loading.file(CSV)).unchanged
