@@ -36,8 +36,8 @@ def test_drift_names_all_that_differs_and_what_to_do() -> None:
     assert str(drift) == (
         "The file does not fit the columns of its table: columns that are missing: 'a'; columns that are new: 'b', "
         "'c'; columns with values of another type: 'paid (decimal(15,2))'. Nothing was loaded; the table keeps its "
-        "rows. Correct the dataset at its source, or declare in the catalog what these columns are or which changes are "
-        "allowed."
+        "rows. Correct the dataset at its source, or declare in the catalog what these columns are or which changes "
+        "are allowed."
     )
     assert isinstance(drift, PermanentError)
 

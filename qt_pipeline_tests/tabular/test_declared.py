@@ -250,8 +250,8 @@ def test_a_declared_form_becomes_plain(type_: str, text: str, expected: str) -> 
         ("boolean Y/N", ["true", "Yes", "YN", "Y/N", " Y"]),
     ],
 )
-def test_what_is_not_in_the_declared_form_is_a_misfit(type_: str, misfits: Sequence[str]) -> None:
-    assert normalize(texts(*misfits), parse_type(type_)).to_pylist() == ["?"] * len(misfits)
+def test_what_is_not_in_the_declared_form_is_invalid(type_: str, invalid_values: Sequence[str]) -> None:
+    assert normalize(texts(*invalid_values), parse_type(type_)).to_pylist() == ["?"] * len(invalid_values)
     assert infer_kind(texts("?"), compact_dates=False).kind is Kind.TEXT
 
 
