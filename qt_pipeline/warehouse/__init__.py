@@ -1,6 +1,6 @@
-"""One SQL target: stage, verify, publish in one transaction, record in the ledger.
+"""The target database: stage, verify and publish in one transaction, and record every load in the ledger.
 
-Here: everything that is known about SQL tables of datasets, and which engine serves a URL.
+Here: all rules about the SQL tables of datasets, and which engine serves a URL.
 Not here: where rows come from, how they were typed.
 """
 
@@ -69,17 +69,18 @@ def open_warehouse(
     prepare: bool = True,
     keep_connections: bool = True,
 ) -> Warehouse:
-    """Open the target at `url`, a SQLAlchemy URL. With `prepare`, the ledger is made when it is missing.
+    """Open the target at `url`, a SQLAlchemy URL. With `prepare`, a missing ledger is created.
 
-    `schema` is where the ledger is, and tables without a schema of their own; `staging_schema` where staging tables
-    are, when not beside their tables. Both on servers that have schemas. Without `keep_connections` each
-    connection to a server is closed after its use.
+    `schema` is the schema of the ledger and of tables that name none; `staging_schema` is that of the staging tables,
+    by default that of their table. Both apply to servers that have schemas. Without `keep_connections`, each connection
+    to a server is closed after use.
 
     Raises:
-        ConfigurationError: no target can live at this URL.
+        ConfigurationError: the URL does not name a usable target.
         TargetUnavailableError: the database cannot be reached.
-        TargetRefusedError: the database does not let this login in, or not do what is needed.
+        TargetRefusedError: the database rejects the login, or denies it a right that is needed.
     """
+    # Imported on demand: each driver is needed for its own URLs only.
     # Each driver is imported for those alone who need it.
     parsed = make_url(url)
     places = (parsed, schema, staging_schema)

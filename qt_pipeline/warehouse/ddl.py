@@ -1,6 +1,6 @@
-"""The tables of a target as SQL text, for whoever prepares them, and the rights that a login then needs to load.
+"""SQL that an administrator runs in advance: the tables of a target, and the rights a login needs to load.
 
-Here: these statements, for a login that must not create tables where readers look. Not here: running them.
+Here: these statements, for a login that must not create tables in the readers' schema. Not here: running them.
 """
 
 from collections.abc import Sequence
@@ -16,44 +16,44 @@ from qt_pipeline.warehouse.ledger import columns, loads, metadata
 from qt_pipeline.warehouse.tables import TableBuilder, TableSpec
 from qt_pipeline.warehouse.target import Target
 
-# The oldest that tells one transaction from another.
+# The oldest version with transaction ids.
 _SQL_SERVER_2016 = (13, 0)
-# Where tables without a schema are made, unless somebody has changed that for a login.
+# The schema of tables that name none, unless it was changed for a login.
 _DEFAULT_SCHEMAS = {"mssql": "dbo", "postgresql": "public"}
 _ON_TABLE = "SELECT, INSERT, DELETE"
-# DELETE is for `qt-pipeline purge`.
+# `qt-pipeline purge` needs DELETE.
 _ON_LOADS = "SELECT, INSERT, UPDATE, DELETE"
 
 
 def preparation(target: Target, backend: str, table: TableSpec | None, contract: Contract | None) -> list[str]:
-    """The statements that make the ledger, and the empty `table` of a dataset if one is named with its contract."""
-    made: list[str] = []
+    """The statements that create the ledger, and the empty `table` of a dataset if given with its contract."""
+    statements: list[str] = []
 
-    def write_down(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
-        made.append(_as_text(statement, engine.dialect))
+    def append(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
+        statements.append(_as_text(statement, engine.dialect))
 
-    engine = create_mock_engine(f"{backend}://", write_down)
+    engine = create_mock_engine(f"{backend}://", append)
     if isinstance(engine.dialect, MSDialect):
-        # Without a server to ask, SQLAlchemy would take it for one that knows neither DATE nor NVARCHAR(max).
+        # Without a server connection, SQLAlchemy would assume one without DATE and NVARCHAR(max).
         engine.dialect.server_version_info = _SQL_SERVER_2016
         engine.dialect.deprecate_large_types = True
     schemas = {target.schema, target.staging_schema, table.schema if table else None} - {None}
     for name in sorted(map(str, schemas if target.has_schemas else ())):
-        write_down(CreateSchema(name))
+        append(CreateSchema(name))
     for own in metadata.sorted_tables:
         placed = own.to_metadata(MetaData(), schema=target.schema) if target.schema else own
-        first_index = len(made) + 1
+        first_index = len(statements) + 1
         placed.create(engine, checkfirst=False)
-        # SQLAlchemy keeps the indexes of a table in no order.
-        made[first_index:] = sorted(made[first_index:])
+        # SQLAlchemy does not order the indexes of a table.
+        statements[first_index:] = sorted(statements[first_index:])
     if table is not None and contract is not None:
-        # The target's own way to make a table, which takes a connection: this one only writes down.
+        # Uses the target's own method, which needs a connection: this mock only records the statements.
         target.create_table(cast("Connection", engine), TableBuilder(target, table).table(contract))
-    return made
+    return statements
 
 
 def rights(target: Target, backend: str, tables: Sequence[TableSpec], login: str) -> list[str]:
-    """The statements that let `login` load these tables, and make nothing but staging tables."""
+    """The statements that let `login` load these tables, and create nothing but staging tables."""
     quote = make_url(f"{backend}://").get_dialect()().identifier_preparer
     to = f"TO {quote.quote_identifier(login)}"
 
@@ -68,7 +68,7 @@ def rights(target: Target, backend: str, tables: Sequence[TableSpec], login: str
     default = _DEFAULT_SCHEMAS.get(backend, "")
     ledger = target.schema or default
     placed = {table.schema or default for table in tables}
-    # Where no schema is set for staging tables, they are made beside their table.
+    # Without a staging schema, staging tables are created in the schema of their table.
     staging = sorted({target.staging_schema} if target.staging_schema else placed or {ledger})
     match backend:
         case "postgresql":
@@ -79,7 +79,7 @@ def rights(target: Target, backend: str, tables: Sequence[TableSpec], login: str
         case "mssql":
             statements.append(f"GRANT CREATE TABLE {to}")
             if target.schema is None:
-                # Names without a schema are looked up and made in that of the login.
+                # Names without a schema resolve to, and are created in, the login's default schema.
                 user = quote.quote_identifier(login)
                 statements.append(f"ALTER USER {user} WITH DEFAULT_SCHEMA = {quote.quote_schema(default)}")
             statements += [

@@ -1,7 +1,7 @@
-"""A load that writes nothing: what one would find at each of its steps.
+"""Dry run of a load: the same steps and checks, without writing to the target.
 
-Here: the steps of a load against the target as it is, its rows in a throw-away file at most.
-Not here: a load itself, and the checks that both share (see load).
+Here: the steps of a load that a dry run replaces; its rows go to a temporary file at most.
+Not here: a load, and the checks that both share (see publish).
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,9 @@ from qt_pipeline.warehouse.verify import Totals
 
 @dataclass(slots=True)
 class DryRun(Load):
-    """A load whose steps raise what those of a real one would, and leave the target alone.
+    """A load whose steps raise what a real load's would, and leave the target unchanged.
 
-    What only a database can say of rows (a constraint of somebody's, a collation that ignores case) it does not find.
+    It does not find what only the database knows of rows: constraints of others, a collation that ignores case.
     """
 
     _rows: int = 0
@@ -32,7 +32,7 @@ class DryRun(Load):
         return self.last
 
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
-        """See Load. The rows are looked at, and their keys compared."""
+        """See Load. The rows are read and counted, and their keys compared."""
         self.check(contract)
         self._rows = 0
         self._duplicates = None
@@ -41,7 +41,7 @@ class DryRun(Load):
             try:
                 try_key(self.spec.key, contract, counted, self.job.dataset_id)
             except DuplicateKeyError as error:
-                # A load compares keys when it publishes.
+                # A load compares keys when it publishes, so the error waits for `publish`.
                 self._duplicates = error
         for _ in counted:
             pass
@@ -64,6 +64,6 @@ class DryRun(Load):
         )
 
     def _counted(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        for some in rows:
-            self._rows += len(some)
-            yield some
+        for batch in rows:
+            self._rows += len(batch)
+            yield batch

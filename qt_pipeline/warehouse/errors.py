@@ -1,6 +1,6 @@
-"""What can go wrong between typed rows and a published table.
+"""Errors of the target database.
 
-Here: the errors of this room, with what to do about each. Not here: errors of a file's content (see tabular).
+Here: the errors of this package. Not here: errors about a file's content (see tabular).
 """
 
 from qt_pipeline.database import ServerError
@@ -9,32 +9,32 @@ from qt_pipeline.warehouse.verify import Verification
 
 
 class TargetUnavailableError(TransientError):
-    """The target database refuses or cannot be reached; a repeat may find it well."""
+    """The target database rejects the request or cannot be reached; a retry may succeed."""
 
     scope = FailureScope.TARGET
 
 
 class TargetRefusedError(PermanentError):
-    """The target database says no, and will say so again: a missing right, a login that is not let in."""
+    """The target database denies the request permanently: a missing right, a rejected login."""
 
     scope = FailureScope.TARGET
 
 
 class TableRefusedError(TargetRefusedError):
-    """The target database refuses one table: what it would hold, how it is named, or what depends on it."""
+    """The target database rejects one table: its content, its name, or what depends on it."""
 
     scope = FailureScope.DATASET
 
 
-def refused(fault: ServerError) -> type[TargetUnavailableError | TargetRefusedError]:
-    """The error for what a server has said."""
-    if fault.transient:
+def refused(error: ServerError) -> type[TargetUnavailableError | TargetRefusedError]:
+    """The error class for an error of a server."""
+    if error.transient:
         return TargetUnavailableError
-    return TableRefusedError if fault.table_scoped else TargetRefusedError
+    return TableRefusedError if error.table_scoped else TargetRefusedError
 
 
 class StageLostError(TransientError):
-    """The rows that were staged are there no longer, and must be staged again."""
+    """The staged rows are gone and must be staged again."""
 
 
 class TableBusyError(TransientError):
@@ -42,11 +42,11 @@ class TableBusyError(TransientError):
 
 
 class TableNotOursError(PermanentError):
-    """A table of that name exists and was not made by this project, or belongs to another dataset."""
+    """A table of that name exists and was not created by this project, or belongs to another dataset."""
 
 
 class ColumnTypeError(PermanentError):
-    """A column that the table has cannot hold the values of a file as they stand."""
+    """A column of the table cannot hold the values of a file exactly."""
 
 
 class ColumnDefaultError(PermanentError):
@@ -54,23 +54,23 @@ class ColumnDefaultError(PermanentError):
 
 
 class TargetLimitError(PermanentError):
-    """The table would have more columns, or a longer name, than the target takes."""
+    """The table would have more columns, or a longer name, than the target allows."""
 
 
 class DuplicateKeyError(PermanentError):
-    """Rows of the file share a key that must be unique, or have none."""
+    """Rows of the file have the same key, or no key."""
 
 
 class AfterPublishError(PermanentError):
-    """The table is published, and the statement that the catalog wants after it failed."""
+    """The table is published, but the catalog's statement after it failed."""
 
 
 class TransactionEndedError(PermanentError):
-    """The statement that the catalog wants after a load has ended the transaction that it ran in."""
+    """The catalog's `after_publish` statement ended the transaction that it ran in."""
 
 
 class StaleLoadError(PermanentError):
-    """Newer data of the dataset are in the table already."""
+    """The table already has newer data of the dataset."""
 
 
 class VerificationError(PermanentError):

@@ -1,8 +1,8 @@
-"""Any other database that SQLAlchemy has a dialect for, by plain inserts: slow, and with fewer promises.
+"""Any other database that has a SQLAlchemy dialect, by plain inserts: slow, and with fewer guarantees.
 
-Here: what differs from the engines with a file of their own. Rows go in by `pandas.to_sql`, some thousand at a
-time; locks hold on this machine only; a column is never changed.
-Not here: the order of a publish (see load).
+Here: what differs from the engines with modules of their own. Rows are loaded by `pandas.to_sql` in batches; locks
+hold on this machine only; column types are never changed.
+Not here: the order of a publish (see publish).
 """
 
 import hashlib
@@ -49,7 +49,7 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting
+from qt_pipeline.warehouse.measure import Measure, Measures, counting, query_aggregates
 from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
@@ -58,16 +58,16 @@ _BATCH_ROWS = 1000
 _SUMS_BATCH_SIZE = 200
 _OPEN_LENGTH = 50
 _EXACT = Context(prec=100)
-# Where the plain name means less than microseconds.
+# For dialects whose plain type has less than microseconds.
 _TIMESTAMP = (
     DateTime()
     .with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     .with_variant(cast("Any", oracle.TIMESTAMP)(), "oracle")
 )
 _SLOW = (
-    "Rows go into this database by plain inserts: expect minutes where PostgreSQL, SQL Server and SQLite take seconds. "
-    "Loads of one table wait for each other on one machine only: let a single machine load it. On a database that "
-    "commits when a table is made or changed (MySQL, Oracle), a load that fails there can leave the change behind."
+    "This database is loaded by plain inserts: expect minutes where PostgreSQL, SQL Server and SQLite take seconds. "
+    "Loads of one table wait for each other on one machine only: load it from a single machine. On a database that "
+    "commits when a table is created or changed (MySQL, Oracle), a failed load can leave that change behind."
 )
 
 _PERMANENT = (ProgrammingError, IntegrityError, DataError)
@@ -75,28 +75,28 @@ _PERMANENT = (ProgrammingError, IntegrityError, DataError)
 _log = logging.getLogger(__name__)
 
 
-# Their SQL is SQLAlchemy's, which knows the dialects.
+# SQLAlchemy writes the SQL: it knows the dialects.
 _MEASURES: Measures = {
     kind: {Measure.CHARACTERS if kind in (Kind.TEXT, Kind.UNKNOWN) else Measure.VALUES: ""} for kind in Kind
 }
 
 
 class GenericTarget:
-    """A database of any dialect. The schema, if one is named, and the ledger are made when they are missing.
+    """A database of any dialect. The schema, if one is named, and the ledger are created if missing.
 
-    It must keep decimals of 38 digits exactly, or adds them up otherwise than the file and refuses the load.
+    It must keep decimals of 38 digits exactly; otherwise its sums differ from the file's and the load is rejected.
 
     Raises:
         ConfigurationError: no dialect or driver for this URL is installed.
         TargetUnavailableError: the database cannot be reached.
-        TargetRefusedError: the database does not do what is needed.
+        TargetRefusedError: the database denies the request.
     """
 
     max_columns = 1000
     has_schemas = True
     names_unicode = False
     names = NameMatching.CASE
-    # A dialect has types of its own for ours: MySQL a number for a truth value.
+    # A dialect may store our types as its own: MySQL a boolean as a number.
     reflects_types = False
     stage_prefixes: Sequence[str] = ()
     stage_becomes_table = False
@@ -116,7 +116,7 @@ class GenericTarget:
         self.staging_schema = staging_schema
         self._address = redacted_database_url(url)
         try:
-            # Parameters stay out of error messages: they hold rows.
+            # Parameters hold rows, so keep them out of error messages.
             engine = create_engine(url, hide_parameters=True, **pool_options(keep_connections=keep_connections))
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
@@ -161,19 +161,19 @@ class GenericTarget:
             yield connection
 
     def transaction_id(self, connection: Connection) -> str | None:  # noqa: ARG002  # see Target
-        """See Target. Each dialect has its own words for it, and many have none."""
+        """See Target. Each dialect does this differently, and many cannot."""
         return None
 
     def lock_for_publish(self, connection: Connection, table: Table) -> None:
-        """See Target. What hides a publish from readers is the database's own business."""
+        """See Target. Isolation from readers is up to the database."""
 
     def altering(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  # see Target
-        """See Target. Each dialect has its own words for it."""
+        """See Target. Each dialect does this differently."""
         return nullcontext()
 
     @contextmanager
     def table_lock(self, table: str) -> Generator[None]:
-        """See Target. A lock of the operating system, which ends with its process and is known on this machine."""
+        """See Target. A lock of the operating system, which ends with its process and holds on this machine only."""
         folder = Path(tempfile.gettempdir()) / "qt_pipeline.locks"
         make_folder(folder)
         name = hashlib.sha256(f"{self._address}/{table}".casefold().encode()).hexdigest()[:32]
@@ -183,7 +183,7 @@ class GenericTarget:
         except Timeout:
             raise TableBusyError(
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                hint="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; the load will be retried.",
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -209,7 +209,7 @@ class GenericTarget:
         return column
 
     def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
-        """See Target. An index would differ too much from dialect to dialect."""
+        """See Target. Indexes differ too much between dialects."""
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
@@ -221,7 +221,7 @@ class GenericTarget:
         with self.writing() as connection:
             stage.create(connection)
             for batch in batches:
-                # Half typed.
+                # pandas is only partly typed.
                 to_sql: Any = _frame(batch, [c.name for c in stage.c]).to_sql  # pyright: ignore[reportUnknownMemberType]
                 to_sql(
                     stage.name,
@@ -230,7 +230,7 @@ class GenericTarget:
                     if_exists="append",
                     index=False,
                     chunksize=_BATCH_ROWS,
-                    # Its own insert would leave the quoting of names to chance.
+                    # The default insert does not always quote names.
                     method=partial(_insert, stage),
                 )
                 copied += len(batch)
@@ -242,7 +242,7 @@ class GenericTarget:
             stage.drop(connection, checkfirst=True)
 
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
-        """See Target. Never asked for."""
+        """See Target. Never called."""
         raise NotImplementedError
 
     def defaults(
@@ -262,22 +262,22 @@ class GenericTarget:
         *,
         keeps_rows: bool,  # noqa: ARG002  # see Target
     ) -> None:
-        """See Target. Each dialect has its own words for it."""
+        """See Target. Each dialect does this differently."""
         wanted = ", ".join(
             f"{change.column!r} to {table.c[change.column].type.compile(dialect=connection.dialect)}"
             for change in changes
         )
         raise TableRefusedError(
             f"The table {table.name!r} has columns that are too narrow for this file.",
-            hint=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
+            hint=f"Change them manually ({wanted}) and load again; the table keeps its rows.",
         )
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:  # noqa: ARG002  # see Target
-        """See Target. Each dialect knows it elsewhere, and not all can compare all types: totals must do."""
+        """See Target. Dialects differ, and not all can compare all types: the totals must suffice."""
         return False
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """See Target. Never asked for."""
+        """See Target. Never called."""
         raise NotImplementedError
 
     def totals(
@@ -287,28 +287,32 @@ class GenericTarget:
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
         for start in range(0, max(1, len(summed)), _SUMS_BATCH_SIZE):
-            some = summed[start : start + _SUMS_BATCH_SIZE]
-            # An average database adds up whole numbers in 64 bits.
-            parts = [func.sum(sql_cast(table.c[c.name], Numeric(MAX_DIGITS, c.type.scale))) for c in some]
-            rows, *found = connection.execute(counting(table, parts, load_id)).one()
-            for c, sum_ in zip(some, found, strict=True):
-                # Binary floats, where a database has nothing else, are the nearest to a number of that scale.
+            batch = summed[start : start + _SUMS_BATCH_SIZE]
+            # Many databases add up integers in 64 bits.
+            parts = [func.sum(sql_cast(table.c[c.name], Numeric(MAX_DIGITS, c.type.scale))) for c in batch]
+            rows, *results = connection.execute(counting(table, parts, load_id)).one()
+            for c, sum_ in zip(batch, results, strict=True):
+                # If the database has only binary floats, the sum is the nearest number of that scale.
                 sums[c.name] = _EXACT.quantize(Decimal(sum_ or 0), Decimal(1).scaleb(-c.type.scale))
-        asked = {(c.name, some): _aggregate(table, c, some) for c in columns for some in self.measures[c.type.kind]}
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_BATCH_SIZE, load_id=load_id)
-        return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
+        aggregates = {
+            (c.name, kind): _aggregate(table, c, kind) for c in columns for kind in self.measures[c.type.kind]
+        }
+        rows, measured = query_aggregates(
+            connection, table, [*aggregates.values()], batch_size=_SUMS_BATCH_SIZE, load_id=load_id
+        )
+        return Totals(rows, sums, {key: int(total or 0) for key, total in zip(aggregates, measured, strict=True)})
 
     def post_publish_maintenance(self, table: Table) -> None:
-        """See Target. What a database does for its space differs too much."""
+        """See Target. Databases reclaim space too differently."""
 
     def _refusal(self, error: DBAPIError) -> PipelineError:
-        # The words of an unknown driver may repeat a row; before the first statement there is none.
-        words = " ".join(str(error.orig).split()) if error.statement is None else type(error.orig).__name__
-        stays = isinstance(error, _PERMANENT) and not error.connection_invalidated
-        kind = TargetRefusedError if stays else TargetUnavailableError
+        # The message of an unknown driver may quote a row; before the first statement there is none.
+        reason = " ".join(str(error.orig).split()) if error.statement is None else type(error.orig).__name__
+        is_permanent = isinstance(error, _PERMANENT) and not error.connection_invalidated
+        kind = TargetRefusedError if is_permanent else TargetUnavailableError
         return kind(
-            f"The target {self._address} refuses: {words}.",
-            hint="Check that the server runs and that this login may create and write tables there.",
+            f"The target {self._address} returned an error: {reason}.",
+            hint="Check that the server is running and that this login may create and write tables there.",
         )
 
 
@@ -320,7 +324,7 @@ def _aggregate(table: Table, column: Column, measure: Measure) -> ColumnElement[
 def _frame(batch: Batch, names: Sequence[str]) -> pd.DataFrame:
     rows = batch.rows
     arrays = [*(rows.values(position) for position in range(len(rows.texts))), *batch.own]
-    # As objects: pandas would make floats of whole numbers beside a blank.
+    # As objects: pandas would convert integers beside a blank to floats.
     values = {name: cast("list[object]", array.to_pylist()) for name, array in zip(names, arrays, strict=True)}
     return pd.DataFrame(values, dtype=object)
 
@@ -328,6 +332,6 @@ def _frame(batch: Batch, names: Sequence[str]) -> pd.DataFrame:
 def _insert(
     stage: Table, _table: object, connection: Connection, keys: Sequence[str], rows: Iterable[tuple[object, ...]]
 ) -> int:
-    found = [dict(zip(keys, row, strict=True)) for row in rows]
-    connection.execute(stage.insert(), found)
-    return len(found)
+    records = [dict(zip(keys, row, strict=True)) for row in rows]
+    connection.execute(stage.insert(), records)
+    return len(records)

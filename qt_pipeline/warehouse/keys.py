@@ -1,7 +1,7 @@
-"""The key of a dataset: which columns it is, and that each row of a file has one of its own.
+"""The key of a dataset: its columns, and the check that every row of a file has a unique one.
 
-Here: the questions to the staging table, and the same to rows that shall not reach the target.
-Not here: what is done with rows whose key comes again (see load).
+Here: the queries on the staging table, and the same check for rows that must not reach the target.
+Not here: what happens to rows whose key recurs (see publish).
 """
 
 import tempfile
@@ -21,10 +21,10 @@ _SHOWN = 10
 
 
 def key_columns(headers: Sequence[str], contract: Contract, dataset_id: str) -> list[Column]:
-    """The columns of a key, which the catalog gives by their headers.
+    """The columns of a key, which the catalog names by their headers.
 
     Raises:
-        DuplicateKeyError: the file has no column of such a header, or several that look the same.
+        DuplicateKeyError: the file has no column with such a header, or several that look the same.
     """
     columns: dict[str, list[Column]] = {}
     for column in contract.columns:
@@ -54,20 +54,20 @@ def key_values(target: Target, table: Table, key: Sequence[Column]) -> list[Colu
 
 
 def check_key(target: Target, connection: Connection, stage: Table, key: Sequence[Column], dataset_id: str) -> None:
-    """Return if each staged row has a key that no other has.
+    """Check that every staged row has a unique key.
 
     Raises:
-        DuplicateKeyError: the lines of the file whose key is blank or comes twice, the first few of them.
+        DuplicateKeyError: keys are blank or occur twice; names the first few lines of the file.
     """
     row, names = stage.c[ROW_COLUMN], [column.name for column in key]
     blank = select(row).where(or_(*(stage.c[name].is_(None) for name in names))).order_by(row)
     lines = list(connection.scalars(blank.limit(_SHOWN)))
     if lines:
-        some = f"Line {lines[0]} of the file has" if len(lines) == 1 else f"Lines {_listed(lines)} of the file have"
-        raise _bad_key(f"{some} no value in the key", names, dataset_id)
+        subject = f"Line {lines[0]} of the file has" if len(lines) == 1 else f"Lines {_listed(lines)} of the file have"
+        raise _bad_key(f"{subject} no value in the key", names, dataset_id)
     values = key_values(target, stage, key)
     target.index_key(connection, stage, values)
-    # The database compares, so that its collation says what is equal.
+    # Compared by the database: its collation decides what is equal.
     twice = select(func.min(row), func.max(row)).group_by(*values).having(func.count() > 1).order_by(func.max(row))
     pairs = [f"{first} and {last}" for first, last in connection.execute(twice.limit(_SHOWN))]
     if pairs:
@@ -75,36 +75,37 @@ def check_key(target: Target, connection: Connection, stage: Table, key: Sequenc
 
 
 def try_key(headers: Sequence[str], contract: Contract, rows: Iterable[Rows], dataset_id: str) -> None:
-    """Like `check_key`, for all rows of a file, by a throw-away SQLite file instead of the target.
+    """Like `check_key`, for all rows of a file, in a temporary SQLite file instead of the target.
 
-    Texts are equal here only where they are the same. A target that compares otherwise, by a collation that ignores
-    case, may find more.
+    Only identical texts count as equal. A target with another collation, such as one that ignores case, may find more
+    duplicates.
 
     Raises:
         DuplicateKeyError: see `key_columns` and `check_key`.
     """
+    # Imported on demand: other targets do not need this driver.
     # A driver is imported for those alone who need it.
     from qt_pipeline.warehouse.sqlite import SqliteTarget  # noqa: PLC0415
 
     columns = key_columns(headers, contract, dataset_id)
     positions = [contract.columns.index(column) for column in columns]
     key = Contract(tuple(contract.columns[position] for position in positions))
-    passing = (Rows(key, tuple(some.texts[position] for position in positions), some.lines) for some in rows)
+    key_rows = (Rows(key, tuple(batch.texts[position] for position in positions), batch.lines) for batch in rows)
     with tempfile.TemporaryDirectory(prefix="qt-key-") as folder:
         target = SqliteTarget(URL.create("sqlite", database=str(Path(folder) / "key.db")), prepare=False)
         stage = TableBuilder(target, TableSpec("key")).stage(0, key)
-        target.stage(stage, batches_for(stage, passing, 0, utc_now()), becomes_table=False)
+        target.stage(stage, batches_for(stage, key_rows, 0, utc_now()), becomes_table=False)
         with target.publishing(stage) as connection:
             check_key(target, connection, stage, columns, dataset_id)
 
 
-def _listed(things: Sequence[object]) -> str:
-    return ", ".join(map(str, things))
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(map(str, items))
 
 
-def _bad_key(what: str, names: Sequence[str], dataset_id: str) -> DuplicateKeyError:
+def _bad_key(message: str, names: Sequence[str], dataset_id: str) -> DuplicateKeyError:
     return DuplicateKeyError(
-        f"{what} ({_listed([repr(name) for name in names])}).",
+        f"{message} ({_listed([repr(name) for name in names])}).",
         hint="Correct the dataset at its source, or its 'key' in the catalog. The table keeps its rows.",
         dataset_id=dataset_id,
     )

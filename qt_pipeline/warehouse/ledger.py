@@ -1,7 +1,7 @@
-"""Our own tables in the target: `_qt_loads`, the ledger of all loads, and `_qt_columns`, the contracts.
+"""The project's own tables in the target: `_qt_loads`, the ledger of all loads, and `_qt_columns`, the contracts.
 
 Here: these tables and every statement on them.
-Not here: the datasets' tables (see publish), when which line is written (see publish).
+Not here: the datasets' tables, and when which row is written (see publish).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -40,10 +40,10 @@ from qt_pipeline.values import utc_now
 
 
 class LoadStatus(StrEnum):
-    """How far a load came.
+    """The status of a load.
 
-    `UNCHANGED`: the table showed this file already, and was left as it is. `ABANDONED`: the load's process died before
-    it could say how it ended.
+    `UNCHANGED`: the table already showed this file and was left alone. `ABANDONED`: the load's process died before it
+    recorded an outcome.
     """
 
     STAGING = "staging"
@@ -55,13 +55,13 @@ class LoadStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadJob:
-    """What is to be loaded, why and by whom; the ledger keeps it.
+    """What to load, why and for whom; recorded in the ledger.
 
-    `landing_run_id` is the run that downloaded the file; it differs from `run_id` when an earlier download is loaded.
-    `through_seq` counts in the inbox `inbox_id`. `rules` stands for all that the catalog says of how rows are made.
-    `restores_load_id` is the load whose file is published again because a person asked for it; `through_seq` is then
-    that of the load that is replaced, so that what was older then is older still. `declared` is JSON: the types that
-    decided how the file was read, by header; None where an older version loaded it.
+    `landing_run_id` is the run that downloaded the file; it differs from `run_id` if an earlier download is loaded.
+    `through_seq` is a sequence number of the inbox `inbox_id`. `rules` is a hash of everything in the catalog that
+    decides how rows are made. `restores_load_id` is the load whose file a person restores; `through_seq` is then that
+    of the load that is replaced, so that older data stay older. `declared` is JSON: the types, by header, that decided
+    how the file was read; None if an older version loaded it.
     """
 
     dataset_id: str
@@ -81,10 +81,10 @@ class LoadJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadRecord(LoadJob):
-    """One line of the ledger: a job, its number, its table, how it ended, and which load it replaced.
+    """One row of the ledger: a job, its load id, its table, its outcome, and the load it replaced.
 
-    `rows` came with the file, `table_rows` are in the table since; both are None until the load has ended well.
-    `changes` are the columns that became different, in words.
+    `rows` counts the rows of the file, `table_rows` those of the table after the load; both are None until the load
+    succeeds. `changes` describes the columns that changed.
     """
 
     load_id: int
@@ -102,20 +102,20 @@ class LoadRecord(LoadJob):
 
     @property
     def is_current(self) -> bool:
-        """Whether the table showed this load's file when it ended."""
+        """Whether the table showed this load's file when the load ended."""
         return self.status in CURRENT_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
 class TablePlace:
-    """One table of a target, by its name as the target compares names."""
+    """One table of a target, identified by its name as the target compares names."""
 
     schema: str | None
     table: str
     names: NameMatching
 
     def is_of(self, loads: Table) -> ColumnElement[bool]:
-        """SQL that says whether a line of the ledger is of a load into this table."""
+        """SQL condition: a ledger row belongs to a load into this table."""
         schema = loads.c.table_schema
         of_schema = schema.is_(None) if self.schema is None else self.names.is_name(schema, self.schema)
         return and_(of_schema, self.names.is_name(loads.c.table_name, self.table))
@@ -128,10 +128,10 @@ class TablePlace:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How far a dataset was loaded, as numbers of events; 0 for never.
+    """How far a dataset is loaded, as sequence numbers of events; 0 for never.
 
-    Every event up to `published` came before the download of a file that was published since. Every one up to `looked`
-    came before a download that was published or that the table showed already.
+    Every event up to `published_through` arrived before the download of a file that was published since. Every event up
+    to `checked_through` arrived before a download that was published or found unchanged.
     """
 
     published_through: int = 0
@@ -148,12 +148,12 @@ loads = Table(
     "_qt_loads",
     metadata,
     SqlColumn("load_id", Number, primary_key=True, autoincrement=True),
-    # As the inbox compares them.
+    # Compared like the inbox's.
     SqlColumn("dataset_id", case_sensitive(Unicode(100), 100), nullable=False),
     SqlColumn("table_schema", Unicode(128)),
     SqlColumn("table_name", Unicode(128), nullable=False),
     SqlColumn("mode", Unicode(20), nullable=False),
-    # As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
+    # Stored by value: SQLAlchemy would store member names, and a native type cannot easily gain a new status.
     SqlColumn("status", Enum(LoadStatus, native_enum=False, length=20, values_callable=_values), nullable=False),
     SqlColumn("run_id", Unicode(100), nullable=False),
     SqlColumn("landing_run_id", Unicode(100), nullable=False),
@@ -196,20 +196,20 @@ columns = Table(
 )
 
 ADDED_LATER = ("restores_load_id", "declared")
-"""The columns of `loads` that older versions did not make."""
+"""The columns of `loads` that older versions did not create."""
 _IDS_BATCH_SIZE = 500
 CURRENT_STATUSES = (LoadStatus.PUBLISHED, LoadStatus.UNCHANGED)
-"""How a load ends whose file the table shows."""
+"""The statuses of a load whose file the table shows."""
 
 
 def prepare(connection: Connection, schema: str | None) -> None:
-    """Make what is missing in a schema: the tables, or what a ledger of an older version lacks."""
-    there, preparer = inspect(connection), connection.dialect.identifier_preparer
-    is_older = there.has_table(loads.name, schema=schema)
+    """Create what is missing in a schema: the tables, or the columns and indexes that an older ledger lacks."""
+    inspector, preparer = inspect(connection), connection.dialect.identifier_preparer
+    is_older = inspector.has_table(loads.name, schema=schema)
     metadata.create_all(connection)
     if not is_older:
         return
-    known = {str(column["name"]) for column in there.get_columns(loads.name, schema=schema)}
+    known = {str(column["name"]) for column in inspector.get_columns(loads.name, schema=schema)}
     placed = loads_in(schema)
     _widen_format(connection, schema)
     for name in ADDED_LATER:
@@ -221,65 +221,65 @@ def prepare(connection: Connection, schema: str | None) -> None:
 
 
 def _widen_format(connection: Connection, schema: str | None) -> None:
-    """Give the column of forms the length that it has today. SQLite holds no length."""
-    words = {"postgresql": "TYPE VARCHAR({})", "mssql": "NVARCHAR({}) NOT NULL"}.get(connection.dialect.name)
-    found = {str(c["name"]): c["type"] for c in inspect(connection).get_columns(columns.name, schema=schema)}
-    length = getattr(found[columns.c.format.name], "length", None)
-    if words is None or length is None or length >= MAX_FORMAT:
+    """Widen the column of formats to its present length. SQLite enforces no length."""
+    type_sql = {"postgresql": "TYPE VARCHAR({})", "mssql": "NVARCHAR({}) NOT NULL"}.get(connection.dialect.name)
+    types = {str(c["name"]): c["type"] for c in inspect(connection).get_columns(columns.name, schema=schema)}
+    length = getattr(types[columns.c.format.name], "length", None)
+    if type_sql is None or length is None or length >= MAX_FORMAT:
         return
     placed = columns.to_metadata(MetaData(), schema=schema) if schema else columns
     table = connection.dialect.identifier_preparer.format_table(placed)
-    connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN format {words.format(MAX_FORMAT)}")
+    connection.exec_driver_sql(f"ALTER TABLE {table} ALTER COLUMN format {type_sql.format(MAX_FORMAT)}")
 
 
 def loads_in(schema: str | None) -> Table:
-    """The table of loads with its schema's name."""
+    """The table of loads in a schema."""
     return loads.to_metadata(MetaData(), schema=schema) if schema else loads
 
 
 def open_load(connection: Connection, job: LoadJob, *, schema: str | None, table: str, mode: str) -> int:
-    """Write the line of a load that begins, and return the number that the target issued for it."""
+    """Insert the row of a new load, and return the load id that the target issued."""
     place = {"table_schema": schema, "table_name": table, "mode": mode}
     statement = insert(loads).values(**asdict(job), **place, status=LoadStatus.STAGING, started_at=utc_now())
     result = connection.execute(statement)
-    assert result.inserted_primary_key is not None  # noqa: S101  # SQLAlchemy gives one for each single insert
+    assert result.inserted_primary_key is not None  # noqa: S101  # SQLAlchemy returns one for every single insert
     return int(result.inserted_primary_key[0])
 
 
-def close_load(connection: Connection, load_id: int, status: LoadStatus, **known: int | str | None) -> bool:
-    """Write how a load ended, and what else is `known` of it by now; False if its end was written before."""
+def close_load(connection: Connection, load_id: int, status: LoadStatus, **details: int | str | None) -> bool:
+    """Record the outcome of a load and its `details`; False if an outcome was recorded before."""
     still_open = and_(loads.c.load_id == load_id, loads.c.status == LoadStatus.STAGING)
     result = connection.execute(
-        update_statement(loads).where(still_open).values(status=status, finished_at=utc_now(), **known)
+        update_statement(loads).where(still_open).values(status=status, finished_at=utc_now(), **details)
     )
     return result.rowcount > 0
 
 
 def note_error(connection: Connection, load_id: int, error: str | None) -> None:
-    """Write what went wrong after a load was published, or that nothing did."""
+    """Record what went wrong after a load was published, or None."""
     connection.execute(update_statement(loads).where(loads.c.load_id == load_id).values(error=error))
 
 
 def table_rows_of(connection: Connection, load_id: int) -> int | None:
-    """How many rows its table has since a load was published; None if it was not."""
+    """The number of rows of a load's table after its publish; None if it was not published."""
     published = and_(loads.c.load_id == load_id, loads.c.status == LoadStatus.PUBLISHED)
     return connection.execute(select(loads.c.table_rows).where(published)).scalar()
 
 
 def unfinished(connection: Connection, place: TablePlace) -> list[int]:
-    """The loads of a table that never said how they ended."""
+    """The loads of a table without a recorded outcome."""
     return list(
         connection.scalars(select(loads.c.load_id).where(place.is_of(loads), loads.c.status == LoadStatus.STAGING))
     )
 
 
 def last_begun(connection: Connection, place: TablePlace) -> int | None:
-    """The number of the last load of a table, however it ended."""
+    """The id of the last load of a table, whatever its outcome."""
     return connection.execute(select(func.max(loads.c.load_id)).where(place.is_of(loads))).scalar()
 
 
 def newest(connection: Connection, *, dataset_id: str) -> LoadRecord | None:
-    """The newest load that shows in a dataset's table. Numbers are issued under its lock: the highest came last."""
+    """The newest load that a dataset's table shows. Ids are issued under its lock: the highest is the newest."""
     return _last(connection, loads.c.dataset_id == dataset_id, CURRENT_STATUSES)
 
 
@@ -295,7 +295,7 @@ def _last(connection: Connection, which: ColumnElement[bool], statuses: tuple[Lo
 
 
 def records(connection: Connection, *, dataset_id: str | None, limit: int) -> list[LoadRecord]:
-    """Lines of the ledger, newest first."""
+    """Rows of the ledger, newest first."""
     statement = _select_records().order_by(loads.c.load_id.desc()).limit(limit)
     if dataset_id is not None:
         statement = statement.where(loads.c.dataset_id == dataset_id)
@@ -303,60 +303,60 @@ def records(connection: Connection, *, dataset_id: str | None, limit: int) -> li
 
 
 def newest_loads(connection: Connection, statuses: Collection[LoadStatus] = tuple(LoadStatus)) -> dict[str, LoadRecord]:
-    """For each dataset that has a load of these statuses, the newest of them."""
+    """For each dataset that has a load with these statuses, the newest of them."""
     of_these = loads.c.status.in_(statuses)
     numbers = select(func.max(loads.c.load_id)).where(of_these).group_by(loads.c.dataset_id)
-    found = connection.execute(_select_records().where(loads.c.load_id.in_(numbers))).mappings()
-    return {row["dataset_id"]: LoadRecord(**row) for row in found}
+    rows = connection.execute(_select_records().where(loads.c.load_id.in_(numbers))).mappings()
+    return {row["dataset_id"]: LoadRecord(**row) for row in rows}
 
 
 def changed_by(connection: Connection, runs: Mapping[str, str]) -> list[LoadRecord]:
-    """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""
-    found: list[LoadRecord] = []
-    waiting = iter(runs)
-    while some := list(islice(waiting, _IDS_BATCH_SIZE)):
+    """The loads that these runs published with changed columns. `runs` maps each run to its dataset."""
+    changed: list[LoadRecord] = []
+    remaining = iter(runs)
+    while batch := list(islice(remaining, _IDS_BATCH_SIZE)):
         statement = _select_records().where(
-            # Runs have no index, datasets have.
-            loads.c.dataset_id.in_({runs[run_id] for run_id in some}),
-            loads.c.run_id.in_(some),
+            # Runs have no index, datasets do.
+            loads.c.dataset_id.in_({runs[run_id] for run_id in batch}),
+            loads.c.run_id.in_(batch),
             loads.c.status == LoadStatus.PUBLISHED,
             loads.c.changes.is_not(None),
         )
-        found += [LoadRecord(**row) for row in connection.execute(statement).mappings()]
-    return found
+        changed += [LoadRecord(**row) for row in connection.execute(statement).mappings()]
+    return changed
 
 
 def record(connection: Connection, load_id: int) -> LoadRecord | None:
-    """One line of the ledger."""
+    """One row of the ledger."""
     row = connection.execute(_select_records().where(loads.c.load_id == load_id)).mappings().first()
     return LoadRecord(**row) if row else None
 
 
 def reached(connection: Connection, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, LoadProgress]:
-    """For each dataset that was loaded, how far. Only loads whose own run had downloaded the file count."""
-    found: dict[str, LoadProgress] = {}
-    waiting = iter(dataset_ids)
+    """How far each loaded dataset is loaded. Only loads whose own run downloaded the file count."""
+    progress: dict[str, LoadProgress] = {}
+    remaining = iter(dataset_ids)
     through_published = case((loads.c.status == LoadStatus.PUBLISHED, loads.c.through_seq), else_=0)
-    while some := list(islice(waiting, _IDS_BATCH_SIZE)):
+    while batch := list(islice(remaining, _IDS_BATCH_SIZE)):
         statement = (
             select(loads.c.dataset_id, func.max(through_published), func.max(loads.c.through_seq))
             .where(
-                loads.c.dataset_id.in_(some),
+                loads.c.dataset_id.in_(batch),
                 loads.c.status.in_(CURRENT_STATUSES),
                 loads.c.inbox_id == inbox_id,
                 loads.c.landing_run_id == loads.c.run_id,
             )
             .group_by(loads.c.dataset_id)
         )
-        for dataset_id, published, looked in connection.execute(statement):
-            found[dataset_id] = LoadProgress(published_through=published, checked_through=looked)
-    return found
+        for dataset_id, published, checked in connection.execute(statement):
+            progress[dataset_id] = LoadProgress(published_through=published, checked_through=checked)
+    return progress
 
 
 def read_contract(connection: Connection, dataset_id: str) -> Contract | None:
-    """The contract of a dataset, if a load of it was ever published."""
+    """The contract of a dataset; None if no load of it was published."""
     statement = select(columns).where(columns.c.dataset_id == dataset_id).order_by(columns.c.position)
-    found = tuple(
+    contract_columns = tuple(
         Column(
             header=row.header,
             name=row.name,
@@ -364,11 +364,11 @@ def read_contract(connection: Connection, dataset_id: str) -> Contract | None:
         )
         for row in connection.execute(statement)
     )
-    return Contract(found) if found else None
+    return Contract(contract_columns) if contract_columns else None
 
 
 def write_contract(connection: Connection, dataset_id: str, contract: Contract, load_id: int) -> None:
-    """Make this the contract of a dataset from load `load_id` on."""
+    """Replace the contract of a dataset, from load `load_id` on."""
     of_dataset = columns.c.dataset_id == dataset_id
     first_loads = {
         (name, kind): first

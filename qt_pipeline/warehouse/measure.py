@@ -1,7 +1,7 @@
-"""What the values of a column are reduced to, to compare a file and a table without reading the table back.
+"""Measures: numbers that summarize a column's values, to compare a file with a table without reading the table back.
 
-Here: the measures, their values for some rows of a file, and the questions for those of a table. All add up over rows.
-Not here: which measures an engine has and how it words them (see the targets), the comparison itself (see verify).
+Here: the measures, their values for rows of a file, and the queries for those of a table. All add up over rows.
+Not here: which measures an engine has and their SQL (see the targets), the comparison (see verify).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ _PADDING = 16
 _MASKS: _Words = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], dtype=np.uint32)
 _BLOCK = 12
 MAX_HASHED_LENGTH: Final = 1200
-"""Texts of more bytes have their length, first and last character in place of a hash, which would take long here."""
+"""Longer texts, in bytes, are measured by length, first and last character instead of a hash, which would be slow."""
 
 
 class Measure(StrEnum):
-    """One number for the values of a column that are not NULL: their count, or a sum over them."""
+    """A number for the non-NULL values of a column: their count, or a sum over them."""
 
     VALUES = "number of values"
     TRUES = "number of true values"
@@ -47,16 +47,16 @@ class Measure(StrEnum):
 
 
 Measures = Mapping[Kind, Mapping[Measure, str]]
-"""Those that an engine has for each kind, each with its SQL, where `{}` is the column."""
+"""The measures of an engine by kind, each with its SQL, in which `{}` is the column."""
 
 
 def measures_of(column: Column, measures: Measures) -> Mapping[Measure, str]:
-    """Those of a column."""
+    """The measures of a column."""
     return measures.get(column.type.kind, {})
 
 
 def measured(measure: Measure, rows: Rows, position: int) -> int:
-    """A measure of one column of some rows."""
+    """A measure of one column of a batch of rows."""
     typed = measure in (Measure.TRUES, Measure.DAYS, Measure.MICROSECONDS)
     return measured_values(measure, rows.values(position) if typed else rows.texts[position])
 
@@ -72,7 +72,7 @@ def measured_values(measure: Measure, values: Array) -> int:
             return int(whole_numbers(convert(convert(values, pa.int32()), pa.int64())).sum())
         case Measure.MICROSECONDS:
             times = whole_numbers(convert(values, pa.int64()))
-            # In two parts: a sum of 64 bits would wrap without a word.
+            # In two parts: a 64-bit sum would overflow silently.
             return (int((times >> 32).sum()) << 32) + int((times & 0xFFFFFFFF).sum())
         case _:
             return _OF_TEXT[measure](_Texts(values)) if len(values) > values.null_count else 0
@@ -81,35 +81,35 @@ def measured_values(measure: Measure, values: Array) -> int:
 def counting(
     table: Table, parts: Sequence[ColumnElement[Any]], load_id: int | None = None
 ) -> "Select[int, *tuple[Any, ...]]":
-    """The question for the rows of a table, or those of one load, and for these aggregates over them.
+    """Query the number of rows of a table, or of one load, with these aggregates.
 
-    Not over a subquery: in one, SQLite renames a column that is called "true" or "false".
+    Not from a subquery: there SQLite renames a column called "true" or "false".
     """
-    asked = select(func.count(), *parts).select_from(table)
-    return asked if load_id is None else asked.where(table.c[LOAD_COLUMN] == load_id)
+    query = select(func.count(), *parts).select_from(table)
+    return query if load_id is None else query.where(table.c[LOAD_COLUMN] == load_id)
 
 
-def ask(
+def query_aggregates(
     connection: Connection,
     table: Table,
     parts: Sequence[ColumnElement[Any]],
     *,
-    at_once: int,
+    batch_size: int,
     load_id: int | None = None,
 ) -> tuple[int, list[Any]]:
-    """How many rows a table has, and these aggregates over them, asked for in groups: answers have a widest width."""
-    rows, found = 0, list[Any]()
-    for start in range(0, max(1, len(parts)), at_once):
-        some = parts[start : start + at_once]
-        rows, *values = connection.execute(counting(table, some, load_id)).one()
-        found += values
-    return int(rows), found
+    """The number of rows of a table and these aggregates, queried in batches: the columns of a result are limited."""
+    rows, results = 0, list[Any]()
+    for start in range(0, max(1, len(parts)), batch_size):
+        batch = parts[start : start + batch_size]
+        rows, *values = connection.execute(counting(table, batch, load_id)).one()
+        results += values
+    return int(rows), results
 
 
 def measuring(
     connection: Connection, columns: Sequence[Column], measures: Measures
 ) -> dict[tuple[str, Measure], ColumnElement[Any]]:
-    """The aggregates for all measures of these columns."""
+    """The aggregates of all measures of these columns."""
     quote = partial(_quoted, connection.dialect)
     return {
         (column.name, measure): literal_column(sql.replace("{}", quote(column.name)))
@@ -119,7 +119,7 @@ def measuring(
 
 
 def _quoted(dialect: Dialect, name: str) -> str:
-    """A name for a literal column, in which SQLAlchemy itself doubles what a driver would take for a parameter."""
+    """Quote a name for a literal column, in which SQLAlchemy itself escapes the parameter markers of the driver."""
     quoted = dialect.identifier_preparer.quote_identifier(name)
     return quoted.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else quoted
 
@@ -127,28 +127,30 @@ def _quoted(dialect: Dialect, name: str) -> str:
 def missing_rows(
     connection: Connection,
     staged: Sequence[ColumnElement[Any]],
-    there: Sequence[ColumnElement[Any]],
+    present: Sequence[ColumnElement[Any]],
     of_load: ColumnElement[bool] | None,
 ) -> int:
-    """How many rows of these columns of one table are not among those of another, NULL being equal to NULL."""
-    one, other = (
+    """The number of rows of the `staged` columns that are not among the `present` ones; NULL equals NULL."""
+    staged_rows, present_rows = (
         select(*(column.label(f"c{position}") for position, column in enumerate(columns)))
-        for columns in (staged, there)
+        for columns in (staged, present)
     )
-    other = other if of_load is None else other.where(of_load)
-    return connection.execute(select(func.count()).select_from(one.except_(other).subquery())).scalar_one()
+    present_rows = present_rows if of_load is None else present_rows.where(of_load)
+    return connection.execute(
+        select(func.count()).select_from(staged_rows.except_(present_rows).subquery())
+    ).scalar_one()
 
 
 class _Texts:
-    """The bytes of texts that are not null, where each begins and how long it is."""
+    """The bytes of non-null texts, with the start and length of each."""
 
     def __init__(self, values: Array) -> None:
         present = values.drop_null() if values.null_count else values
         _, offsets, data = cast("Any", present.buffers())
-        where = np.frombuffer(offsets, np.int32)[present.offset : present.offset + len(present) + 1].astype(np.int64)
-        self.data: _Bytes = np.frombuffer(data or b"", np.uint8)[where[0] : where[-1]]
-        self.starts: _Indexes = where[:-1] - where[0]
-        self.lengths: _Indexes = np.diff(where)
+        bounds = np.frombuffer(offsets, np.int32)[present.offset : present.offset + len(present) + 1].astype(np.int64)
+        self.data: _Bytes = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]]
+        self.starts: _Indexes = bounds[:-1] - bounds[0]
+        self.lengths: _Indexes = np.diff(bounds)
 
     def characters(self) -> int:
         return len(self.data) - int(np.count_nonzero((self.data & _CONTINUATION_MASK) == _CONTINUATION))
@@ -169,17 +171,17 @@ class _Texts:
         if not np.any(self.data >= _CONTINUATION):
             return self.data[starts].astype(np.int64)
         padded = np.concatenate([self.data, np.zeros(3, np.uint8)])
-        one, two, three, four = (padded[starts + place].astype(np.int64) for place in range(4))
-        beyond = np.select(
-            [one >= _FOUR_BYTES, one >= _THREE_BYTES, one >= _TWO_BYTES],
+        first, second, third, fourth = (padded[starts + place].astype(np.int64) for place in range(4))
+        points = np.select(
+            [first >= _FOUR_BYTES, first >= _THREE_BYTES, first >= _TWO_BYTES],
             [
-                (one & 0x07) << 18 | (two & 0x3F) << 12 | (three & 0x3F) << 6 | four & 0x3F,
-                (one & 0x0F) << 12 | (two & 0x3F) << 6 | three & 0x3F,
-                (one & 0x1F) << 6 | two & 0x3F,
+                (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | fourth & 0x3F,
+                (first & 0x0F) << 12 | (second & 0x3F) << 6 | third & 0x3F,
+                (first & 0x1F) << 6 | second & 0x3F,
             ],
-            one,
+            first,
         )
-        return cast("_Indexes", beyond)
+        return cast("_Indexes", points)
 
 
 def _first_utf16(texts: _Texts) -> int:
@@ -208,7 +210,7 @@ def _postgres_hash(texts: _Texts) -> int:
 
 
 def _lookup3(data: _Bytes, starts: _Indexes, lengths: _Indexes) -> tuple[_Words, _Words]:
-    """PostgreSQL's `hash_bytes_extended` (Bob Jenkins' lookup3) with seed 0, of each text; its upper and lower half."""
+    """PostgreSQL's `hash_bytes_extended` (Bob Jenkins' lookup3, seed 0) of each text, as upper and lower half."""
     padded = np.concatenate([data, np.zeros(_PADDING, np.uint8)])
     words: Any = np.ndarray((len(padded) - 3,), "<u4", buffer=cast("Any", padded.data), strides=(1,))
     a: _Words = (lengths + 0x9E3779B9 + 3923095).astype(np.uint32)
@@ -242,8 +244,8 @@ def _lookup3(data: _Bytes, starts: _Indexes, lengths: _Indexes) -> tuple[_Words,
     return b, c
 
 
-def _step(one: _Words, other: _Words, third: _Words, by: int) -> tuple[_Words, _Words]:
-    return (one - other) ^ _rotated(other, by), other + third
+def _step(left: _Words, right: _Words, third: _Words, by: int) -> tuple[_Words, _Words]:
+    return (left - right) ^ _rotated(right, by), right + third
 
 
 def _rotated(words: _Words, by: int) -> _Words:
@@ -251,13 +253,13 @@ def _rotated(words: _Words, by: int) -> _Words:
 
 
 def _kept(bytes_: _Indexes) -> _Words:
-    """A mask of so many bytes, the first of a word."""
+    """A mask that keeps this many leading bytes of a word."""
     return _MASKS[np.clip(bytes_, 0, 4)]
 
 
 def _first(texts: _Texts) -> int:
     first = texts.first()
-    # As the `unicode` of SQLite has it, which reads U+FFFE and U+FFFF as the replacement character.
+    # SQLite's `unicode` reads U+FFFE and U+FFFF as the replacement character.
     return int(np.where((first == _NO_CHARACTERS[0]) | (first == _NO_CHARACTERS[1]), _REPLACEMENT, first).sum())
 
 

@@ -1,9 +1,9 @@
-"""PostgreSQL as a target.
+"""The PostgreSQL target.
 
-Here: what differs from other engines. Rows go in by COPY as the text they are in the file: PostgreSQL reads numbers
-and ISO days itself. Decimals are `NUMERIC` without a width: exact whatever comes, so that a column seldom has to be
-rewritten, which the views on it would forbid.
-Not here: the order of a publish (see load), what refusals mean (see database).
+Here: what differs from other engines. Rows are loaded by COPY as the file's own text: PostgreSQL parses numbers and ISO
+dates itself. Decimals are `NUMERIC` without a precision: always exact, so a column seldom has to be rewritten, which
+the views on it would forbid.
+Not here: the order of a publish (see publish), the meaning of the server's errors (see database).
 """
 
 import logging
@@ -50,7 +50,7 @@ from qt_pipeline.warehouse.defaults import converts_itself, literal_value
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import MAX_HASHED_LENGTH, Measure, Measures, ask, measured_values, measuring
+from qt_pipeline.warehouse.measure import MAX_HASHED_LENGTH, Measure, Measures, measured_values, measuring, query_aggregates
 from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
@@ -60,7 +60,7 @@ _ALTER_SECONDS = 2
 _CANCEL_SECONDS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
 _DATA_EXCEPTION = "22"
-# PostgreSQL answers with 1664 columns at most.
+# PostgreSQL returns at most 1664 columns.
 _SUMS_BATCH_SIZE = 1000
 # A lock's transaction is idle while its load goes on. Not every version has each of these.
 _VALUES = "count({})"
@@ -106,10 +106,10 @@ _log = logging.getLogger(__name__)
 
 
 class PostgresTarget:
-    """A PostgreSQL database. The schema, if one is named, and the ledger are made when they are missing.
+    """A PostgreSQL database. The schema, if one is named, and the ledger are created if missing.
 
     Raises:
-        TargetUnavailableError: the database cannot be reached or refuses.
+        TargetUnavailableError: the database cannot be reached or rejects the connection.
     """
 
     max_name_bytes = 63
@@ -118,7 +118,7 @@ class PostgresTarget:
     names_unicode = False
     names = NameMatching.EXACT
     reflects_types = True
-    # What a crash may tear need not be written to the log first.
+    # A crash may lose staged rows, so they need not be logged first.
     stage_prefixes: Sequence[str] = ("UNLOGGED",)
     stage_becomes_table = True
     warnings: Sequence[str] = ()
@@ -141,7 +141,7 @@ class PostgresTarget:
         if not prepare:
             return
         with self.writing() as connection:
-            # Two processes that make the same tables at once would refuse each other.
+            # Two processes that create the same tables at once would conflict.
             connection.scalar(select(func.pg_advisory_xact_lock(advisory_key(schema or "", "the ledger"))))
             for name in {schema, staging_schema} - {None}:
                 if not inspect(connection).has_schema(str(name)):
@@ -167,17 +167,17 @@ class PostgresTarget:
 
     @contextmanager
     def publishing(self, stage: Table) -> Generator[Connection]:  # noqa: ARG002  # see Target
-        """See Target. Raises StageLostError where the lock of `exclusive` was lost and another load has it."""
+        """See Target. Raises StageLostError if the lock of `table_lock` was lost and another load has taken it."""
         with self.writing() as connection:
             held: _Lock | None = getattr(self._locks, "held", None)
             if held is not None and not connection.scalar(_HOLDS_LOCK, {"pid": held.pid, "key": held.key}):
-                # The server or a pooler has ended the connection that held it. From here on this one does.
+                # The server or a pooler ended the connection that held the lock. From here on this connection holds it.
                 taken = connection.scalar(select(func.pg_try_advisory_xact_lock(held.key)))
                 if not taken:
                     raise StageLostError(
-                        f"The server or a connection pooler has ended the session that held the table {held.table!r}, "
+                        f"The server or a connection pooler ended the session that locked the table {held.table!r}, "
                         "and another process loads it.",
-                        hint="It is staged again by the next try. If it repeats, raise the pooler's idle timeouts.",
+                        hint="The next try stages it again. If this repeats, raise the pooler's idle timeouts.",
                     )
             yield connection
 
@@ -186,26 +186,26 @@ class PostgresTarget:
         return str(connection.scalar(select(func.txid_current())))
 
     def lock_for_publish(self, connection: Connection, table: Table) -> None:
-        """See Target. Readers see versions."""
+        """See Target. Readers see row versions."""
 
     @contextmanager
     def altering(self, connection: Connection) -> Generator[None]:
         """See Target."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_ALTER_SECONDS}s'")
         yield
-        # After an error the transaction ends, and the setting with it.
+        # An error ends the transaction, and the setting with it.
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'")
 
     @contextmanager
     def table_lock(self, table: str) -> Generator[None]:
-        """See Target. A lock of the server's that ends with its transaction, which stays open for the whole load.
+        """See Target. An advisory lock that ends with its transaction, which stays open for the whole load.
 
-        A transaction keeps its connection also behind a pooler. It has neither a snapshot nor a number: it holds back
-        no vacuum.
+        A transaction keeps its connection even behind a pooler. It has neither a snapshot nor a transaction id, so it
+        does not hold back vacuum.
         """
         key = advisory_key(self.schema or "", table)
         with self._explained(), self._engine.connect() as connection:
-            # Closed for good at the end: the next load may be a day away.
+            # Detached, so that it is closed at the end: the next load may be a day later.
             connection.detach()
             transaction = connection.begin()
             connection.execute(_STAYS_OPEN).all()
@@ -216,7 +216,7 @@ class PostgresTarget:
                     raise
                 raise TableBusyError(
                     f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                    hint="Wait for it to end; it will be tried again.",
+                    hint="Wait for it to end; the load will be retried.",
                 ) from None
             pid = connection.scalar(select(func.pg_backend_pid()))
             before, self._locks.held = getattr(self._locks, "held", None), _Lock(table, key, int(pid or 0))
@@ -224,7 +224,7 @@ class PostgresTarget:
                 yield
             finally:
                 self._locks.held = before
-                # A lock whose connection is gone is free already, and the load has ended as it has.
+                # If the connection is gone, the lock is free already, and the load's outcome stands.
                 with suppress(DBAPIError):
                     transaction.rollback()
 
@@ -241,7 +241,7 @@ class PostgresTarget:
         return column
 
     def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
-        """See Target. PostgreSQL joins by hashes."""
+        """See Target. PostgreSQL uses hash joins."""
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
@@ -253,7 +253,7 @@ class PostgresTarget:
         with self.writing() as connection:
             stage.create(connection)
             driver = _driver(connection)
-            # COPY sends the file's own bytes, which mean what the server takes them for.
+            # COPY sends the file's bytes, which the server decodes by the client encoding.
             require_utf8(driver, address=self._address, setting=_SETTING)
             with driver.cursor() as cursor:
                 with cursor.copy(copy_into) as copy:
@@ -261,7 +261,7 @@ class PostgresTarget:
                         for batch in batches:
                             copy.write(_as_csv(batch))
                     except BaseException:
-                        # A slow server would first work off all that it has been sent, and a cancel wait for it.
+                        # A slow server would first process all that it was sent, and a cancel would wait for it.
                         with suppress(psycopg.Error):
                             driver.cancel_safe(timeout=_CANCEL_SECONDS)
                         raise
@@ -312,10 +312,10 @@ class PostgresTarget:
         preparer = connection.dialect.identifier_preparer
         parts: list[str] = []
         for change in changes:
-            # SQLAlchemy's list of reserved words lacks some: `collation`, `lateral`.
+            # SQLAlchemy's list of reserved words is incomplete: `collation`, `lateral`.
             name = preparer.quote_identifier(change.column)
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
-            # Not all types can be cast to all others; without rows, nothing needs to be.
+            # Not every type casts to every other; without rows, no cast is needed.
             value = name if keeps_rows else "NULL"
             if change.default is not None:
                 parts.append(f"ALTER COLUMN {name} DROP DEFAULT")
@@ -331,10 +331,10 @@ class PostgresTarget:
 
     @cached_property
     def _measures(self) -> Measures:
-        """A hash of each text, where the server makes the same of the same bytes as we do; else lengths."""
+        """A hash of each text, if the server computes the same hash as we do; else lengths."""
         with self.reading() as connection:
-            encoding, hashed = connection.execute(_HASHED, {"text": _SAMPLE}).one()
-        same = (encoding, hashed) == ("UTF8", measured_values(Measure.POSTGRES_HASH, pa.array([_SAMPLE])))
+            encoding, hash_ = connection.execute(_HASHED, {"text": _SAMPLE}).one()
+        same = (encoding, hash_) == ("UTF8", measured_values(Measure.POSTGRES_HASH, pa.array([_SAMPLE])))
         of_text = {Measure.POSTGRES_HASH: _HASH} if same else {Measure.CHARACTERS: "sum(char_length({}))"}
         return {**_MEASURES, Kind.TEXT: of_text, Kind.UNKNOWN: of_text}
 
@@ -343,18 +343,18 @@ class PostgresTarget:
     ) -> Totals:
         """See Target."""
         names = [column.name for column in summed_columns(columns)]
-        asked = measuring(connection, columns, self.measures)
-        parts = [*(func.sum(table.c[name]) for name in names), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_BATCH_SIZE, load_id=load_id)
-        sums, measured = found[: len(names)], found[len(names) :]
+        aggregates = measuring(connection, columns, self.measures)
+        parts = [*(func.sum(table.c[name]) for name in names), *aggregates.values()]
+        rows, results = query_aggregates(connection, table, parts, batch_size=_SUMS_BATCH_SIZE, load_id=load_id)
+        sums, measured = results[: len(names)], results[len(names) :]
         return Totals(
             rows=rows,
             sums={name: Decimal(total or 0) for name, total in zip(names, sums, strict=True)},
-            measures={key: int(total or 0) for key, total in zip(asked, measured, strict=True)},
+            measures={key: int(total or 0) for key, total in zip(aggregates, measured, strict=True)},
         )
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
-        """See Target. The parts of a partitioned table may have triggers of their own."""
+        """See Target. The partitions of a partitioned table may have their own triggers."""
         return bool(connection.scalar(_CHANGES_ROWS, {"name": _identifier(table).as_string(None)}))
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -362,14 +362,14 @@ class PostgresTarget:
         return column.collate("C") if isinstance(column.type, String) else column
 
     def post_publish_maintenance(self, table: Table) -> None:
-        """See Target. Without it, refreshes would grow the table: autovacuum often comes too late."""
+        """See Target. Without it, refreshes would bloat the table: autovacuum is often too late."""
         try:
             with self._explained(), self._engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
-                # A setting would not last until the next statement: what another session locks is left to autovacuum.
+                # SET LOCAL lock_timeout would not last until the VACUUM: skip what another session locks.
                 _driver(connection).execute(SQL("VACUUM (ANALYZE, SKIP_LOCKED) {}").format(_identifier(table)))
         except PipelineError as error:
-            _log.warning("The table %s was published and could not be vacuumed: %s", table.name, error)
+            _log.warning("The table %s was published but could not be vacuumed: %s", table.name, error)
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -378,20 +378,20 @@ class PostgresTarget:
         except DBAPIError as error:
             raise self._refusal(error.orig) from None
         except psycopg.Error as error:
-            # From COPY, which the driver does itself.
+            # From COPY, which bypasses SQLAlchemy.
             raise self._refusal(error) from None
 
     def _refusal(self, cause: BaseException | None) -> PipelineError:
-        fault = postgres_fault(cause)
-        return refused(fault)(
-            f"The target {self._address} refuses: {fault.message}.",
-            hint=fault.hint,
+        error = postgres_fault(cause)
+        return refused(error)(
+            f"The target {self._address} returned an error: {error.message}.",
+            hint=error.hint,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Lock:
-    """A table's lock, and the server's process that holds it."""
+    """A table's lock, and the server process that holds it."""
 
     table: str
     key: int
@@ -399,12 +399,12 @@ class _Lock:
 
 
 def _as_csv(batch: Batch) -> memoryview:
-    # A blank is null in a batch, so that CSV's blank can only mean NULL again.
+    # A blank is null in a batch, so an empty CSV field can only mean NULL.
     columns: list[Array] = [*batch.rows.texts, *batch.own]
-    into = pa.BufferOutputStream()
+    buffer = pa.BufferOutputStream()
     names = [str(position) for position in range(len(columns))]
-    pacsv.write_csv(named_batch(columns, names), into, pacsv.WriteOptions(include_header=False))
-    return memoryview(into.getvalue())
+    pacsv.write_csv(named_batch(columns, names), buffer, pacsv.WriteOptions(include_header=False))
+    return memoryview(buffer.getvalue())
 
 
 def _identifier(table: Table) -> Identifier:

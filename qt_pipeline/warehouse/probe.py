@@ -1,6 +1,6 @@
-"""A trial of everything that a load does to a target, with a few made-up rows, that leaves nothing behind.
+"""Probe a target: a test load with a few generated rows that leaves nothing behind.
 
-Here: tables of the trial's own, filled in the way that the engine's loads are. Not here: the datasets' tables.
+Here: the probe's own tables, loaded like a dataset's. Not here: the datasets' tables.
 """
 
 from collections.abc import Generator
@@ -31,20 +31,20 @@ _CONTRACT = Contract(tuple(Column(name, name, type_) for name, (type_, _) in _CO
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A trial in one schema. Its methods are in the order of a load's steps; each raises what a load would."""
+    """A probe of one schema. Its methods are the steps of a load, in order; each raises what a load would."""
 
     target: Target
     staged: Table
     table: Table
 
     def stage(self) -> None:
-        """Make a staging table and fill it by the engine's own fast way."""
+        """Create a staging table and fill it by the engine's own fast path."""
         batches = batches_for(self.staged, [_rows()], 0, utc_now())
         taken = self.target.stage(self.staged, batches, becomes_table=False)
         self._compare(Totals(rows=2), Totals(rows=taken))
 
     def publish(self) -> None:
-        """Make a table, fill it with what is staged, add it up, delete its rows and drop it, in one transaction."""
+        """Create a table, fill it from staging, sum it up, delete its rows and drop it, in one transaction."""
         with self.target.publishing(self.staged) as connection:
             self.target.create_table(connection, self.table)
             names = [column.name for column in self.table.c]
@@ -59,29 +59,29 @@ class Probe:
     def _compare(self, expected: Totals, found: Totals) -> None:
         if difference := Verification(expected=expected, found=found).difference:
             raise TargetRefusedError(
-                f"The target does not give back what it was given: {difference}.",
-                hint="Look for a trigger or a rule on new tables, or use another target.",
+                f"The target did not return the rows that were written: {difference}.",
+                hint="Check for a trigger or a rule on new tables, or use another target.",
             )
 
 
 def probe_table(schema: str | None) -> TableSpec:
-    """A table of the trial's own, under a name that no other has."""
+    """The probe's own table, under a unique name."""
     return TableSpec(f"{OWN_PREFIX}probe_{_any_number():x}", schema)
 
 
 @contextmanager
 def probing(target: Target, spec: TableSpec) -> Generator[Probe]:
-    """A trial with the table `spec`, whose schema is there. Nothing of it stays."""
-    shapes = TableBuilder(target, spec)
-    staged = shapes.stage(_any_number(), _CONTRACT, target.stage_prefixes)
+    """Probe with the table `spec`, whose schema must exist. Everything is removed afterwards."""
+    builder = TableBuilder(target, spec)
+    staged = builder.stage(_any_number(), _CONTRACT, target.stage_prefixes)
     try:
-        yield Probe(target, staged, shapes.table(_CONTRACT))
+        yield Probe(target, staged, builder.table(_CONTRACT))
     finally:
         target.drop_stage(staged)
 
 
 def _any_number() -> int:
-    # Far beyond the number of any load.
+    # Far above any load id.
     return uuid4().int >> 80
 
 

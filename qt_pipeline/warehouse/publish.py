@@ -1,7 +1,7 @@
-"""One load on its way into a table, the same on every engine: stage, verify, publish in one transaction, record.
+"""The publish flow of a load, the same on every engine: stage, verify, publish in one transaction, record.
 
-Here: that order, what each mode does to the rows that are there, what replaces what.
-Not here: who may begin a load (see warehouse), what differs between engines (see the targets).
+Here: that order, what each mode does to the existing rows, which load replaces which.
+Not here: which load may begin (see warehouse), what differs between engines (see the targets).
 """
 
 import json
@@ -42,16 +42,16 @@ from qt_pipeline.warehouse.verify import RunningTotals, Totals, Verification
 
 _RETRY_SECONDS = 60
 _MAX_CHANGES = 200
-_NOT_RUN_YET = "The table is published; the statement after it has not been run yet."
+_NOT_RUN_YET = "The table is published; the after_publish statement has not run yet."
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedLoad:
-    """A load that readers see now.
+    """A load that was published and that readers see.
 
-    `totals` are of its own rows; `table_rows` counts all rows of the table. `warnings` are about the database.
+    `totals` cover its own rows; `table_rows` counts all rows of the table. `warnings` are about the database.
     """
 
     load_id: int
@@ -74,10 +74,11 @@ class _Staged:
 
 @dataclass(slots=True)
 class Load:
-    """One load that has begun: it holds its table alone, and has its line in the ledger.
+    """A load that has begun: it holds the lock of its table and has its row in the ledger.
 
-    `last` is the newest load of the dataset that shows, `contract` the one it was loaded under; both None for a first.
-    `written` is the newest load that wrote rows into this table: they differ where the dataset had another table.
+    `last` is the newest load that the dataset's table shows, `contract` the contract it was loaded under; both are None
+    for a first load. `written` is the newest load that wrote rows into this table: it differs if the dataset had
+    another table.
     """
 
     target: Target
@@ -88,21 +89,21 @@ class Load:
     written: LoadRecord | None
     contract: Contract | None
     adopting: bool
-    """Whether the table was there before, made by others or prepared: its contract knows no headers yet."""
+    """Whether the table existed before, created by others or prepared: its contract has no headers yet."""
     table_columns: SqlTypes | None
-    """The columns that the table has; None if there is no table."""
+    """The columns of the table; None if there is no table."""
     ended: bool = False
     _staged: _Staged | None = field(default=None, repr=False)
     _stage_seconds: float = 0.0
 
     @property
-    def _shapes(self) -> TableBuilder:
+    def _builder(self) -> TableBuilder:
         return TableBuilder(self.target, self.spec, self.table_columns or {})
 
     @property
     def system_columns(self) -> tuple[str, ...]:
-        """The names of our own columns in the table."""
-        return self._shapes.system_columns
+        """The names of the system columns in the table."""
+        return self._builder.system_columns
 
     @property
     def replaces(self) -> int | None:
@@ -110,53 +111,53 @@ class Load:
         return self.written.load_id if self.written else None
 
     def check_order(self) -> None:
-        """Return if no newer data of the dataset had been published when the load began.
+        """Check that no newer data of the dataset had been published when the load began.
 
         Raises:
-            StaleLoadError: they had.
+            StaleLoadError: newer data had been published.
         """
         self._refuse_older_than(self.last)
 
     def is_up_to_date(self) -> bool:
-        """Whether the table shows this very file, made by the same rules, and nobody has changed it since."""
+        """Whether the table shows exactly this file, made by the same rules, and was not changed since."""
         last = self.last
         if last is None or self.contract is None or self.table_columns is None:
             return False
         place = TablePlace(self.spec.schema, self.spec.name, self.target.names)
         same = (last.sha256, last.rules) == (self.job.sha256, self.job.rules) and place.has(last)
         names = [*(column.name for column in self.contract.columns), *self.spec.system_columns]
-        there = all(name in self.table_columns for name in names) and not self._unfit(self.contract)
-        if not same or last.error is not None or not there:
+        present = all(name in self.table_columns for name in names) and not self._unfit(self.contract)
+        if not same or last.error is not None or not present:
             return False
         with self.target.reading() as connection:
-            return count_rows(connection, self._shapes.table(self.contract)) == last.table_rows
+            return count_rows(connection, self._builder.table(self.contract)) == last.table_rows
 
     def mark_unchanged(self) -> LoadRecord:
-        """Leave the table as it is, because it `shows_already` what the file holds; the ledger says so.
+        """Leave the table alone, because `is_up_to_date`, and record that in the ledger.
 
         Raises:
             StaleLoadError: newer data of the dataset were published already.
         """
-        assert self.last is not None  # noqa: S101  # shows_already has said so
+        assert self.last is not None  # noqa: S101  # is_up_to_date has checked it
         with self.target.writing() as connection:
             self._refuse_older(connection)
-            known = {"rows": self.last.rows, "table_rows": self.last.table_rows, "declared": self.last.declared}
-            ledger.close_load(connection, self.load_id, LoadStatus.UNCHANGED, **known)
+            details = {"rows": self.last.rows, "table_rows": self.last.table_rows, "declared": self.last.declared}
+            ledger.close_load(connection, self.load_id, LoadStatus.UNCHANGED, **details)
             self.ended = True
             newest = ledger.newest(connection, dataset_id=self.job.dataset_id)
-        assert newest is not None  # noqa: S101  # it was written a moment ago
+        assert newest is not None  # noqa: S101  # it was just written
         return newest
 
     def check(self, contract: Contract) -> None:
-        """Return if the table can be that of a contract.
+        """Check that the table can hold a contract.
 
         Raises:
-            TargetLimitError: it would have too many columns.
-            ColumnTypeError: columns that are there cannot hold what the contract says.
-            ColumnDefaultError: columns that would become another type have a default that cannot.
-            DuplicateKeyError: there is no column, or no single one, of a header of the key.
+            TargetLimitError: the table would have too many columns.
+            ColumnTypeError: existing columns cannot hold the contract's types.
+            ColumnDefaultError: a column whose type would change has a default that cannot be converted.
+            DuplicateKeyError: the key names a header that no column has, or several.
         """
-        self._check_width(self._shapes.stage(self.load_id, contract))
+        self._check_width(self._builder.stage(self.load_id, contract))
         if unfit := self._unfit(contract):
             with self.target.reading() as connection:
                 raise column_type_error(
@@ -168,24 +169,24 @@ class Load:
         self._key(contract)
 
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:
-        """Write rows into a staging table of their own, in the place of any that this load has staged before.
+        """Write rows into a staging table, replacing any that this load has staged before.
 
         Raises:
-            VerificationError: the database took another number of rows than there were.
+            VerificationError: the database stored another number of rows than there were.
             PipelineError: see `check`.
         """
         self.check(contract)
         if self._staged is not None:
             self.target.drop_stage(self._staged.table)
         began = time.monotonic()
-        shapes = self._shapes
+        builder = self._builder
         becomes_table = self._stage_becomes_table()
         prefixes = () if becomes_table else self.target.stage_prefixes
-        stage = shapes.stage(self.load_id, contract, prefixes)
+        stage = builder.stage(self.load_id, contract, prefixes)
         running = RunningTotals(contract, self.target.measures)
         self._staged = staged = _Staged(stage, contract, running.totals, becomes_table)
-        passing = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
-        with closing(prefetch(passing)) as batches:
+        summed = batches_for(stage, _added_up(rows, running), self.load_id, self.job.landed_at)
+        with closing(prefetch(summed)) as batches:
             copied = self.target.stage(stage, batches, becomes_table=becomes_table)
         staged.totals = running.totals
         self._verify("copied", Totals(staged.totals.rows), Totals(copied))
@@ -193,32 +194,32 @@ class Load:
         return staged.totals
 
     def publish(self, changes: tuple[SchemaChange, ...] = ()) -> PublishedLoad:
-        """Show what is staged to readers, all of it at one moment, or nothing.
+        """Show the staged rows to readers: all at once, or not at all.
 
         Raises:
             StaleLoadError: newer data of the dataset were published already.
-            VerificationError: rows or sums differ on the way; `verification` tells which.
-            DuplicateKeyError: rows of the file share a key.
-            AfterPublishError: the table is published, the statement after it failed.
+            VerificationError: rows or sums differ; its `verification` says where.
+            DuplicateKeyError: rows of the file have the same key.
+            AfterPublishError: the table is published, but the statement after it failed.
         """
         staged = self._staged
         if staged is None:
-            raise RuntimeError("A load is staged before it is published.")
+            raise RuntimeError("A load must be staged before it is published.")
         began = time.monotonic()
         table_rows = 0
         for attempt in _transactions():
             with attempt:
-                if attempt.retry_state.attempt_number > 1 and (shown := self._published_rows()) is not None:
-                    # The connection broke after the commit and before its answer.
-                    table_rows = shown
+                if attempt.retry_state.attempt_number > 1 and (published_rows := self._published_rows()) is not None:
+                    # The connection broke between the commit and its response.
+                    table_rows = published_rows
                     break
                 table_rows = self._publish(staged, changes)
         self.ended = True
         with suppress(PipelineError):
-            # The publish stands; the next load of this table takes away what is left.
+            # The publish stands; the next load of this table drops what is left.
             self.target.drop_stage(staged.table)
         if self.table_columns is not None:
-            self.target.post_publish_maintenance(self._shapes.table(staged.contract))
+            self.target.post_publish_maintenance(self._builder.table(staged.contract))
         self._run_after_publish()
         return PublishedLoad(
             load_id=self.load_id,
@@ -226,16 +227,16 @@ class Load:
             totals=staged.totals,
             table_rows=table_rows,
             changes=changes,
-            warnings=(*self.target.warnings, *self._shapes.remarks(staged.contract)),
+            warnings=(*self.target.warnings, *self._builder.remarks(staged.contract)),
             stage_seconds=self._stage_seconds,
             publish_seconds=time.monotonic() - began,
         )
 
     def give_up(self, error: BaseException) -> None:
-        """Take away what was staged and write into the ledger why."""
+        """Drop what was staged and record the reason in the ledger."""
         if self.ended:
             return
-        # Only our own errors are known to hold no value of a row.
+        # Only the project's own errors are known to contain no value of a row.
         reason = str(error) if isinstance(error, PipelineError) else type(error).__name__
         if self._staged is not None:
             with suppress(PipelineError):
@@ -245,22 +246,22 @@ class Load:
 
     def _publish(self, staged: _Staged, changes: tuple[SchemaChange, ...]) -> int:
         with self.target.publishing(staged.table) as connection:
-            begun = self.target.transaction_id(connection)
+            transaction = self.target.transaction_id(connection)
             self._refuse_older(connection)
-            # What readers will see is compared below; what is staged, where its rows could not be told apart there.
+            # The published rows are verified below. Verify the staged rows if those cannot be told apart there.
             sums_here = (self.spec.keeps_rows and LOAD_COLUMN not in self.system_columns) or staged.becomes_table
             found = self.target.totals(connection, staged.table, staged.contract.columns if sums_here else [])
             if not found.rows and staged.totals.rows and self.target.stage_prefixes and not staged.becomes_table:
-                # What is not logged is empty after the server has crashed.
+                # An unlogged table is empty after a server crash.
                 raise StageLostError(
-                    "The staged rows are gone: the database has restarted since.",
-                    hint="They are staged again by the next try.",
+                    "The staged rows are gone: the database restarted after they were staged.",
+                    hint="The next try stages them again.",
                     dataset_id=self.job.dataset_id,
                 )
             self._verify("staged", staged.totals if sums_here else Totals(staged.totals.rows), found)
             if self.spec.key:
                 check_key(self.target, connection, staged.table, self._key(staged.contract), self.job.dataset_id)
-            table = self._shapes.table(staged.contract)
+            table = self._builder.table(staged.contract)
             if staged.becomes_table:
                 self.target.rename(connection, staged.table, table)
             else:
@@ -268,9 +269,9 @@ class Load:
             table_rows = count_rows(connection, table) if self.spec.keeps_rows else staged.totals.rows
             ledger.write_contract(connection, self.job.dataset_id, staged.contract, self.load_id)
             if self.spec.after_publish and self.spec.after_publish_in_transaction:
-                self._run_statement(connection, self.spec.after_publish, begun)
-            # Where no transaction is open, the next statement might be one of its own.
-            self._check_transaction(connection, begun)
+                self._run_statement(connection, self.spec.after_publish, transaction)
+            # Without an open transaction, the next statement would run in one of its own.
+            self._check_transaction(connection, transaction)
             first = ledger.close_load(
                 connection,
                 self.load_id,
@@ -280,14 +281,14 @@ class Load:
                 replaced_load_id=self.replaces,
                 changes=_listed(changes) or None,
                 declared=self._declared(staged.contract),
-                # As long as it stands there, the same file is loaded again: should this process die now, too.
+                # While this error is set, the same file is loaded again, even if this process dies now.
                 error=_NOT_RUN_YET if self._runs_after_publish else None,
             )
             if not first:
-                # An earlier attempt whose answer was lost has committed meanwhile: this one must not do it again.
-                raise TargetUnavailableError("The publish was committed while it was tried again.")
-            # Asked for the last time, so that nothing is between the answer and the commit.
-            self._check_transaction(connection, begun)
+                # An earlier attempt has committed, but its response was lost: do not publish again.
+                raise TargetUnavailableError("An earlier attempt to publish had already been committed.")
+            # The last check, directly before the commit.
+            self._check_transaction(connection, transaction)
         return table_rows
 
     def _replace_rows(self, connection: Connection, staged: _Staged, table: Table) -> None:
@@ -297,15 +298,15 @@ class Load:
         else:
             self.target.lock_for_publish(connection, table)
         if self.table_columns is not None and self.spec.mode is WriteMode.REPLACE:
-            # Before the columns change: rows that go need not be converted.
+            # Before the columns change: deleted rows need no conversion.
             connection.execute(table.delete())
         self._change_columns(connection, staged.contract, table)
         if self.spec.mode is WriteMode.UPSERT and self.table_columns is not None:
             key = self._key(staged.contract)
-            staged_key, there = (key_values(self.target, of, key) for of in (stage, table))
-            same = (one == other for one, other in zip(staged_key, there, strict=True))
-            comes_again = select(stage.c[ROW_COLUMN]).where(*same)
-            connection.execute(table.delete().where(comes_again.exists()))
+            staged_key, table_key = (key_values(self.target, of, key) for of in (stage, table))
+            same = (left == right for left, right in zip(staged_key, table_key, strict=True))
+            same_key = select(stage.c[ROW_COLUMN]).where(*same)
+            connection.execute(table.delete().where(same_key.exists()))
         if self.spec.mode is WriteMode.APPEND and self.table_columns is not None and self._repeats_last:
             connection.execute(table.delete().where(table.c[LOAD_COLUMN] == self.replaces))
         names = [column.name for column in table.c]
@@ -314,7 +315,7 @@ class Load:
         self._verify_published(connection, staged, table, result.rowcount)
 
     def _verify_published(self, connection: Connection, staged: _Staged, table: Table, inserted: int) -> None:
-        """Compare the rows of this load in its table with those of the file."""
+        """Compare the published rows of this load with those of the file."""
         columns = staged.contract.columns
         load_id = self.load_id if self.spec.keeps_rows and LOAD_COLUMN in table.c else None
         if self.spec.keeps_rows:
@@ -338,7 +339,7 @@ class Load:
         preparer = connection.dialect.identifier_preparer
         with self.target.altering(connection):
             for column in added:
-                # Rows of earlier loads have no value there.
+                # Rows of earlier loads have no value in it.
                 column.nullable = True
                 new = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {preparer.format_table(table)} ADD {new}")
@@ -348,7 +349,7 @@ class Load:
             self._name_load_of_rows(connection, table)
 
     def _retyped(self, contract: Contract) -> list[tuple[Column, ColumnType]]:
-        """The columns of the table that have another type in a contract than before, and the type before."""
+        """The columns of the table whose type the contract changes, with the type before."""
         present = self.table_columns or {}
         before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
         return [
@@ -371,21 +372,21 @@ class Load:
         return changes
 
     def _must_change(self, connection: Connection, column: Column, table: Table) -> bool:
-        assert self.table_columns is not None  # noqa: S101  # the caller asks of a column that is there
-        there = self.table_columns[column.name]
+        assert self.table_columns is not None  # noqa: S101  # called for an existing column only
+        present = self.table_columns[column.name]
         if self.target.reflects_types:
-            return not can_hold(there, column.type, self.target)
-        return _in_sql(connection, there) != _in_sql(connection, table.c[column.name].type)
+            return not can_hold(present, column.type, self.target)
+        return _in_sql(connection, present) != _in_sql(connection, table.c[column.name].type)
 
     def _unfit(self, contract: Contract) -> list[UnfitColumn]:
-        """The columns of the table that can neither hold what the contract says nor be changed to."""
+        """The columns of the table that cannot hold the contract's types and cannot be changed to them."""
         if self.table_columns is None or not self.target.reflects_types:
             return []
         before = {column.name: column.type for column in self.contract.columns} if self.contract else {}
         return unfit_columns(self.table_columns, before, contract, self.target)
 
     def _name_load_of_rows(self, connection: Connection, table: Table) -> None:
-        """Say which load the rows came with that are there, where all came with one."""
+        """Set the load column of the existing rows if all came with one load."""
         last = self.written
         if last is None or last.mode != WriteMode.REPLACE.value or count_rows(connection, table) != last.table_rows:
             return
@@ -396,50 +397,50 @@ class Load:
             return
         try:
             with self.target.writing() as connection:
-                begun = self.target.transaction_id(connection)
-                self._run_statement(connection, self.spec.after_publish, begun)
+                transaction = self.target.transaction_id(connection)
+                self._run_statement(connection, self.spec.after_publish, transaction)
                 ledger.note_error(connection, self.load_id, None)
         except PipelineError as error:
-            wrong = AfterPublishError(
-                f"The table is published; the statement after it failed: {error.message}",
+            failure = AfterPublishError(
+                f"The table is published, but the statement after it failed: {error.message}",
                 hint="Correct 'after_publish' in the catalog and load again.",
                 dataset_id=self.job.dataset_id,
             )
             with self.target.writing() as connection:
-                ledger.note_error(connection, self.load_id, str(wrong))
-            raise wrong from None
+                ledger.note_error(connection, self.load_id, str(failure))
+            raise failure from None
 
-    def _run_statement(self, connection: Connection, sql: str, begun: str | None) -> None:
-        """Run a statement that a person wrote, `%` and `:` included."""
-        # What it sets outlives it (SET, USE, EXECUTE AS): nobody uses this connection after it.
+    def _run_statement(self, connection: Connection, sql: str, transaction: str | None) -> None:
+        """Run a statement that a person wrote, which may contain `%` and `:`."""
+        # Its settings outlive it (SET, USE, EXECUTE AS), so the connection must not be reused.
         connection.detach()
         connection.exec_driver_sql(sql, execution_options={"no_parameters": True}).close()
-        if self.target.transaction_id(connection) != begun:
+        if self.target.transaction_id(connection) != transaction:
             raise TransactionEndedError(
-                "'after_publish' ended or began a transaction of its own: what was not committed yet is undone. If it "
-                "rolled back, the table keeps its rows; if it committed, the table may show new ones already.",
-                hint="Let 'after_publish', and the procedures that it calls, end no transaction that they did not "
-                "begin and begin none that they do not end, and load again."
-                + (" If the table was made by this load, drop it first." if self.table_columns is None else ""),
+                "'after_publish' ended or began a transaction: uncommitted changes were undone. If it rolled back, the "
+                "table keeps its rows; if it committed, the table may show new ones already.",
+                hint="Make sure that 'after_publish', and the procedures that it calls, end only transactions that "
+                "they began and end all of them, and load again."
+                + (" If this load created the table, drop it first." if self.table_columns is None else ""),
                 dataset_id=self.job.dataset_id,
             )
 
-    def _check_transaction(self, connection: Connection, begun: str | None) -> None:
-        if self.target.transaction_id(connection) != begun:
-            # What would be committed now is the ledger's line without the rows.
-            raise TargetUnavailableError("The database ended the transaction that publishes before its end.")
+    def _check_transaction(self, connection: Connection, transaction: str | None) -> None:
+        if self.target.transaction_id(connection) != transaction:
+            # Committing now would record the load in the ledger without its rows.
+            raise TargetUnavailableError("The database ended the publish transaction early.")
 
     def _declared(self, contract: Contract) -> str:
-        """What was declared, and in which forms the file has values that nobody declares any more."""
-        forms = {column.header: str(column.type) for column in contract.columns if not column.type.is_canonical}
-        return json.dumps(forms | json.loads(self.job.declared or "{}"))
+        """The declared types as JSON, with those formats of the file's columns that are no longer declared."""
+        formats = {column.header: str(column.type) for column in contract.columns if not column.type.is_canonical}
+        return json.dumps(formats | json.loads(self.job.declared or "{}"))
 
     def _key(self, contract: Contract) -> list[Column]:
         return key_columns(self.spec.key, contract, self.job.dataset_id)
 
     @property
     def _repeats_last(self) -> bool:
-        """Whether the table's newest rows are of this file, by other rules or by force: a snapshot is kept once."""
+        """Whether the table's newest rows are of this file, by other rules or forced: a snapshot is kept only once."""
         return self.written is not None and self.written.sha256 == self.job.sha256
 
     @property
@@ -452,13 +453,13 @@ class Load:
     def _refuse_older_than(self, last: LoadRecord | None) -> None:
         if last is not None and _is_newer(last, self.job):
             raise StaleLoadError(
-                f"Load {last.load_id} has published newer data already.",
-                hint="Nothing is to be done: the table holds the newer data.",
+                f"Load {last.load_id} has already published newer data.",
+                hint="Nothing needs to be done: the table has the newer data.",
                 dataset_id=self.job.dataset_id,
             )
 
     def _published_rows(self) -> int | None:
-        """How many rows the table has since this load was published; None if it was not."""
+        """The number of rows of the table after this load was published; None if it was not."""
         with self.target.reading() as connection:
             return ledger.table_rows_of(connection, self.load_id)
 
@@ -471,7 +472,7 @@ class Load:
         width = len(stage.c)
         if width > self.target.max_columns:
             raise TargetLimitError(
-                f"The table would have {width} columns; the target takes {self.target.max_columns}.",
+                f"The table would have {width} columns; the target allows {self.target.max_columns}.",
                 hint="Leave out columns at the source.",
                 dataset_id=self.job.dataset_id,
             )
@@ -483,7 +484,7 @@ class Load:
 
 
 def count_rows(connection: Connection, table: Table) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
@@ -492,9 +493,9 @@ def _in_sql(connection: Connection, type_: TypeEngine[Any]) -> str:
 
 
 def _added_up(rows: Iterable[Rows], running: RunningTotals) -> Iterator[Rows]:
-    for some in rows:
-        running.add(some)
-        yield some
+    for batch in rows:
+        running.add(batch)
+        yield batch
 
 
 def _transactions() -> Retrying:
@@ -508,24 +509,24 @@ def _transactions() -> Retrying:
 
 
 def _is_transient(error: BaseException) -> bool:
-    # What is no longer staged cannot be published however often that is tried.
+    # Lost staged rows cannot be published by a retry.
     return isinstance(error, TransientError) and not isinstance(error, StageLostError)
 
 
 def _log_retry(state: RetryCallState) -> None:
-    _log.warning("The publish is tried again: %s", state.outcome.exception() if state.outcome else "")
+    _log.warning("Retrying the publish: %s", state.outcome.exception() if state.outcome else "")
 
 
-def _is_newer(shown: LoadRecord, job: LoadJob) -> bool:
-    """Whether more events had been seen before the download of what is shown than before this one's.
+def _is_newer(current: LoadRecord, job: LoadJob) -> bool:
+    """Whether the current load's download covers more events than this job's.
 
-    Numbers of different inboxes do not compare; there, as among equals, the order of the loads decides.
+    Sequence numbers of different inboxes do not compare; there, as among equals, the order of the loads decides.
     """
-    return shown.inbox_id == job.inbox_id and shown.through_seq > job.through_seq
+    return current.inbox_id == job.inbox_id and current.through_seq > job.through_seq
 
 
 def _listed(changes: tuple[SchemaChange, ...]) -> str:
-    """The changes, one a line, and how many there are beyond those that the ledger keeps."""
+    """The changes, one per line, and how many more there are than the ledger keeps."""
     lines = [str(change) for change in changes[:_MAX_CHANGES]]
     more = len(changes) - len(lines)
     return "\n".join([*lines, f"… and {more:,} more"] if more else lines)

@@ -1,6 +1,6 @@
-"""Which lines of the ledger must stay, and the end of those that need not.
+"""Retention of the ledger: which rows must stay, and deleting the others.
 
-Here: what leans on a line. Not here: how old one must be (see ingest), the lines themselves (see ledger).
+Here: what needs a row. Not here: how old a row must be (see ingest), the rows themselves (see ledger).
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ _BATCH_SIZE = 500
 
 @dataclass(frozen=True, slots=True)
 class RetainedLoads:
-    """The loads of a dataset that something leans on, by their numbers.
+    """The ids of a dataset's loads that are still needed.
 
-    `in_table` are those whose rows the table may hold, and the one whose file it shows. `lines` are all whose lines
-    must stay: those, the last of each table, which a later load looks at, those that say which events are settled,
-    and those that the contract names.
+    `in_table` are the loads whose rows the table may hold, and the one whose file it shows. `lines` are all whose
+    ledger rows must stay: those, the last of each table, which a later load reads, those that say which events are
+    settled, and those that the contract names.
     """
 
     in_table: frozenset[int] = frozenset()
@@ -29,7 +29,7 @@ class RetainedLoads:
 
 
 def needed(connection: Connection, dataset_id: str) -> RetainedLoads:
-    """What of a dataset's loads must stay, whatever their age."""
+    """The loads of a dataset that must stay, whatever their age."""
     of_dataset = loads.c.dataset_id == dataset_id
     lines = connection.execute(
         select(loads.c.load_id, loads.c.table_schema, loads.c.table_name, loads.c.mode, loads.c.status)
@@ -47,7 +47,7 @@ def needed(connection: Connection, dataset_id: str) -> RetainedLoads:
             last_of_table.add(place)
             kept.add(line.load_id)
         if line.status is LoadStatus.PUBLISHED and place not in last_written:
-            # It says whose the table is, and which rows of it the same file replaces.
+            # It says which dataset owns the table, and which rows the same file replaces.
             last_written.add(place)
             kept.add(line.load_id)
         if line.status is LoadStatus.PUBLISHED and not rows_are_replaced:
@@ -61,8 +61,8 @@ def needed(connection: Connection, dataset_id: str) -> RetainedLoads:
 
 
 def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[int]:
-    """The loads that `reached` takes its numbers from."""
-    found: set[int] = set()
+    """The loads that `reached` takes its sequence numbers from."""
+    load_ids: set[int] = set()
     for statuses in ((LoadStatus.PUBLISHED,), CURRENT_STATUSES):
         counting = and_(of_dataset, loads.c.status.in_(statuses), loads.c.landing_run_id == loads.c.run_id)
         highest = (
@@ -71,14 +71,14 @@ def _settling(connection: Connection, of_dataset: ColumnElement[bool]) -> set[in
             .group_by(loads.c.inbox_id)
             .subquery()
         )
-        at_it = and_(loads.c.inbox_id == highest.c.inbox_id, loads.c.through_seq == highest.c.seq)
-        one_each = select(func.max(loads.c.load_id)).join(highest, at_it).where(counting).group_by(loads.c.inbox_id)
-        found.update(connection.scalars(one_each).all())
-    return found
+        is_highest = and_(loads.c.inbox_id == highest.c.inbox_id, loads.c.through_seq == highest.c.seq)
+        newest = select(func.max(loads.c.load_id)).join(highest, is_highest).where(counting).group_by(loads.c.inbox_id)
+        load_ids.update(connection.scalars(newest).all())
+    return load_ids
 
 
 def delete_loads(connection: Connection, load_ids: Iterable[int]) -> None:
-    """Delete lines of the ledger."""
-    waiting = iter(load_ids)
-    while some := list(islice(waiting, _BATCH_SIZE)):
-        connection.execute(delete(loads).where(loads.c.load_id.in_(some)))
+    """Delete rows of the ledger."""
+    remaining = iter(load_ids)
+    while batch := list(islice(remaining, _BATCH_SIZE)):
+        connection.execute(delete(loads).where(loads.c.load_id.in_(batch)))

@@ -1,7 +1,7 @@
-"""Rows compared one by one, in the database: that those which a table shows are those which were staged.
+"""Compare staged and published rows one by one, in the database.
 
-Here: this comparison, for tables whose triggers or rules may change rows on their way in. It costs as much as sorting
-the rows. Not here: the comparison of a table with its file (see verify).
+Here: this comparison, for tables whose triggers or rules may change rows on insert. It costs as much as sorting the
+rows. Not here: the comparison of a table with its file (see verify).
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ def differing_column(
     *,
     load_id: int | None,
 ) -> str:
-    """Which column of a staged row is not in the table as it was staged, for a message; empty if all are.
+    """The name of a column whose staged values are not in the table unchanged, for a message; empty if there is none.
 
-    `load_id` is that of the rows to look for; None for all rows of the table.
+    `load_id` is the load of the rows to compare; None for all rows of the table.
     """
     of_load = None if load_id is None else table.c[LOAD_COLUMN] == load_id
     own = [ROW_COLUMN] if ROW_COLUMN in table.c else []
 
     def differs(names: Sequence[str]) -> bool:
-        staged, there = (_values(target, of, [*names, *own]) for of in (stage, table))
-        return missing_rows(connection, staged, there, of_load) > 0
+        staged, present = (_values(target, of, [*names, *own]) for of in (stage, table))
+        return missing_rows(connection, staged, present, of_load) > 0
 
     names = [column.name for column in columns]
     if not differs(names):

@@ -1,9 +1,9 @@
-"""SQLite as a target: a file on a local disk, in WAL mode, so that readers never wait.
+"""The SQLite target: a file on a local disk, in WAL mode, so that readers never wait.
 
-Here: what differs from other engines. SQLite has no decimal. Up to 15 digits a number survives a binary float and is
-stored as one (`NUMERIC` affinity), so that plain SQL adds it up; a wider column is stored as text. Rows are staged in a
-file beside the target, which one fast writer fills and nobody else needs to wait for.
-Not here: the order of a publish (see load).
+Here: what differs from other engines. SQLite has no decimal. A number of up to 15 digits survives a binary float and is
+stored as one (`NUMERIC` affinity), so that plain SQL can sum it; a wider column is stored as text. Rows are staged in a
+separate file beside the target, so that filling it blocks no other writer.
+Not here: the order of a publish (see publish).
 """
 
 import hashlib
@@ -61,21 +61,22 @@ from qt_pipeline.warehouse.errors import (
 )
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import Measure, Measures, ask, counting, measuring
+from qt_pipeline.warehouse.measure import Measure, Measures, counting, measuring, query_aggregates
 from qt_pipeline.warehouse.sqlite_change import EXACT_TEXT, NewType, change_columns, exact_text
 from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, collations
 from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 
-# Loads of other tables hold SQLite's one write lock for a publish at a time.
+# A publish of another table holds SQLite's only write lock.
 _WAIT_SECONDS = 120
 _EXACT = Context(prec=100)
 _HALF = 1_000_000_000
-# SQLite answers with 2000 columns at most.
+# SQLite returns at most 2000 columns.
 _SUMS_BATCH_SIZE = 500
 _STAGE = "qt_stage"
 _READERS_WAIT = (
-    "Readers wait while a table is published: the file's disk does not take SQLite's write-ahead log (WAL). Move it to "
+    "Readers wait while a table is published: the file's disk does not support SQLite's write-ahead log (WAL). "
+    "Move it to a local disk."
     "a local disk."
 )
 _NUMBERS = (Kind.INTEGER, Kind.DECIMAL)
@@ -86,7 +87,7 @@ _PERMANENT = (*_OF_FILE, "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_TOOBIG")
 
 
 _VALUES = "count({})"
-# The last character would take more time than all the rest: SQLite walks through each text for it.
+# The last character would cost more than all else: SQLite scans each text for it.
 _OF_TEXT = {Measure.CHARACTERS: "sum(length({}))", Measure.FIRST: "sum(unicode({}))"}
 _MEASURES: Measures = {
     **{kind: {Measure.VALUES: _VALUES} for kind in (Kind.INTEGER, Kind.DECIMAL, Kind.DATE, Kind.TIMESTAMP)},
@@ -98,10 +99,10 @@ _TRIGGERS = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND 
 
 
 class SqliteTarget:
-    """A SQLite file. Its folder, the file and the ledger are made when they are missing.
+    """A SQLite file. Its folder, the file and the ledger are created if missing.
 
     Raises:
-        TargetUnavailableError: the file cannot be made, opened or written.
+        TargetUnavailableError: the file cannot be created, opened or written.
     """
 
     max_name_bytes = 128
@@ -164,25 +165,25 @@ class SqliteTarget:
 
     @contextmanager
     def publishing(self, stage: Table) -> Generator[Connection]:
-        """See Target. A file can be attached only outside a transaction."""
+        """See Target. SQLite attaches a file only outside a transaction."""
         with self._explained(), self._engine.connect() as connection:
-            # The pool must not hand out a connection to whose file somebody else has put an end.
+            # The pool must not reuse a connection with an attached staging file.
             connection.detach()
-            # A table that is copied would take the rows of others with it that refer to its rows.
+            # Dropping the copied table would cascade to the rows of other tables that reference it.
             _driver(connection).execute("PRAGMA foreign_keys = OFF")
             _driver(connection).execute(f"ATTACH ? AS {_STAGE}", (str(self._stage_file(stage)),))
-            # An index is made in it, and thrown away with it.
+            # An index is created in the staging file, and discarded with it.
             _driver(connection).execute(f"PRAGMA {_STAGE}.journal_mode = MEMORY")
             _driver(connection).execute(f"PRAGMA {_STAGE}.synchronous = OFF")
             with connection.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
                 yield connection
 
     def transaction_id(self, connection: Connection) -> str | None:
-        """See Target. Nothing but this target begins a transaction, and a person's statement is a single one."""
+        """See Target. Only this target begins transactions, and an `after_publish` is a single statement."""
         return "open" if _driver(connection).in_transaction else None
 
     def lock_for_publish(self, connection: Connection, table: Table) -> None:
-        """See Target. Readers see versions."""
+        """See Target. Readers see snapshots."""
 
     def altering(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  # see Target
         """See Target. Readers never wait."""
@@ -200,7 +201,7 @@ class SqliteTarget:
         except Timeout:
             raise TableBusyError(
                 f"Another process has been loading the table {table!r} for over {_WAIT_SECONDS} seconds.",
-                hint="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; the load will be retried.",
             ) from None
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -208,8 +209,8 @@ class SqliteTarget:
         columns = reflected_columns(connection, name, schema)
         if columns is None:
             return None
-        compared = _collations(connection, name)
-        return {column: _as_here(type_, compared.get(column)) for column, type_ in columns.items()}
+        by_column = _collations(connection, name)
+        return {column: _reflected(type_, by_column.get(column)) for column, type_ in columns.items()}
 
     def column_type(self, type_: ColumnType) -> TypeEngine[Any]:
         """See Target."""
@@ -218,12 +219,12 @@ class SqliteTarget:
         return plain_type(type_.kind)
 
     def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:
-        """See Target. Numbers that are stored as text are written in many ways."""
+        """See Target. Numbers stored as text have many spellings."""
         is_text = type_.kind is Kind.DECIMAL and isinstance(self.column_type(type_), String)
         return func.qt_plain_number(column) if is_text else column
 
     def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
-        """See Target. Without it, SQLite would go through all staged rows for each row of the table."""
+        """See Target. Without it, SQLite would scan all staged rows for each row of the table."""
         Index("_qt_key", *key, _table=stage).create(connection)
 
     def create_table(self, connection: Connection, table: Table) -> None:
@@ -231,27 +232,27 @@ class SqliteTarget:
         table.create(connection)
 
     def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:  # noqa: ARG002  # see Target
-        """See Target. Not by Python's own driver: a call for each row takes it three times as long."""
+        """See Target. Python's own driver takes three times as long: one call per row."""
         file = self._stage_file(stage)
         file.unlink(missing_ok=True)
-        # The same columns as the table's, so that SQLite can copy whole records at the publish.
+        # The same columns as the table's, so that SQLite can copy whole records on publish.
         shape = stage.to_metadata(MetaData(schema="main"), schema="main")
         with self._explained(), closing(connect(file)) as driver:
-            # A journal would be one more file for a crash to leave.
+            # A journal would be one more file for a crash to leave behind.
             driver.execute("PRAGMA journal_mode = OFF")
             driver.execute(str(CreateTable(shape).compile(dialect=self._engine.dialect)))
         names = [c.name for c in stage.c]
         copied = 0
-        # Its annotations are half done.
+        # The driver is only partly annotated.
         connecting: Any = cast("Any", adbc).connect(str(file), autocommit=True)
-        # In a thread: in the main one this driver takes the signal of a cancel for itself, and drops it.
+        # In a thread: in the main thread this driver intercepts the interrupt signal and drops it.
         with (
             self._explained(),
             connecting as connection,
             connection.cursor() as cursor,
             ThreadPoolExecutor(1) as thread,
         ):
-            # A staging file that a crash tears is thrown away: nothing of it needs to reach the disk.
+            # A staging file is discarded after a crash, so it need not reach the disk.
             cursor.execute("PRAGMA journal_mode = OFF")
             cursor.execute("PRAGMA synchronous = OFF")
             for batch in batches:
@@ -263,7 +264,7 @@ class SqliteTarget:
         self._stage_file(stage).unlink(missing_ok=True)
 
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
-        """See Target. Never asked for."""
+        """See Target. Never called."""
         raise NotImplementedError
 
     def defaults(
@@ -283,13 +284,13 @@ class SqliteTarget:
         *,
         keeps_rows: bool,  # noqa: ARG002  # see Target
     ) -> None:
-        """See Target. SQLite cannot change a column: the table is copied."""
+        """See Target. SQLite cannot change a column's type, so the table is copied."""
         change_columns(connection, table.name, {change.column: self._new_type(change) for change in changes})
 
     def _new_type(self, change: TypeChange) -> NewType:
         type_ = self.column_type(change.after)
         becomes_text = change.before.kind in _NUMBERS and isinstance(type_, String)
-        # SQLite's own text of a float has fifteen digits, or an exponent, and no trailing zero.
+        # SQLite's own text of a float has fifteen digits or an exponent, and no trailing zeros.
         return NewType(type_.compile(dialect=self._engine.dialect), change.before.scale if becomes_text else None)
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
@@ -307,20 +308,22 @@ class SqliteTarget:
         summed = summed_columns(columns)
         rows, sums = 0, dict[str, Decimal]()
         for start in range(0, max(1, len(summed)), _SUMS_BATCH_SIZE):
-            some = summed[start : start + _SUMS_BATCH_SIZE]
+            batch = summed[start : start + _SUMS_BATCH_SIZE]
             try:
-                rows, found = _added_up(connection, table, some, load_id)
+                rows, batch_sums = _added_up(connection, table, batch, load_id)
             except DBAPIError as error:
                 if "integer overflow" not in str(error.orig):
                     raise
-                rows, found = _added_up_in_halves(connection, table, some, load_id)
-            sums |= found
-        asked = measuring(connection, columns, self.measures)
-        rows, measured = ask(connection, table, [*asked.values()], at_once=_SUMS_BATCH_SIZE, load_id=load_id)
-        return Totals(rows, sums, {key: int(total or 0) for key, total in zip(asked, measured, strict=True)})
+                rows, batch_sums = _added_up_in_halves(connection, table, batch, load_id)
+            sums |= batch_sums
+        aggregates = measuring(connection, columns, self.measures)
+        rows, measured = query_aggregates(
+            connection, table, [*aggregates.values()], batch_size=_SUMS_BATCH_SIZE, load_id=load_id
+        )
+        return Totals(rows, sums, {key: int(total or 0) for key, total in zip(aggregates, measured, strict=True)})
 
     def post_publish_maintenance(self, table: Table) -> None:
-        """See Target. SQLite uses the pages of deleted rows again by itself."""
+        """See Target. SQLite reuses the pages of deleted rows by itself."""
 
     def _stage_file(self, stage: Table) -> Path:
         return self._file.with_name(f"{self._file.name}.{stage.name}")
@@ -338,13 +341,13 @@ class SqliteTarget:
         name = str(getattr(cause, "sqlite_errorname", ""))
         if name.startswith(_CONSTRAINT):
             return TableRefusedError(
-                f"The table refuses a row of the file: {cause}.",
+                f"The table rejects a row of the file: {cause}.",
                 hint="Correct the dataset at its source, or the constraint of the table. The table keeps its rows.",
             )
-        # A misuse of the driver has no name: two statements where one may stand.
-        wrong = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
-        refused = TargetRefusedError if name.startswith(_OF_FILE) else TableRefusedError
-        kind = refused if wrong else TargetUnavailableError
+        # A misuse of the driver has no error name, such as two statements in one.
+        is_permanent = name.startswith(_PERMANENT) or isinstance(cause, ProgrammingError | SQLiteWarning)
+        permanent = TargetRefusedError if name.startswith(_OF_FILE) else TableRefusedError
+        kind = permanent if is_permanent else TargetUnavailableError
         return kind(
             f"The SQLite file {self._file} cannot be used: {cause}.",
             hint="Check that its disk has space, that this user may write there and that no other program holds it.",
@@ -352,7 +355,7 @@ class SqliteTarget:
 
 
 def _driver(connection: Connection) -> SQLiteConnection:
-    # Which a pool's `driver_connection` is not, once it is detached.
+    # A detached connection has no `driver_connection`.
     return cast("SQLiteConnection", connection.connection.dbapi_connection)
 
 
@@ -363,22 +366,22 @@ def _collations(connection: Connection, table: str) -> dict[str, str]:
 
 
 class _Integer(BigInteger):
-    """Whole numbers of 64 bits, which every integer of SQLite has, whatever its column is called."""
+    """Any integer column: SQLite stores 64 bits in each, whatever its declared type."""
 
     __visit_name__ = "INTEGER"
 
 
-def _as_here(type_: TypeEngine[Any], collation: str | None) -> TypeEngine[Any]:
+def _reflected(type_: TypeEngine[Any], collation: str | None) -> TypeEngine[Any]:
     if isinstance(type_, Integer):
         return _Integer()
     if isinstance(type_, Text | VARCHAR | NVARCHAR):
-        # The length of a text is not held here.
+        # SQLite does not enforce the length of a text.
         return Text(collation=collation)
     return type_
 
 
 def _stored(batch: Batch, names: Sequence[str]) -> pa.RecordBatch:
-    """A batch in the types that SQLite has."""
+    """A batch in the types that SQLite stores."""
     rows = batch.rows
     columns = [_as_stored(rows, position, c.type) for position, c in enumerate(rows.contract.columns)]
     own = [convert(values, pa.string()) if pa.types.is_timestamp(values.type) else values for values in batch.own]
@@ -403,22 +406,22 @@ def _added_up(
     connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None
 ) -> tuple[int, dict[str, Decimal]]:
     parts = [func.qt_exact_sum(_named(c)) if _is_wide(c) else func.sum(_smallest_units(c)) for c in columns]
-    rows, *found = connection.execute(counting(table, parts, load_id)).one()
-    return rows, {c.name: _total(c, Decimal(sum_ or 0)) for c, sum_ in zip(columns, found, strict=True)}
+    rows, *results = connection.execute(counting(table, parts, load_id)).one()
+    return rows, {c.name: _total(c, Decimal(sum_ or 0)) for c, sum_ in zip(columns, results, strict=True)}
 
 
 def _added_up_in_halves(
     connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None
 ) -> tuple[int, dict[str, Decimal]]:
-    """For sums beyond 64 bits, where SQLite's own fails: the two parts of each number cannot reach that."""
+    """Sums beyond 64 bits, where SQLite's own sum fails: it is taken of two halves of each number."""
     rows, sums = 0, dict[str, Decimal]()
     for c in columns:
         if _is_wide(c):
-            rows, found = _added_up(connection, table, [c], load_id)
-            sums |= found
+            rows, wide_sum = _added_up(connection, table, [c], load_id)
+            sums |= wide_sum
             continue
         units = _smallest_units(c)
-        # SQLite's own division, which drops the remainder; SQLAlchemy would make it one of floats.
+        # SQLite's integer division, which drops the remainder; SQLAlchemy would generate a float division.
         parts = func.sum(units.op("/")(_HALF)), func.sum(units.op("%")(_HALF))
         rows, high, low = connection.execute(counting(table, parts, load_id)).one()
         sums[c.name] = _total(c, Decimal(int(high or 0) * _HALF + (low or 0)))
@@ -430,7 +433,7 @@ def _total(summed: Column, sum_: Decimal) -> Decimal:
 
 
 def _smallest_units(summed: Column) -> ColumnElement[Any]:
-    """SQL for a value as a whole number of the column's smallest unit: exact, since it has 15 digits at most."""
+    """SQL for a value as an integer number of the column's smallest unit: exact, with at most 15 digits."""
     stored = _named(summed)
     if summed.type.kind is Kind.DECIMAL:
         return sql_cast(func.round(stored * 10**summed.type.scale), BigInteger)
@@ -438,7 +441,7 @@ def _smallest_units(summed: Column) -> ColumnElement[Any]:
 
 
 def _named(summed: Column) -> ColumnElement[Any]:
-    # SQLAlchemy does not know all words that SQLite reserves.
+    # SQLAlchemy does not know every reserved word of SQLite.
     return column(quoted_name(summed.name, quote=True))
 
 
@@ -459,7 +462,7 @@ class _ExactSum:
 
 
 def _plain_number(value: str | None) -> str | None:
-    """The one text of a number that is the same for all texts of it."""
+    """A canonical text of a number: equal for all its spellings."""
     return None if value is None else str(_EXACT.normalize(_EXACT.plus(Decimal(value))))
 
 

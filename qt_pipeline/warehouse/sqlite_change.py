@@ -1,7 +1,7 @@
-"""Other types for columns of a SQLite table, which cannot change one: the table is copied, and all else of it stays.
+"""Change column types of a SQLite table by copying the table: SQLite cannot alter a column's type.
 
-Here: the copy as SQLite's documentation describes it (ALTER TABLE, 7), by the statement that made the table.
-Not here: reading that statement (see sqlite_text), which columns change (see load).
+Here: the copy as SQLite's documentation describes it (ALTER TABLE, 7), from the table's own CREATE statement.
+Not here: parsing that statement (see sqlite_text), which columns change (see publish).
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from qt_pipeline.warehouse.errors import TableRefusedError
 from qt_pipeline.warehouse.sqlite_text import UnreadableTableError, with_types
 
 EXACT_TEXT = "qt_exact_text"
-"""The SQL function that `exact_text` is; whoever opens a connection for `change_columns` registers it."""
+"""The SQL name of `exact_text`; a connection used for `change_columns` must register it."""
 _EXACT = Context(prec=400)
 _STRICT_TYPES = {"BIGINT": "INTEGER"}
 _STATEMENT = text("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name = :table COLLATE NOCASE")
-_BUILT_UPON_IT = text(
+_DEPENDENTS = text(
     "SELECT sql FROM sqlite_master "
     "WHERE tbl_name = :table COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL"
 )
@@ -45,14 +45,14 @@ _fold = NameMatching.ASCII_CASE.fold
 
 @dataclass(frozen=True, slots=True)
 class NewType:
-    """The type that a column gets. `scale` is that of numbers that become text; None where no value changes."""
+    """A column's new type. `scale` is that of numbers that become text; None if no value changes."""
 
     sql: str
     scale: int | None = None
 
 
 def exact_text(value: str | bytes | float | None, scale: int) -> str | bytes | float | None:
-    """A stored number as a decimal text with `scale` places, or more where it has more; any other value as it is."""
+    """A stored number as decimal text with `scale` places, or more if it has more; other values unchanged."""
     if isinstance(value, int | float):
         number = Decimal(repr(value))
         exponent = number.as_tuple().exponent
@@ -62,33 +62,33 @@ def exact_text(value: str | bytes | float | None, scale: int) -> str | bytes | f
 
 
 def change_columns(connection: Connection, table: str, types: Mapping[str, NewType]) -> None:
-    """Give columns of a table other types, in a transaction that has begun; foreign keys are not enforced in it.
+    """Change the types of columns of a table, in an open transaction that does not enforce foreign keys.
 
-    Constraints, indexes, triggers, views, references, row ids and the columns of others stay as they are.
+    Constraints, indexes, triggers, views, references, row ids and all other columns stay unchanged.
 
     Raises:
-        TableRefusedError: that cannot be done with certainty.
+        TableRefusedError: that cannot be guaranteed.
     """
-    # Under its own name, which may differ in case.
-    found = connection.execute(_STATEMENT, {"table": table}).one_or_none()
-    if found is None:
+    # By its exact name, which may differ in case.
+    row = connection.execute(_STATEMENT, {"table": table}).one_or_none()
+    if row is None:
         raise _refusal(table, {column: new.sql for column, new in types.items()}, "it is a view")
-    table, made_by = found
+    table, create_statement = row
     before = _shape(connection, table)
     wanted = {column: _possible(new.sql, is_strict=before.is_strict) for column, new in types.items()}
     name = _free_name(connection)
     try:
-        statement = with_types(made_by, name, wanted)
+        statement = with_types(create_statement, name, wanted)
     except UnreadableTableError as error:
-        raise _refusal(table, wanted, f"the statement that made it cannot be read: {error}") from None
-    built_upon_it = list(connection.scalars(_BUILT_UPON_IT, {"table": table}))
+        raise _refusal(table, wanted, f"its CREATE statement cannot be parsed: {error}") from None
+    dependents = list(connection.scalars(_DEPENDENTS, {"table": table}))
     _run(connection, statement)
     if _shape(connection, name) != before.with_types(wanted):
-        raise _refusal(table, wanted, "its keys, constraints or other columns would not be the same")
+        raise _refusal(table, wanted, "its keys, constraints or other columns would change")
     sequence = connection.scalar(_SEQUENCE, {"table": table}) if connection.scalar(_HAS_SEQUENCES) else None
     _copy_rows(connection, table, name, before, types)
     old, new = _quoted(table), _quoted(name)
-    # What refers to the old table by its name is to find the new one, word for word as it was.
+    # References to the old table by name must resolve to the new one, without being rewritten.
     _run(connection, "PRAGMA legacy_alter_table = ON")
     _run(connection, f"DROP TABLE {old}")
     _run(connection, f"ALTER TABLE {new} RENAME TO {old}")
@@ -96,13 +96,13 @@ def change_columns(connection: Connection, table: str, types: Mapping[str, NewTy
     if sequence is not None:
         connection.execute(_FORGET_SEQUENCE, {"table": table})
         connection.execute(_KEEP_SEQUENCE, {"table": table, "seq": sequence})
-    for made in built_upon_it:
-        _run(connection, made)
+    for dependent in dependents:
+        _run(connection, dependent)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What SQLite says of a table: all that its statement decides, but for the expressions in it."""
+    """The structure of a table as SQLite reports it: all that its statement defines, except expressions."""
 
     columns: tuple[tuple[Any, ...], ...]
     unique: tuple[tuple[Any, ...], ...]
@@ -125,12 +125,12 @@ class _Shape:
 
 
 def _shape(connection: Connection, table: str) -> _Shape:
-    found = [
-        tuple(tuple(row) for row in connection.execute(question, {"table": table}))
-        for question in (_COLUMNS, _UNIQUE, _REFERENCES, _STRICTNESS)
-    ]
-    columns = tuple((name, _compact(type_), *more) for name, type_, *more in found[0])
-    return _Shape(columns, found[1], found[2], found[3])
+    columns, unique, references, strictness = (
+        tuple(tuple(row) for row in connection.execute(query, {"table": table}))
+        for query in (_COLUMNS, _UNIQUE, _REFERENCES, _STRICTNESS)
+    )
+    columns = tuple((name, _compact(type_), *more) for name, type_, *more in columns)
+    return _Shape(columns, unique, references, strictness)
 
 
 def _copy_rows(connection: Connection, table: str, copy: str, shape: _Shape, types: Mapping[str, NewType]) -> None:
@@ -148,7 +148,7 @@ def _copy_rows(connection: Connection, table: str, copy: str, shape: _Shape, typ
 
 
 def _row_id(shape: _Shape) -> str | None:
-    """The name by which row ids are read and written; None where a column has them, or there are none."""
+    """The name by which row ids are read and written; None if a column holds them, or there are none."""
     keys = [type_ for _, type_, _, _, pk, _ in shape.columns if pk]
     without_rowid = any(wr for wr, _ in shape.strictness)
     if without_rowid or keys == ["INTEGER"]:
@@ -173,7 +173,7 @@ def _refusal(table: str, types: Mapping[str, str], reason: str) -> TableRefusedE
     wanted = ", ".join(f"{column!r} to {type_}" for column, type_ in types.items())
     return TableRefusedError(
         f"Columns of the table {table!r} are too narrow for this file, and SQLite cannot change them: {reason}.",
-        hint=f"Change them by hand ({wanted}) and load again; the table keeps its rows.",
+        hint=f"Change them manually ({wanted}) and load again; the table keeps its rows.",
     )
 
 

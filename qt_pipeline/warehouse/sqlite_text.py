@@ -1,7 +1,7 @@
-"""The statement that made a SQLite table, read and with other types for some of its columns.
+"""Parse and edit the CREATE TABLE statement of a SQLite table.
 
-Here: finding a column's type and collation in the text of CREATE TABLE. Pure text.
-Not here: making the table (see sqlite_change).
+Here: finding the types and collations of its columns, and replacing types. Pure text.
+Not here: creating the table (see sqlite_change).
 """
 
 import re
@@ -27,7 +27,7 @@ _SAME = NameMatching.ASCII_CASE
 
 
 class UnreadableTableError(Exception):
-    """A statement whose columns cannot be found with certainty."""
+    """A statement whose columns cannot be located with certainty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Token:
 
     @property
     def name(self) -> str:
-        """The name that a word or a quoted text stands for."""
+        """The name that a word or quoted token denotes."""
         if self.kind == "word":
             return self.text
         quote = self.text[0]
@@ -51,10 +51,10 @@ class _Token:
 
 
 def with_types(create_table: str, name: str, types: Mapping[str, str]) -> str:
-    """The same statement for a table called `name`, whose columns have these types, by name. All else stays as it is.
+    """The same statement for a table called `name`, with these types by column name. All else stays unchanged.
 
     Raises:
-        UnreadableTableError: it is not the plain CREATE TABLE of a list of columns with each of these once.
+        UnreadableTableError: it is not a plain CREATE TABLE with a list of columns that has each of these once.
     """
     tokens = _tokens(create_table)
     table, opening = _table_name(tokens)
@@ -75,26 +75,26 @@ def with_types(create_table: str, name: str, types: Mapping[str, str]) -> str:
 
 
 def collations(create_table: str) -> dict[str, str]:
-    """The collation of each column that has one, by the column's name.
+    """The collation of each column that has one, by column name.
 
     Raises:
-        UnreadableTableError: it is not the plain CREATE TABLE of a list of columns.
+        UnreadableTableError: it is not a plain CREATE TABLE with a list of columns.
     """
     tokens = _tokens(create_table)
     _, opening = _table_name(tokens)
-    found: dict[str, str] = {}
+    by_column: dict[str, str] = {}
     for column in _columns(tokens[opening + 1 :]):
         depth = 0
         for token, following in pairwise(column):
             depth += {"(": 1, ")": -1}.get(token.text, 0)
             if depth == 0 and token.is_word("COLLATE"):
-                found[column[0].name] = following.name
-    return found
+                by_column[column[0].name] = following.name
+    return by_column
 
 
 def _tokens(text: str) -> list[_Token]:
-    found = _TOKEN.finditer(text)
-    tokens = [_Token(str(m.lastgroup), m[0], m.start(), m.end()) for m in found if m.lastgroup != "space"]
+    matches = _TOKEN.finditer(text)
+    tokens = [_Token(str(m.lastgroup), m[0], m.start(), m.end()) for m in matches if m.lastgroup != "space"]
     if any(token.kind == "other" and token.text in "\"'`[" for token in tokens):
         _refuse("a quoted name or text in it does not end")
     return tokens
@@ -118,7 +118,7 @@ def _table_name(tokens: Sequence[_Token]) -> tuple[_Token, int]:
 
 
 def _columns(tokens: Sequence[_Token]) -> list[list[_Token]]:
-    """The tokens of each column, its name first; constraints of the table are left out."""
+    """The tokens of each column, its name first; table constraints are left out."""
     parts: list[list[_Token]] = [[]]
     depth = 0
     for token in tokens:
@@ -134,12 +134,12 @@ def _columns(tokens: Sequence[_Token]) -> list[list[_Token]]:
     columns = [part for part in parts if part and not part[0].is_word(*_TABLE_CONSTRAINTS)]
     names = [_SAME.fold(column[0].name) for column in columns]
     if len(set(names)) < len(names) or any(column[0].kind not in ("word", "quoted") for column in columns):
-        _refuse("its columns have no names of their own")
+        _refuse("its columns have no unique names")
     return columns
 
 
 def _type_tokens(column: Sequence[_Token]) -> Sequence[_Token]:
-    """The tokens between a column's name and its first constraint: words, then perhaps one or two numbers."""
+    """The tokens between a column's name and its first constraint: words, and perhaps one or two numbers."""
     end = 1
     while end < len(column) and column[end].kind in ("word", "quoted"):
         following = column[end + 1] if end + 1 < len(column) else None

@@ -1,6 +1,6 @@
-"""SQL tables of datasets: how one is to be written, and its columns beside those of the contract.
+"""SQLAlchemy tables for datasets: how a table is to be written, and its system columns.
 
-Here: what a caller says of a table, its shape in SQLAlchemy's words, the rows that fit into it.
+Here: the specification of a table, its SQLAlchemy definition, the batches that fit it.
 Not here: how an engine stores a type (see the targets), the ledger's own tables (see ledger).
 """
 
@@ -32,17 +32,17 @@ from qt_pipeline.values import WriteMode
 from qt_pipeline.warehouse.target import Batch, SqlTypes, Target
 
 OWN_PREFIX = "_qt_"
-"""How the names of our own tables and columns begin."""
+"""The prefix of the project's own tables and columns."""
 _TIMESTAMP = ColumnType(Kind.TIMESTAMP)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """How the table of a dataset is to be written.
+    """The specification of a dataset's table.
 
-    `key` are the headers of the columns that identify a row, for `UPSERT`. `adopt` lets a table be taken over that this
-    project did not make. `after_publish` is one SQL statement, run in the transaction that publishes or right after it.
+    `key` are the headers of the columns that identify a row, for `UPSERT`. `adopt` allows a table that this project did
+    not create. `after_publish` is one SQL statement, run in the publish transaction or right after it.
     """
 
     name: str
@@ -61,9 +61,9 @@ class TableSpec:
 
     @property
     def system_columns(self) -> tuple[str, ...]:
-        """The names of our own columns in the table."""
-        moment = (LOADED_AT_COLUMN,) if self.mode is WriteMode.APPEND else ()
-        return (*moment, LOAD_COLUMN, ROW_COLUMN) if self.lineage_columns else ()
+        """The names of the system columns in the table."""
+        loaded_at = (LOADED_AT_COLUMN,) if self.mode is WriteMode.APPEND else ()
+        return (*loaded_at, LOAD_COLUMN, ROW_COLUMN) if self.lineage_columns else ()
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
@@ -71,16 +71,16 @@ class TableSpec:
 
 @dataclass(frozen=True, slots=True)
 class TableBuilder:
-    """Makes SQLAlchemy's tables for one table of a target and its staging tables."""
+    """Builds the SQLAlchemy tables for one table of a target and its staging tables."""
 
     target: Target
     spec: TableSpec
     present: SqlTypes = field(default_factory=dict[str, TypeEngine[Any]])
-    """The columns that the table has already. Texts are compared as they are there, in staging too."""
+    """The columns of the existing table. Their collations are kept, in staging too."""
 
     @property
     def system_columns(self) -> tuple[str, ...]:
-        """The names of our own columns in the table. One that was there under another mode goes on being filled."""
+        """The names of the system columns in the table. One left from another mode is still filled."""
         ours = (LOADED_AT_COLUMN, LOAD_COLUMN, ROW_COLUMN)
         return tuple(name for name in ours if name in self.spec.system_columns or name in self.present)
 
@@ -89,32 +89,33 @@ class TableBuilder:
         return self._shape(self.spec.name, self.spec.schema, contract, self.system_columns)
 
     def stage(self, load_id: int, contract: Contract, prefixes: Sequence[str] = ()) -> Table:
-        """The staging table of a load. It has our columns whatever the table has."""
-        moment = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.system_columns else ()
-        own = (*moment, LOAD_COLUMN, ROW_COLUMN)
+        """The staging table of a load. It has the system columns whatever the table has."""
+        loaded_at = (LOADED_AT_COLUMN,) if LOADED_AT_COLUMN in self.system_columns else ()
+        own = (*loaded_at, LOAD_COLUMN, ROW_COLUMN)
         schema = self.target.staging_schema or self.spec.schema
         return self._shape(stage_name(load_id), schema, contract, own, prefixes)
 
     def own_type(self, name: str) -> TypeEngine[Any]:
-        """The type of one of our own columns."""
+        """The type of a system column."""
         return self.target.column_type(_TIMESTAMP) if name == LOADED_AT_COLUMN else BigInteger()
 
     def remarks(self, contract: Contract) -> Iterator[str]:
-        """What a reader must know of columns that are not what they look like, in sentences."""
+        """Sentences for readers about columns whose stored type differs from the declared one."""
         for column in contract.columns:
             if column.type.kind is Kind.DECIMAL and isinstance(self.target.column_type(column.type), String):
                 yield (
                     f"The column {column.name!r} ({column.type}) is text here: this database has no exact number of so "
                     f"many digits. Compare and sort it by CAST(... AS REAL), or declare at most {SHORT_DIGITS} digits."
+                    f"many digits. Compare and sort it by CAST(... AS REAL), or declare at most {SHORT_DIGITS} digits."
                 )
 
     def _type(self, name: str, type_: ColumnType) -> TypeEngine[Any]:
         wanted = self.target.column_type(type_)
-        there = self.present.get(name)
-        if not (isinstance(wanted, String) and isinstance(there, String) and there.collation):
+        present = self.present.get(name)
+        if not (isinstance(wanted, String) and isinstance(present, String) and present.collation):
             return wanted
         return wanted.adapt(
-            type(wanted), collation=there.collation, collation_schema=getattr(there, "collation_schema", None)
+            type(wanted), collation=present.collation, collation_schema=getattr(present, "collation_schema", None)
         )
 
     def _shape(
@@ -132,13 +133,13 @@ def stage_name(load_id: int) -> str:
 
 
 def batches_for(stage: Table, rows: Iterable[Rows], load_id: int, landed_at: datetime) -> Iterator[Batch]:
-    """Rows with our own columns beside them, in the order of a staging table's columns."""
-    with_moment = LOADED_AT_COLUMN in stage.c
+    """Rows with their system columns, in the order of a staging table's columns."""
+    has_loaded_at = LOADED_AT_COLUMN in stage.c
     micros = round((landed_at - _EPOCH) / timedelta(microseconds=1))
-    for some in rows:
-        count = len(some)
-        moment = (convert(_constant(micros, count), pa.timestamp("us")),) if with_moment else ()
-        yield Batch(some, (*moment, _constant(load_id, count), integers(some.lines)))
+    for batch in rows:
+        count = len(batch)
+        loaded_at = (convert(_constant(micros, count), pa.timestamp("us")),) if has_loaded_at else ()
+        yield Batch(batch, (*loaded_at, _constant(load_id, count), integers(batch.lines)))
 
 
 def _constant(value: int, count: int) -> Array:

@@ -1,7 +1,7 @@
-"""What the shared publish flow asks of a SQL engine.
+"""The protocol that the shared publish flow requires of a SQL engine.
 
-Here: the protocol, one member for each thing that differs between engines, and the types that do not.
-Not here: the flow itself (see load), any engine (see the file with its name).
+Here: the protocol, one member for each difference between engines, and the types that do not differ.
+Not here: the flow itself (see publish), any engine (see its module).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,15 +18,15 @@ from qt_pipeline.warehouse.measure import Measures
 from qt_pipeline.warehouse.verify import Totals
 
 SqlTypes = Mapping[str, TypeEngine[Any]]
-"""The columns of a table and their types, in the order of the table."""
+"""The columns of a table with their types, in table order."""
 
 
 class Computed(NullType):
-    """The type of a column whose values the database computes: nobody writes there."""
+    """The type of a column whose values the database computes: it cannot be written."""
 
 
 class TableColumns(SqlTypes):
-    """The columns that a table has, found by name as its database compares names."""
+    """The columns of a table, by name as its database compares names."""
 
     def __init__(self, types: SqlTypes, names: NameMatching) -> None:
         self._types = types
@@ -45,7 +45,7 @@ class TableColumns(SqlTypes):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows on their way into a staging table, and the values of its last columns, which are ours."""
+    """A batch of rows for a staging table, with the values of its system columns, which come last."""
 
     rows: Rows
     own: tuple[Array, ...]
@@ -56,9 +56,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ColumnDefault:
-    """The default of a column that becomes another type, in SQL: as it is, and for the new type.
+    """The default of a column whose type changes, in SQL: before, and for the new type.
 
-    `after` is None where it cannot become one. `constraint` is its name, where the engine names defaults.
+    `after` is None if it cannot be converted. `constraint` is its name, on engines that name defaults.
     """
 
     before: str
@@ -68,7 +68,7 @@ class ColumnDefault:
 
 @dataclass(frozen=True, slots=True)
 class TypeChange:
-    """A column of a table that becomes another type. `default` is one that has to be set again for that."""
+    """A column of a table whose type changes. `default` must be set again for that."""
 
     column: str
     before: ColumnType
@@ -77,34 +77,34 @@ class TypeChange:
 
 
 class Target(Protocol):
-    """One SQL database that takes tables.
+    """One SQL database that tables are loaded into.
 
-    What it raises: TargetUnavailableError where a repeat of the whole transaction may help, TargetRefusedError else.
+    Its methods raise TargetUnavailableError if a retry of the whole transaction may help, else TargetRefusedError.
     """
 
     @property
     def max_name_bytes(self) -> int:
-        """The longest column or table name, in bytes of UTF-8."""
+        """The maximum length of a column or table name, in bytes of UTF-8."""
         ...
 
     @property
     def max_columns(self) -> int:
-        """The most columns of one table, our own among them."""
+        """The maximum number of columns of a table, including the system columns."""
         ...
 
     @property
     def schema(self) -> str | None:
-        """The schema of the ledger, and of tables without one of their own; None for the connection's own."""
+        """The schema of the ledger, and of tables that name none; None for the connection's default."""
         ...
 
     @property
     def has_schemas(self) -> bool:
-        """Whether tables can be in schemas at all."""
+        """Whether the database has schemas."""
         ...
 
     @property
     def names(self) -> NameMatching:
-        """Which names of tables and columns are the same here."""
+        """How the database compares names of tables and columns."""
         ...
 
     @property
@@ -114,35 +114,35 @@ class Target(Protocol):
 
     @property
     def names_unicode(self) -> bool:
-        """Whether text types of all characters have names of their own (NVARCHAR beside VARCHAR)."""
+        """Whether Unicode text types have separate names (NVARCHAR beside VARCHAR)."""
         ...
 
     @property
     def staging_schema(self) -> str | None:
-        """The schema of the staging tables; None for that of the table."""
+        """The schema of the staging tables; None for that of their table."""
         ...
 
     @property
     def stage_prefixes(self) -> Sequence[str]:
-        """Words between CREATE and TABLE of a staging table that will be thrown away."""
+        """Keywords between CREATE and TABLE for a staging table that will be dropped."""
         ...
 
     @property
     def stage_becomes_table(self) -> bool:
-        """Whether the staging table of a first load is renamed to be the table, where both share a schema."""
+        """Whether a first load's staging table is renamed to be the table, if both share a schema."""
         ...
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What a person who runs this database should know, in sentences."""
+        """Warnings for the operator of this database, in sentences."""
         ...
 
     def exists(self) -> bool:
-        """Whether there is a database that can be read; asking makes none."""
+        """Whether there is a readable database; the check creates none."""
         ...
 
     def has_ledger(self) -> bool:
-        """Whether the ledger is there; asking makes nothing."""
+        """Whether the ledger exists; the check creates nothing."""
         ...
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -154,32 +154,32 @@ class Target(Protocol):
         ...
 
     def publishing(self, stage: Table) -> AbstractContextManager[Connection]:
-        """A transaction like `writing` that sees a staging table, which has been committed before."""
+        """A transaction like `writing` that can read a staging table, which was committed before."""
         ...
 
     def transaction_id(self, connection: Connection) -> str | None:
-        """What tells the transaction that is open on a connection from every other, begun if none is.
+        """The id of the transaction that is open on a connection; begins one if none is.
 
-        None where there is none that the engine could tell.
+        None if the engine cannot tell transactions apart.
         """
         ...
 
     def lock_for_publish(self, connection: Connection, table: Table) -> None:
-        """Let nobody read a table whose rows are about to be replaced, until the transaction ends.
+        """Keep readers out of a table whose rows are about to be replaced, until the transaction ends.
 
-        Only where readers could pass from old rows into new ones; where they read versions, they go on.
+        Only where readers could see old and new rows; where they read row versions, this does nothing.
         """
         ...
 
     def altering(self, connection: Connection) -> AbstractContextManager[None]:
-        """Statements of the block change a table's columns, and wait for its readers for a short time alone.
+        """Within the block, column changes wait only briefly for readers of the table.
 
-        Whoever would read the table queues behind such a statement while it waits.
+        While such a statement waits, new readers queue behind it.
         """
         ...
 
     def table_lock(self, table: str) -> AbstractContextManager[None]:
-        """Nobody else loads this table meanwhile, in whatever process; raises TableBusyError."""
+        """Hold the exclusive lock of a table across all processes; raises TableBusyError."""
         ...
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -191,11 +191,11 @@ class Target(Protocol):
         ...
 
     def key_value(self, column: ColumnElement[Any], type_: ColumnType) -> ColumnElement[Any]:
-        """SQL by which a column of this type is compared as part of a key: numbers are equal as numbers."""
+        """SQL by which a column of this type is compared as part of a key: numbers compare as numbers."""
         ...
 
     def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
-        """Make a staging table fast to search by these values, where the engine does not by itself."""
+        """Index a staging table by these values, if the engine needs it."""
         ...
 
     def create_table(self, connection: Connection, table: Table) -> None:
@@ -203,11 +203,11 @@ class Target(Protocol):
         ...
 
     def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:
-        """Create a staging table, fill it, commit it, and say how many rows the database has taken."""
+        """Create a staging table, fill it, commit it, and return the number of rows that the database stored."""
         ...
 
     def drop_stage(self, stage: Table) -> None:
-        """Take a staging table away, if it is there, in a transaction of its own."""
+        """Drop a staging table, if it exists, in its own transaction."""
         ...
 
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
@@ -223,42 +223,42 @@ class Target(Protocol):
     def change_types(
         self, connection: Connection, table: Table, changes: Sequence[TypeChange], *, keeps_rows: bool
     ) -> None:
-        """Give columns of a table, `table` being its new shape, other types; rows, views and indexes stay.
+        """Change the types of a table's columns, `table` being its new definition; rows, views and indexes stay.
 
-        Without `keeps_rows` the table has none, and every type can become every other. The `default` of a change is set
+        Without `keeps_rows` the table is empty, and any type can become any other. The `default` of a change is set
         again.
         """
         ...
 
     @property
     def measures(self) -> Measures:
-        """What is compared between a file and a table for the values of each kind, beside the sums of numbers."""
+        """What is compared between a file and a table for each kind, in addition to the sums of numbers."""
         ...
 
     def totals(
         self, connection: Connection, table: Table, columns: Sequence[Column], load_id: int | None = None
     ) -> Totals:
-        """Count the rows of a table, add up those of these columns that are numbers exactly, and measure all.
+        """Count the rows of a table, sum its numeric columns exactly, and measure all columns.
 
         With a `load_id`, only the rows of that load count.
         """
         ...
 
     def may_change_rows(self, connection: Connection, table: Table) -> bool:
-        """Whether a trigger or a rule of the table may change rows on their way in."""
+        """Whether a trigger or a rule of the table may change rows on insert."""
         ...
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A value that is equal to another's only where both are the same, whatever the column's collation is."""
+        """An expression that equals another's only if both values are identical, whatever the column's collation."""
         ...
 
     def post_publish_maintenance(self, table: Table) -> None:
-        """Give back the space of the rows that a publish has replaced. The publish stands, whatever this meets."""
+        """Reclaim the space of replaced rows. The publish stands even if this fails."""
         ...
 
 
 def reflected_columns(connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
-    """What `Target.columns_of` asks for, as SQLAlchemy reflects it."""
+    """`Target.columns_of` by SQLAlchemy's reflection."""
     inspector = inspect(connection)
     if not inspector.has_table(name, schema=schema):
         return None
@@ -269,7 +269,7 @@ def reflected_columns(connection: Connection, name: str, schema: str | None) -> 
 
 
 def plain_type(kind: Kind) -> TypeEngine[Any]:
-    """The type that every engine has for values of this kind; text where it has none of its own."""
+    """The type that every engine has for this kind; text if there is none."""
     match kind:
         case Kind.BOOLEAN:
             return Boolean()

@@ -1,7 +1,7 @@
-"""Proof that rows arrive whole: counts, exact sums of every column of numbers, and measures of every other column.
+"""Verification that rows arrive complete: counts, exact sums of numeric columns, and measures of every column.
 
-Here: the totals of the rows on their way in, and the comparison with what a database says it holds.
-Not here: what a measure is (see measure), how a database adds exactly (see the targets).
+Here: the totals of the rows being loaded, and their comparison with those that the database reports.
+Not here: the measures (see measure), how a database sums exactly (see the targets).
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ _ENOUGH_ROWS = 10
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many rows, the exact sum of each column of whole numbers or decimals, and measures of all, by name."""
+    """The number of rows, the exact sum of each numeric column, and the measures of all columns, by name."""
 
     rows: int
     sums: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
@@ -44,13 +44,13 @@ class Totals:
 
     @property
     def hides_rows(self) -> bool:
-        """Whether there are so many rows that no sum tells a value of one."""
+        """Whether there are so many rows that a sum reveals no single value."""
         return self.rows >= _ENOUGH_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was expected and what was found. `changed` is a column whose values differ row by row, or "a row"."""
+    """Expected and found totals. `changed` is a column whose values differ row by row, or "a row"."""
 
     expected: Totals
     found: Totals
@@ -58,7 +58,7 @@ class Verification:
 
     @property
     def difference(self) -> str:
-        """The first difference in words; empty if there is none. The sum of very few rows would show a row."""
+        """The first difference as text; empty if there is none. It hides sums of few rows, which reveal values."""
         if self.expected.rows != self.found.rows:
             return f"{self.found.rows} rows instead of {self.expected.rows}"
         for name, total in self.expected.sums.items():
@@ -72,30 +72,30 @@ class Verification:
 
 
 def summed_columns(columns: Iterable[Column]) -> list[Column]:
-    """The columns that are added up."""
+    """The columns that are summed."""
     return [column for column in columns if column.type.kind in (Kind.INTEGER, Kind.DECIMAL)]
 
 
 class RunningTotals:
-    """Adds up rows as they pass by."""
+    """Sums up rows as they stream through."""
 
     def __init__(self, contract: Contract, measures: Measures) -> None:
         self._columns = list(enumerate(contract.columns))
         self._sums = {column.name: Decimal(0) for column in summed_columns(contract.columns)}
         self._measures = {(c.name, measure): 0 for c in contract.columns for measure in measures_of(c, measures)}
-        self._asked = [
+        self._measured = [
             (position, c.name, measure) for position, c in self._columns for measure in measures_of(c, measures)
         ]
         self._rows = 0
 
     def add(self, rows: Rows) -> None:
-        """Take some more rows into account."""
+        """Add a batch of rows."""
         self._rows += len(rows)
         for position, column in self._columns:
             if column.name in self._sums:
                 total = _sum(rows, position, column.type)
                 self._sums[column.name] = _EXACT.add(self._sums[column.name], total)
-        for position, name, measure in self._asked:
+        for position, name, measure in self._measured:
             self._measures[name, measure] += measured(measure, rows, position)
 
     @property
@@ -108,7 +108,7 @@ def _sum(rows: Rows, position: int, type_: ColumnType) -> Decimal:
     if type_.kind is Kind.INTEGER:
         return Decimal(_add_up(whole_numbers(rows.values(position))))
     if type_.precision <= SHORT_DIGITS:
-        # In whole smallest units: at most 15 digits, so that the nearest whole number is the right one.
+        # In smallest units, at most 15 digits, so rounding to the nearest integer is exact.
         units = np.rint(floating_numbers(rows.floats(position)) * 10.0**type_.scale).astype(np.int64)
         return Decimal(_add_up(units)).scaleb(-type_.scale, _EXACT)
     # Wide enough for any number of rows.
@@ -118,5 +118,5 @@ def _sum(rows: Rows, position: int, type_: ColumnType) -> Decimal:
 
 
 def _add_up(numbers: Ints) -> int:
-    # In two halves of 32 bits: a sum of 64 bits would wrap without a word.
+    # In two halves of 32 bits: a 64-bit sum would overflow silently.
     return (int((numbers >> _HALF).sum()) << _HALF) + int((numbers & _LOW_HALF).sum())

@@ -1,7 +1,7 @@
-"""A SQL target and its ledger: who may load which table, and what is known of the loads there have been.
+"""A target database and its ledger: begin a load, and query past loads.
 
-Here: the beginning of a load, under its table's lock, and the ledger's answers.
-Not here: how a load goes on (see load), what differs between engines (see the targets).
+Here: the beginning of a load, under its table's lock, and queries of the ledger.
+Not here: the rest of a load (see publish), what differs between engines (see the targets).
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ AnyLoad = TypeVar("AnyLoad", bound=Load)
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """What a load of a table finds: the contract, the newest load that shows, and the columns that are there.
+    """The state of a table before a load: the contract, the newest current load, and the present columns.
 
-    `last` is of the dataset, wherever it went; `written` wrote the newest rows of this table. `takes_over`: the table
-    was made by others or prepared, and its contract knows no headers yet.
+    `last` is the dataset's newest current load, in whatever table; `written` wrote the newest rows of this table.
+    `adopting`: the table was created by others or prepared, and its contract has no headers yet.
     """
 
     contract: Contract | None
@@ -45,9 +45,9 @@ class TableState:
 
 
 class Warehouse:
-    """One SQL target and its ledger. Open with `open_warehouse`.
+    """A target database and its ledger. Open with `open_warehouse`.
 
-    Every method raises TargetUnavailableError or TargetRefusedError when the database does not do what is asked.
+    Every method raises TargetUnavailableError or TargetRefusedError if the database fails or denies the request.
     """
 
     def __init__(self, target: Target, backend: str = "") -> None:
@@ -56,53 +56,53 @@ class Warehouse:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What a person who runs this database should know, in sentences."""
+        """Warnings for the operator of this database, in sentences."""
         return self._target.warnings
 
     def has_ledger(self) -> bool:
-        """Whether the ledger is there; asking makes nothing."""
+        """Whether the ledger exists; the check creates nothing."""
         return self._target.has_ledger()
 
     def check(self) -> None:
-        """Return if the database is there and answers; asking makes nothing."""
+        """Check that the database responds; creates nothing."""
         if self._target.exists():
             with self._target.reading() as connection:
                 connection.scalar(select(1))
 
     @contextmanager
     def probe(self, schema: str | None = None) -> Generator[Probe]:
-        """A trial of a load's steps in a schema, by default the target's own; nothing of it stays.
+        """A test of a load's steps in a schema, by default the target's own; everything is removed afterwards.
 
-        A schema that is missing is made for it, as a load would make it.
+        A missing schema is created for it, as a load would.
         """
         spec = self.placed(probe_table(schema))
         with self._target.writing() as connection:
-            made = _make_schema(connection, spec)
+            created = _make_schema(connection, spec)
         try:
             with probing(self._target, spec) as probe:
                 yield probe
         finally:
-            if made:
+            if created:
                 with self._target.writing() as connection:
                     connection.execute(DropSchema(str(spec.schema)))
 
     @property
     def max_name_bytes(self) -> int:
-        """The longest column name that the target takes, in bytes of UTF-8."""
+        """The maximum length of a column name, in bytes of UTF-8."""
         return self._target.max_name_bytes
 
     def contract(self, dataset_id: str) -> Contract | None:
-        """The contract of a dataset; None before its first publish, also where there is no ledger yet."""
+        """The contract of a dataset; None before its first publish."""
         if not self._target.has_ledger():
             return None
         with self._target.reading() as connection:
             return ledger.read_contract(connection, dataset_id)
 
     def expectation(self, dataset_id: str, table: TableSpec) -> TableState:
-        """What a load of this table would find. Asking makes nothing, not even a ledger.
+        """What a load of this table would find. Creates nothing, not even a ledger.
 
         Raises:
-            TableNotOursError: the table is somebody else's, or another dataset's.
+            TableNotOursError: the table belongs to somebody else, or to another dataset.
         """
         spec = self.placed(table)
         if not self._target.exists():
@@ -112,62 +112,62 @@ class Warehouse:
             return self._expectation(connection, dataset_id, spec, has_ledger=has_ledger)
 
     def _expectation(self, connection: Connection, dataset_id: str, spec: TableSpec, *, has_ledger: bool) -> TableState:
-        found = self._target.columns_of(connection, spec.name, spec.schema)
-        columns = None if found is None else TableColumns(found, self._target.names)
+        types = self._target.columns_of(connection, spec.name, spec.schema)
+        columns = None if types is None else TableColumns(types, self._target.names)
         written = self._last_written(connection, dataset_id, spec) if has_ledger else None
-        takes_over = columns is not None and written is None
-        if columns is not None and takes_over:
+        adopting = columns is not None and written is None
+        if columns is not None and adopting:
             contract = self._adopted_columns(connection, dataset_id, spec, columns)
         else:
             contract = ledger.read_contract(connection, dataset_id) if has_ledger else None
         last = ledger.newest(connection, dataset_id=dataset_id) if has_ledger else None
-        return TableState(contract, last, written, adopting=takes_over, columns=columns)
+        return TableState(contract, last, written, adopting=adopting, columns=columns)
 
     def loads(self, *, dataset_id: str | None = None, limit: int = 100) -> list[LoadRecord]:
-        """Lines of the ledger, newest first."""
+        """Rows of the ledger, newest first."""
         with self._target.reading() as connection:
             return ledger.records(connection, dataset_id=dataset_id, limit=limit)
 
     def newest_loads(self) -> dict[str, LoadRecord]:
-        """For each dataset that was loaded, the newest load that shows in its table."""
+        """For each loaded dataset, the newest load that its table shows."""
         with self._target.reading() as connection:
             return ledger.newest_loads(connection, ledger.CURRENT_STATUSES)
 
     def newest_writes(self) -> dict[str, LoadRecord]:
-        """For each dataset that was loaded, the newest load that wrote rows into its table; they name it."""
+        """For each loaded dataset, the newest load that wrote rows into its table."""
         with self._target.reading() as connection:
             return ledger.newest_loads(connection, (LoadStatus.PUBLISHED,))
 
     def last_loads(self) -> dict[str, LoadRecord]:
-        """For each dataset, the load that began last, however it ended."""
+        """For each dataset, the load that began last, whatever its outcome."""
         with self._target.reading() as connection:
             return ledger.newest_loads(connection)
 
     def changed_by(self, runs: Mapping[str, str]) -> list[LoadRecord]:
-        """The loads that these runs have published with other columns than before. `runs` has each run's dataset."""
+        """The loads that these runs published with changed columns. `runs` maps each run to its dataset."""
         with self._target.reading() as connection:
             return ledger.changed_by(connection, runs)
 
     def load(self, load_id: int) -> LoadRecord | None:
-        """The line of the ledger for a load."""
+        """The ledger's record of a load."""
         with self._target.reading() as connection:
             return ledger.record(connection, load_id)
 
     def needed_loads(self, dataset_id: str) -> RetainedLoads:
-        """The loads of a dataset that later loads, its rows or the settling of events lean on, whatever their age."""
+        """The loads of a dataset that later loads, its rows or the settling of events need, whatever their age."""
         with self._target.reading() as connection:
             return retention.needed(connection, dataset_id)
 
     def delete_loads(self, load_ids: Iterable[int]) -> None:
-        """Delete lines of the ledger; those of `needed_loads` must not be among them."""
+        """Delete rows of the ledger; those of `needed_loads` must not be among them."""
         with self._target.writing() as connection:
             retention.delete_loads(connection, load_ids)
 
     def current_load(self, job: LoadJob, table: TableSpec) -> LoadRecord | None:
-        """The newest load, if the table shows the very file of `job` already; asking makes nothing.
+        """The newest load, if the table already shows the file of `job`; creates nothing.
 
         Raises:
-            TableNotOursError: the table is somebody else's, or another dataset's.
+            TableNotOursError: the table belongs to somebody else, or to another dataset.
         """
         load = self.dry_run(job, table)
         return load.last if load.is_up_to_date() else None
@@ -176,7 +176,7 @@ class Warehouse:
         """A load that writes nothing and holds no lock.
 
         Raises:
-            TableNotOursError: the table is somebody else's, or another dataset's.
+            TableNotOursError: the table belongs to somebody else, or to another dataset.
             TargetLimitError: the table's name is too long.
         """
         spec = self.placed(table)
@@ -199,25 +199,25 @@ class Warehouse:
         )
 
     def reached(self, inbox_id: str, dataset_ids: Iterable[str]) -> dict[str, LoadProgress]:
-        """For each dataset that was loaded, up to which event of an inbox."""
+        """How far each loaded dataset is loaded, by the events of an inbox."""
         with self._target.reading() as connection:
             return ledger.reached(connection, inbox_id, dataset_ids)
 
     def preparation(
         self, table: TableSpec | None, contract: Contract | None, *, login: str
     ) -> tuple[list[str], list[str]]:
-        """What an administrator runs so that `login` can load without making tables itself: the tables, the rights."""
+        """SQL for an administrator, so that `login` can load without creating tables: the tables, then the rights."""
         placed = self.placed(table) if table is not None else None
         tables = [placed] if placed is not None else []
-        made = ddl.preparation(self._target, self._backend, placed, contract)
-        return made, ddl.rights(self._target, self._backend, tables, login)
+        statements = ddl.preparation(self._target, self._backend, placed, contract)
+        return statements, ddl.rights(self._target, self._backend, tables, login)
 
     @contextmanager
     def begin(self, job: LoadJob, table: TableSpec) -> Generator[Load]:
-        """A load of a table that nobody else loads meanwhile. Left without `publish` or `leave`, it changes nothing.
+        """Begin a load under the lock of its table. Without `publish` or `mark_unchanged` it changes nothing.
 
         Raises:
-            TableNotOursError: the table is somebody else's, or another dataset's.
+            TableNotOursError: the table belongs to somebody else, or to another dataset.
             TargetLimitError: the table's name is too long.
             TableBusyError: another process loads this table.
         """
@@ -228,13 +228,13 @@ class Warehouse:
             try:
                 yield load
             except BaseException as error:
-                # The first error is the one to tell: a target that is gone cannot be told how the load ended, and
-                # the next load of this table finds what this one left.
+                # Keep the first error: an unavailable target cannot record the outcome either, and the next load of
+                # this table cleans up.
                 with suppress(PipelineError):
                     load.give_up(error)
                 raise
             if not load.ended:
-                load.give_up(RuntimeError("It was neither published nor left."))
+                load.give_up(RuntimeError("The load was neither published nor marked as unchanged."))
 
     def placed(self, table: TableSpec) -> TableSpec:
         """The table with the schema that it has on this target."""
@@ -243,14 +243,14 @@ class Warehouse:
     def _check_name(self, job: LoadJob, spec: TableSpec) -> None:
         if spec.name.casefold().startswith(OWN_PREFIX):
             raise TableNotOursError(
-                f"The name of the table {spec.name!r} begins as those of the ledger and of staging tables do.",
+                f"The name of the table {spec.name!r} begins with the prefix of the ledger and of staging tables.",
                 hint="Give the dataset another table name in the catalog.",
                 dataset_id=job.dataset_id,
             )
         length = len(spec.name.encode())
         if length > self._target.max_name_bytes:
             raise TargetLimitError(
-                f"The name of the table has {length} bytes; the target takes {self._target.max_name_bytes}.",
+                f"The name of the table has {length} bytes; the target allows {self._target.max_name_bytes}.",
                 hint="Give the dataset a shorter table name in the catalog.",
                 dataset_id=job.dataset_id,
             )
@@ -265,17 +265,17 @@ class Warehouse:
             return self._load(Load, job, spec, expected, load_id=load_id)
 
     def _sweep(self, spec: TableSpec) -> None:
-        """Clear away what loads of this table have left behind that were killed."""
+        """Remove what killed loads of this table left behind."""
         with self._target.reading() as connection:
             unfinished = ledger.unfinished(connection, self._place(spec))
             last = ledger.last_begun(connection, self._place(spec))
-        # The last one may have been killed between its publish and the end of its staging table.
+        # The last load may have been killed between its publish and dropping its staging table.
         for load_id in {*unfinished, *([last] if last is not None else [])}:
             self._target.drop_stage(TableBuilder(self._target, spec).stage(load_id, Contract(())))
         if unfinished:
             with self._target.writing() as connection:
                 for load_id in unfinished:
-                    # Whoever began it is gone: this process alone holds the table.
+                    # Its process is gone: this process alone holds the table's lock.
                     ledger.close_load(connection, load_id, LoadStatus.ABANDONED, error="Its process died.")
 
     def _place(self, spec: TableSpec) -> TablePlace:
@@ -287,7 +287,7 @@ class Warehouse:
             same = "" if last.table_name == spec.name else f" (as {last.table_name!r}, which is the same name here)"
             raise TableNotOursError(
                 f"The table {spec.name!r} belongs to the dataset {last.dataset_id}{same}.",
-                hint="Give each dataset a table of its own in the catalog.",
+                hint="Give each dataset its own table in the catalog.",
                 dataset_id=dataset_id,
             )
         return last
@@ -297,9 +297,9 @@ class Warehouse:
         prepared = {LOAD_COLUMN, ROW_COLUMN} <= set(columns) and count_rows(connection, shape) == 0
         if not (spec.adopt or prepared):
             raise TableNotOursError(
-                f"The table {spec.name!r} exists already and was not made by this project.",
-                hint="Give the dataset another table in the catalog, rename the existing one, or let it be taken over "
-                "with 'adopt: true'.",
+                f"The table {spec.name!r} exists already and was not created by this project.",
+                hint="Give the dataset another table in the catalog, rename the existing one, or allow adoption with "
+                "'adopt: true'.",
                 dataset_id=dataset_id,
             )
         dialect = connection.dialect
@@ -307,7 +307,7 @@ class Warehouse:
 
 
 def _make_schema(connection: Connection, spec: TableSpec) -> bool:
-    """Make the schema of a table if it is missing; whether it was."""
+    """Create the schema of a table if it is missing; returns whether it was."""
     missing = spec.schema is not None and not inspect(connection).has_schema(spec.schema)
     if missing:
         connection.execute(CreateSchema(str(spec.schema)))

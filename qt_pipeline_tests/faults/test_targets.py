@@ -26,7 +26,7 @@ from qt_pipeline_tests.faults.place import NEW, OLD, TABLE, Outcome, Place, Took
 from qt_pipeline_tests.warehouse.engines import Engine, Postgres, Sqlite
 
 PATIENCE_SECONDS = 30
-AGAIN = "The publish is tried again"
+AGAIN = "Retrying the publish"
 LARGE = bordereau(60_000, "50")
 
 
@@ -219,7 +219,7 @@ def test_a_target_that_goes_down_in_the_middle_of_a_copy_fails_the_run(
     finally:
         server.start()
     mortal_place.watching.clear()
-    assert_failed(took, says="refuses")
+    assert_failed(took, says="returned an error")
     assert_recovers(mortal_place)
 
 

@@ -76,7 +76,7 @@ def test_a_statement_that_fails_right_after_leaves_the_publish_and_the_file_is_l
     after = {"after_publish": f"INSERT INTO {log} VALUES ('x', 1)", "after_publish_in_transaction": False}
     engine.execute(str(after["after_publish"]))
     load(warehouse, OLD)
-    with pytest.raises(AfterPublishError, match="The table is published; the statement after it failed") as caught:
+    with pytest.raises(AfterPublishError, match="The table is published, but the statement after it failed") as caught:
         load(warehouse, NEW, sha256="1" * 64, **after)
     assert isinstance(caught.value, PermanentError)
     assert caught.value.dataset_id == "d-one"
@@ -96,7 +96,7 @@ def test_a_process_that_dies_before_the_statement_leaves_word_that_it_has_not_ru
     outside = {"after_publish": f"INSERT INTO {log} VALUES ('x', 1)", "after_publish_in_transaction": False}
     monkeypatch.setattr(Load, "_run_after_publish", lambda _: None)
     load(warehouse, OLD, **outside)
-    assert "has not been run" in (warehouse.loads()[0].error or "")
+    assert "has not run yet" in (warehouse.loads()[0].error or "")
     monkeypatch.undo()
     assert isinstance(load_or_leave(warehouse, OLD, **outside), PublishedLoad)
     assert warehouse.loads()[0].error is None
@@ -180,7 +180,7 @@ def test_a_transaction_that_the_database_ended_unasked_is_never_committed_as_a_p
         connection.exec_driver_sql("ROLLBACK")
 
     monkeypatch.setattr(publish_module.ledger, "write_contract", and_end)
-    with pytest.raises(TargetUnavailableError, match="ended the transaction"):
+    with pytest.raises(TargetUnavailableError, match="ended the publish transaction"):
         load(warehouse, NEW)
     monkeypatch.undo()
     assert engine.column("Name") == ["Ann"]

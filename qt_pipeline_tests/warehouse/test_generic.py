@@ -111,7 +111,7 @@ def test_an_upsert_and_a_new_column_keep_the_other_rows(warehouse: Warehouse) ->
 
 def test_a_column_that_is_too_narrow_is_for_a_person_to_change(warehouse: Warehouse) -> None:
     load(warehouse, b"Name\nAnn\n")
-    with pytest.raises(TargetRefusedError, match=r"by hand \('Name' to VARCHAR\(200\)\)"):
+    with pytest.raises(TargetRefusedError, match=r"manually \('Name' to VARCHAR\(200\)\)"):
         load(warehouse, b"Name\n" + b"x" * 80 + b"\n")
     assert rows(warehouse) == [("Ann",)]
 

@@ -78,7 +78,7 @@ def test_a_hostile_name_makes_a_table_or_is_refused_for_its_length(engine: Engin
         this = {"name": table, "dataset_id": f"d-{number}", "policy": DriftPolicy.EVOLVE}
         this |= upserting if number % 2 else replacing
         if len(table.encode()) > engine.max_name_bytes:
-            with pytest.raises(TargetLimitError, match=f"bytes; the target takes {engine.max_name_bytes}"):
+            with pytest.raises(TargetLimitError, match=f"bytes; the target allows {engine.max_name_bytes}"):
                 load(warehouse, b"a,b\n1,2\n", **this)
             continue
         load(warehouse, b"a,b\n1,2\n", **this)
@@ -107,7 +107,7 @@ def test_a_table_that_is_too_wide_is_refused_before_anything_is_written(engine: 
     most = warehouse._target.max_columns
     headers = [f"c{position}" for position in range(most - 1)]
     for lineage in (True, False):
-        with pytest.raises(TargetLimitError, match=f"{most + 1} columns; the target takes {most}"):
+        with pytest.raises(TargetLimitError, match=f"{most + 1} columns; the target allows {most}"):
             load(warehouse, csv_bytes(headers, []), lineage_columns=lineage)
     assert engine.tables() == OWN_TABLES
     load(warehouse, b"a,b\n1,2\n")

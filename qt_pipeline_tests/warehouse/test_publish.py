@@ -107,7 +107,7 @@ def test_views_indexes_and_triggers_survive_a_refresh(engine: Engine, warehouse:
 
 def test_older_data_never_replace_newer(engine: Engine, warehouse: Warehouse) -> None:
     newer = load(warehouse, NEW, through_seq=5)
-    with pytest.raises(StaleLoadError, match=f"Load {newer.load_id} has published newer data"):
+    with pytest.raises(StaleLoadError, match=f"Load {newer.load_id} has already published newer data"):
         load(warehouse, OLD, through_seq=4)
     assert names_in(engine) == ["Cleo"]
     assert warehouse.loads()[0].status is LoadStatus.FAILED

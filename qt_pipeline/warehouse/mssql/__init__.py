@@ -1,7 +1,7 @@
 """SQL Server and Azure SQL as a target.
 
-Here: what differs from other engines: the target itself (engine), how the server is reached (connect), the ways in
-(fill). Not here: the order of a publish (see load), what the server's refusals mean (see database).
+Here: what differs from other engines: the target (engine), its connections (connect), loading rows (fill).
+Not here: the order of a publish (see publish), the meaning of the server's errors (see database).
 """
 
 from qt_pipeline.warehouse.mssql.engine import MssqlTarget

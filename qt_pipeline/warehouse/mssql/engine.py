@@ -1,9 +1,9 @@
-"""SQL Server and Azure SQL as a target.
+"""The SQL Server and Azure SQL target.
 
-Here: what differs from other engines. Rows go in by bulk copy, typed as Arrow has them, and lie in the order of the
-loads and lines they came with: without such an index, row versioning would keep the pages of deleted rows.
-Not here: the order of a publish (see load), how the server is reached (see connect), the ways in
-(see fill), what its refusals mean (see database).
+Here: what differs from other engines. Rows are loaded by bulk copy, typed as in Arrow, and clustered by load and line:
+without such an index, row versioning would keep the pages of deleted rows.
+Not here: the order of a publish (see publish), connections (see connect), loading rows (see fill), the meaning of the
+server's errors (see database).
 """
 
 import logging
@@ -44,9 +44,9 @@ from qt_pipeline.warehouse.defaults import converts_itself, literal_value
 from qt_pipeline.warehouse.errors import TableBusyError, TableRefusedError, TargetUnavailableError, refused
 from qt_pipeline.warehouse.ledger import ADDED_LATER, columns, loads, loads_in, metadata
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import Measure, Measures, ask, measuring
+from qt_pipeline.warehouse.measure import Measure, Measures, measuring, query_aggregates
 from qt_pipeline.warehouse.mssql import fill
-from qt_pipeline.warehouse.mssql.connect import engine_at, was_let_in
+from qt_pipeline.warehouse.mssql.connect import engine_at, was_connected
 from qt_pipeline.warehouse.mssql.reflect import columns_of
 from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type
 from qt_pipeline.warehouse.verify import Totals, summed_columns
@@ -57,14 +57,14 @@ _OPEN_LENGTH = 50
 _ROW_INDEX = "_qt_rows"
 _SUMS_BATCH_SIZE = 500
 _DIGITS = 38
-# A sum has 38 digits: those that a column of fewer leaves are room for ten thousand million rows.
+# A sum has 38 digits; a column of up to 28 leaves headroom for ten thousand million rows.
 _MAX_SAFE_SUM = 28
 _HALF = _DIGITS // 2
 _EXACT = Context(prec=100)
 _BUSY = -1
 _RENAME = text("EXEC sp_rename :old, :new, 'OBJECT'")
 _HAS_VERSIONING = text("SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()")
-# What reads no table begins no transaction.
+# A query that reads no table does not begin a transaction.
 _TRANSACTION = text(
     "SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID()"
 )
@@ -82,7 +82,7 @@ _DEFAULTS = text(
     "WHERE parent_object_id = OBJECT_ID(:name)"
 )
 _VALUES = "COUNT_BIG({})"
-# Without regard to the column's collation, which may take two units of UTF-16 for one character or not.
+# Independent of the column's collation, which may or may not treat a surrogate pair as one character.
 _UNITS = "{} COLLATE Latin1_General_BIN2"
 _OF_TEXT = {
     Measure.UTF16_UNITS: "SUM(CAST(DATALENGTH({}) / 2 AS BIGINT))",
@@ -104,21 +104,21 @@ _MEASURES: Measures = {
 
 
 class MssqlTarget:
-    """A SQL Server or Azure SQL database. The schemas, if they are named, and the ledger are made when missing.
+    """A SQL Server or Azure SQL database. The schemas, if named, and the ledger are created if missing.
 
-    `mssql+mssqlpython://` (or `mssql://`) takes Microsoft's own driver and its bulk copy; `mssql+pyodbc://` inserts by
-    ODBC, slower, for where the bulk copy cannot be used. Both encrypt unless the URL says `Encrypt=no`.
+    `mssql+mssqlpython://` (or `mssql://`) uses Microsoft's own driver and its bulk copy; `mssql+pyodbc://` inserts over
+    ODBC, slower, for systems where the bulk copy cannot be used. Both encrypt unless the URL says `Encrypt=no`.
 
     Entra authentication is named in the URL: `?authentication=ActiveDirectoryMSI` (the user, if any, is the client id
     of a user-assigned identity), `ActiveDirectoryServicePrincipal` (user and password are client id and secret),
-    `ActiveDirectoryDefault`, `ActiveDirectoryDeviceCode`, `ActiveDirectoryInteractive`. The bulk copy opens a
-    connection of its own and asks azure-identity for a new token. It takes neither `ActiveDirectoryPassword` nor
+    `ActiveDirectoryDefault`, `ActiveDirectoryDeviceCode`, `ActiveDirectoryInteractive`. The bulk copy opens its own
+    connection and requests a new token from azure-identity. It supports neither `ActiveDirectoryPassword` nor
     `ActiveDirectoryIntegrated`; those need `mssql+pyodbc://`.
 
     Raises:
-        ConfigurationError: the URL names a driver or a way to log in that cannot be used.
+        ConfigurationError: the URL names a driver or an authentication that cannot be used.
         TargetUnavailableError: the database cannot be reached.
-        TargetRefusedError: the database does not let this login in, or not do what is needed.
+        TargetRefusedError: the database rejects the login, or denies it a right that is needed.
     """
 
     max_name_bytes = 128
@@ -148,7 +148,7 @@ class MssqlTarget:
         self._by_bulk_copy = engine.driver == "mssqlpython"
         self._engine = engine.execution_options(schema_translate_map={None: self.schema})
         if not self._by_bulk_copy:
-            _log.warning("Rows go to %s by inserts, slower than the bulk copy of mssql+mssqlpython://.", self._address)
+            _log.warning("%s is loaded by inserts, slower than the bulk copy of mssql+mssqlpython://.", self._address)
         if prepare:
             self._prepare()
             for warning in self.warnings:
@@ -188,38 +188,38 @@ class MssqlTarget:
             yield connection
 
     def transaction_id(self, connection: Connection) -> str | None:
-        """See Target. With the depth: a COMMIT ends the innermost of nested ones alone."""
+        """See Target. Includes the nesting depth: a COMMIT ends only the innermost of nested transactions."""
         return connection.scalar(_TRANSACTION)
 
     def lock_for_publish(self, connection: Connection, table: Table) -> None:
-        """See Target. Rows that are deleted are locked one by one: a reader would go on from old rows into new ones."""
-        # Asked each time: it can be turned on and off while this process lives.
+        """See Target. Deleted rows are locked one by one, so a reader could read old rows and then new ones."""
+        # Queried each time: the setting may change while this process lives.
         if connection.scalar(_HAS_VERSIONING) == 0:
             locked = select(literal_column("1", Integer())).select_from(table).limit(1)
             connection.execute(locked.with_hint(table, "WITH (TABLOCKX, HOLDLOCK)", "mssql")).all()
 
     @contextmanager
     def altering(self, connection: Connection) -> Generator[None]:
-        """See Target. No statement that changes a column can wait at low priority."""
+        """See Target. ALTER COLUMN cannot wait at low priority."""
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_ALTER_SECONDS * 1000}")
         try:
             yield
         except BaseException:
-            # The pool must not hand it out with that setting.
+            # The pool must not reuse a connection with that setting.
             connection.detach()
             raise
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {_WAIT_SECONDS * 1000}")
 
     @contextmanager
     def table_lock(self, table: str) -> Generator[None]:
-        """See Target. A lock of the server's, which ends with its connection."""
+        """See Target. An application lock of the server, which ends with its connection."""
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             self._take_lock(connection, table)
             try:
                 yield
             finally:
-                # Closed for good: that gives the lock back, whatever state the connection is in.
+                # Invalidated, because that releases the lock whatever the state of the connection.
                 connection.invalidate()
 
     def columns_of(self, connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
@@ -245,24 +245,24 @@ class MssqlTarget:
         return column
 
     def index_key(self, connection: Connection, stage: Table, key: Sequence[ColumnElement[Any]]) -> None:
-        """See Target. SQL Server joins by hashes."""
+        """See Target. SQL Server uses hash joins."""
 
     def create_table(self, connection: Connection, table: Table) -> None:
         """See Target."""
         _refuse_temporary(table)
-        _order(table)
+        _cluster(table)
         table.create(connection)
 
     def stage(self, stage: Table, batches: Iterable[Batch], *, becomes_table: bool) -> int:
         """See Target."""
         if becomes_table:
-            _order(stage)
+            _cluster(stage)
         with self.writing() as connection:
             stage.create(connection)
         if not self._by_bulk_copy:
             with self.writing() as connection:
                 return fill.insert(connection, stage, batches)
-        # The bulk copy has a connection of its own, which sees what is committed.
+        # The bulk copy uses its own connection, which sees only committed tables.
         with self._explained(), self._engine.connect() as connection:
             return fill.bulk_copy(connection, stage, batches)
 
@@ -274,7 +274,7 @@ class MssqlTarget:
     def rename(self, connection: Connection, stage: Table, table: Table) -> None:
         """See Target."""
         _refuse_temporary(table)
-        # The old name is read as SQL reads one, the new name as it stands.
+        # sp_rename parses the old name as an identifier and takes the new one literally.
         old = connection.dialect.identifier_preparer.format_table(stage)
         connection.execute(_RENAME, {"old": old, "new": str(table.name)})
 
@@ -307,9 +307,9 @@ class MssqlTarget:
                 connection.exec_driver_sql(f"ALTER TABLE {name} DROP CONSTRAINT {constraint}")
             kinds = {change.before.kind, change.after.kind}
             if not keeps_rows and len(kinds) > 1 and kinds.isdisjoint((Kind.TEXT, Kind.UNKNOWN)):
-                # Not all types become all others, not even without a row; text becomes any, and any becomes text.
+                # Not every type converts to every other, even without rows; but text converts to and from any type.
                 connection.exec_driver_sql(f"{alter} NVARCHAR({_OPEN_LENGTH}) NULL")
-            # Its collation is among the words: without it, the column would get the database's own.
+            # The type includes its collation: without it, the column would get the database's default.
             type_ = table.c[change.column].type.compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"{alter} {type_} NULL")
             if change.default is not None:
@@ -322,7 +322,7 @@ class MssqlTarget:
         return bool(connection.scalar(_TRIGGERS, {"name": name}))
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """See Target. Every collation takes a text for equal to itself with blanks behind; bytes have none."""
+        """See Target. Every collation ignores trailing blanks; a comparison of bytes does not."""
         return cast(column, VARBINARY()) if isinstance(column.type, String) else column
 
     def totals(
@@ -330,20 +330,20 @@ class MssqlTarget:
     ) -> Totals:
         """See Target."""
         summed = [(c.name, *part) for c in summed_columns(columns) for part in _parts(table.c[c.name], c.type)]
-        asked = measuring(connection, columns, self.measures)
-        parts = [*(func.sum(part) for _, part, _ in summed), *asked.values()]
-        rows, found = ask(connection, table, parts, at_once=_SUMS_BATCH_SIZE, load_id=load_id)
+        aggregates = measuring(connection, columns, self.measures)
+        parts = [*(func.sum(part) for _, part, _ in summed), *aggregates.values()]
+        rows, results = query_aggregates(connection, table, parts, batch_size=_SUMS_BATCH_SIZE, load_id=load_id)
         sums = dict[str, Decimal]()
-        for (name, _, zeros), sum_ in zip(summed, found, strict=False):
+        for (name, _, zeros), sum_ in zip(summed, results, strict=False):
             part = _EXACT.scaleb(Decimal(sum_ or 0), zeros)
             sums[name] = _EXACT.add(sums.get(name, Decimal(0)), part)
-        measured = zip(asked, found[len(summed) :], strict=True)
+        measured = zip(aggregates, results[len(summed) :], strict=True)
         return Totals(rows, sums, {key: int(total or 0) for key, total in measured})
 
     def post_publish_maintenance(self, table: Table) -> None:
-        """See Target. Readers go on meanwhile. The server's own cleaning comes too late: some pages every few seconds.
+        """See Target. Readers continue meanwhile. The server's own cleanup is too slow: few pages every few seconds.
 
-        Nothing is done for statistics, which renew themselves when a query needs them.
+        Statistics need nothing: they update when a query needs them.
         """
         if LOAD_COLUMN not in table.c:
             return
@@ -353,14 +353,14 @@ class MssqlTarget:
                 name = connection.dialect.identifier_preparer.format_table(table)
                 connection.exec_driver_sql(f"ALTER INDEX {_ROW_INDEX} ON {name} REORGANIZE")
         except PipelineError as error:
-            # A login without the right to change the table may well load it.
+            # A login may load a table without the right to alter it.
             _log.info("The table %s is published; its deleted pages are left to the server: %s", table.name, error)
 
     def _prepare(self) -> None:
         if self._is_prepared():
-            # A login that may only load finds them made.
+            # A login that may only load relies on this.
             return
-        # Two processes that make the same tables at once would refuse each other.
+        # Two processes that create the same tables at once would conflict.
         with self.table_lock("the ledger"), self.writing() as connection:
             for name in sorted(filter(None, {self.schema, self.staging_schema})):
                 if not _has_schema(connection, name):
@@ -374,11 +374,11 @@ class MssqlTarget:
             return made and _has_schema(connection, self.staging_schema) and self._is_complete(connection)
 
     def _is_complete(self, connection: Connection) -> bool:
-        """Whether the ledger has the columns that older versions did not make."""
+        """Whether the ledger has the columns that older versions did not create."""
         place = connection.dialect.identifier_preparer.format_table(loads_in(self.schema))
         lengths = (connection.scalar(select(func.col_length(place, name))) for name in ADDED_LATER)
         columns_place = place.replace(loads.name, columns.name)
-        # In bytes, two a character.
+        # In bytes, two per character.
         format_length = connection.scalar(select(func.col_length(columns_place, "format")))
         return all(length is not None for length in lengths) and (format_length or 0) >= 2 * MAX_FORMAT
 
@@ -387,36 +387,36 @@ class MssqlTarget:
         if taken == _BUSY:
             raise TableBusyError(
                 f"Another process has been loading the table {name!r} for over {_WAIT_SECONDS} seconds.",
-                hint="Wait for it to end; it will be tried again.",
+                hint="Wait for it to end; the load will be retried.",
             )
         if taken is None or taken < 0:
-            raise TargetUnavailableError(f"The lock of the table {name!r} was not given (sp_getapplock: {taken}).")
+            raise TargetUnavailableError(f"The lock of the table {name!r} was not granted (sp_getapplock: {taken}).")
 
     @contextmanager
     def _explained(self) -> Generator[None]:
         try:
             yield
         except DBAPIError as error:
-            of_connection = error.statement is None
-            fault = mssql_fault(error.orig, of_connection=of_connection, was_let_in=was_let_in(self._url))
-            raise self._refusal(fault, broken=error.connection_invalidated) from None
+            of_connection, connected = error.statement is None, was_connected(self._url)
+            server_error = mssql_fault(error.orig, of_connection=of_connection, was_let_in=connected)
+            raise self._refusal(server_error, broken=error.connection_invalidated) from None
         except Exception as error:
-            # The driver's own, from where SQLAlchemy does not look.
+            # The driver's own errors, which SQLAlchemy does not wrap.
             if not _is_the_drivers(error):
                 raise
             raise self._refusal(mssql_fault(error)) from None
 
-    def _refusal(self, fault: ServerError, *, broken: bool = False) -> PipelineError:
-        kind = TargetUnavailableError if broken else refused(fault)
+    def _refusal(self, error: ServerError, *, broken: bool = False) -> PipelineError:
+        kind = TargetUnavailableError if broken else refused(error)
         return kind(
-            f"The target {self._address} refuses: {fault.message}.",
-            hint="Check that the server runs and that this login may create and write tables there.",
+            f"The target {self._address} returned an error: {error.message}.",
+            hint="Check that the server is running and that this login may create and write tables there.",
         )
 
 
 def _checked(schema: str | None) -> str | None:
     if schema and set(schema) & set(".[]"):
-        # SQLAlchemy takes what stands before a dot for a database, and has brackets for itself.
+        # SQLAlchemy reads what precedes a dot as a database, and treats brackets as quotes.
         raise ConfigurationError(
             f"The schema {schema!r} has a dot or a bracket in its name.",
             hint="Set QT_WAREHOUSE_SCHEMA and QT_STAGING_SCHEMA to schemas without them.",
@@ -425,12 +425,12 @@ def _checked(schema: str | None) -> str | None:
 
 
 def _has_schema(connection: Connection, name: str | None) -> bool:
-    # The server compares: its names may differ in case.
+    # Compared by the server: names may differ in case.
     return name is None or connection.scalar(select(func.schema_id(name))) is not None
 
 
-def _order(table: Table) -> None:
-    """Let rows lie in the order in which they come; without lineage columns there is none to name."""
+def _cluster(table: Table) -> None:
+    """Cluster the rows by load and line; a table without lineage columns is left unordered."""
     if LOAD_COLUMN in table.c:
         Index(_ROW_INDEX, table.c[LOAD_COLUMN], table.c[ROW_COLUMN], unique=True, mssql_clustered=True)
 
@@ -438,16 +438,16 @@ def _order(table: Table) -> None:
 def _refuse_temporary(table: Table) -> None:
     if table.name.startswith("#"):
         raise TableRefusedError(
-            f"SQL Server takes {table.name!r} for a table of one connection, which nobody else would see.",
+            f"SQL Server treats {table.name!r} as a temporary table of one connection, which nobody else would see.",
             hint="Give the dataset another table name in the catalog.",
         )
 
 
 def _parts(column: ColumnElement[Any], type_: ColumnType) -> list[tuple[ColumnElement[Any], int]]:
-    """What is to be added up for a column, and how many zeros each part's sum has lost.
+    """The expressions to sum for a column, each with the number of zeros that its sum lacks.
 
-    A sum of decimals has the column's scale and 38 digits. The widest numbers leave it no room, so that those are cut
-    in two, each half of 19 digits.
+    A sum of decimals has the column's scale and 38 digits. The widest numbers leave no headroom, so they are split into
+    two halves of 19 digits.
     """
     scale = type_.scale
     if type_.kind is Kind.INTEGER or type_.precision <= _MAX_SAFE_SUM:
@@ -457,13 +457,13 @@ def _parts(column: ColumnElement[Any], type_: ColumnType) -> list[tuple[ColumnEl
     low = column.op("-")(high)
     whole = cast(high, Numeric(_DIGITS, max(place, 0)))
     if place < 0:
-        # The digits cut off are zeros: the quotient is whole. SQLAlchemy's own division would turn it into a float.
+        # The digits cut off are zeros, so the division is exact. SQLAlchemy's own division would yield a float.
         whole = whole.op("/")(literal_column(f"1{'0' * -place}"))
     return [(whole, max(-place, 0)), (low, 0)]
 
 
 def _is_the_drivers(error: BaseException) -> bool:
-    """Whether an error comes from the bulk copy, whose core raises Python's own types too."""
+    """Whether an error comes from the bulk copy, whose core also raises Python's built-in types."""
     module = type(error).__module__
     if module.startswith(("mssql_python", "mssql_py_core", "pyodbc")):
         return True

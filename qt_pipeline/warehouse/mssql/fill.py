@@ -1,6 +1,6 @@
-"""How rows get into a staging table of SQL Server: by bulk copy, or by inserts with arrays of parameters.
+"""Load rows into a staging table of SQL Server: by bulk copy, or by inserts with parameter arrays.
 
-Here: these two ways. Not here: when which is taken, what a refusal means (see engine).
+Here: these two ways. Not here: which one is used, the meaning of errors (see engine).
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, String, Table
 from qt_pipeline.tabular import Array, named_batch
 from qt_pipeline.warehouse.target import Batch
 
-# Each is a transaction of its own: the log of an Azure database is small, and so is what is sorted for the index.
+# Each batch is a transaction of its own, which keeps the log of an Azure database and the sort for the index small.
 _ROWS_IN_A_TRANSACTION = 100_000
 _BATCH_ROWS = 5000
 _BATCH_BYTES = 32 * 2**20
@@ -21,17 +21,17 @@ _BYTES_OF_A_NUMBER = 64
 
 
 def bulk_copy(connection: Connection, stage: Table, batches: Iterable[Batch]) -> int:
-    """Stream rows into a table that has been committed, and say how many were sent.
+    """Stream rows into a committed table, and return how many were sent.
 
-    The driver opens a connection of its own for this. What it raises is not only of its own errors' types, and may
-    repeat a value; an error of `batches` is raised as it is.
+    The driver opens its own connection for this. It may raise errors of other types than its own, whose messages may
+    quote a value; an error of `batches` is raised unchanged.
     """
     source = _BatchSource(batches)
     first = next(source, None)
     if first is None:
         return 0
     reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], source))
-    # Its annotations are half done.
+    # The driver is only partly annotated.
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor:
@@ -43,14 +43,14 @@ def bulk_copy(connection: Connection, stage: Table, batches: Iterable[Batch]) ->
                 table_lock=True,
             )
     finally:
-        # The copy would say that the rows it was given so far are all there are, or an error of its own.
+        # The copy would report success with the rows so far, or an error of its own.
         if source.error is not None:
             raise source.error
     return int(copied["rows_copied"])
 
 
 class _BatchSource(Iterator[pa.RecordBatch]):
-    """Arrow batches for the driver, which keeps to itself what goes wrong in making them."""
+    """Arrow batches for the driver, which hides errors raised while they are made."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = iter(batches)
@@ -67,28 +67,28 @@ class _BatchSource(Iterator[pa.RecordBatch]):
 
 
 def insert(connection: Connection, stage: Table, batches: Iterable[Batch]) -> int:
-    """Insert rows, an array of parameters of bounded size at a time, and say how many."""
+    """Insert rows in parameter arrays of bounded size, and return how many."""
     statement = str(stage.insert().compile(dialect=connection.dialect))
-    at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // _width(stage)))
+    batch_size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // _width(stage)))
     copied = 0
     for batch in batches:
         rows = _tuples(_typed(batch))
-        while some := list(islice(rows, at_once)):
-            connection.exec_driver_sql(statement, some)
-            copied += len(some)
+        while parameters := list(islice(rows, batch_size)):
+            connection.exec_driver_sql(statement, parameters)
+            copied += len(parameters)
     return copied
 
 
 def _width(stage: Table) -> int:
-    """The bytes that the driver sets aside for a row; what has no bound it sends by itself."""
+    """The bytes that the driver reserves for a row; it sends unbounded values separately."""
     lengths = (c.type.length if isinstance(c.type, String) else None for c in stage.c)
     return sum(2 * length if length else _BYTES_OF_A_NUMBER for length in lengths)
 
 
 def _tuples(batch: pa.RecordBatch) -> Generator[tuple[object, ...]]:
     for start in range(0, batch.num_rows, _BATCH_ROWS):
-        some = batch.slice(start, _BATCH_ROWS)
-        values = (cast("list[object]", some.column(position).to_pylist()) for position in range(some.num_columns))
+        part = batch.slice(start, _BATCH_ROWS)
+        values = (cast("list[object]", part.column(position).to_pylist()) for position in range(part.num_columns))
         yield from zip(*values, strict=True)
 
 

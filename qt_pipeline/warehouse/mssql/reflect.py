@@ -1,7 +1,7 @@
-"""The columns of a table as SQL Server's catalog has them: precision, scale and collation, which SQLAlchemy leaves out.
+"""Reflect the columns of a table from SQL Server's catalog, with the precision, scale and collation SQLAlchemy omits.
 
-Here: that query, the types that its rows stand for, and which columns the server fills itself.
-Not here: which types may hold a file's values (see adopt).
+Here: that query, the SQLAlchemy types of its rows, and which columns the server fills itself.
+Not here: which types can hold a file's values (see adopt).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sqlalchemy.types import CHAR, DECIMAL, NCHAR, NVARCHAR, VARCHAR, Float, Nul
 
 from qt_pipeline.warehouse.target import Computed, SqlTypes
 
-# The type beneath one that somebody has given another name; types of .NET have none beneath.
+# The base type of an alias type; .NET types have none.
 _COLUMNS = text(
     "SELECT c.name, COALESCE(base.name, own.name), c.max_length, c.precision, c.scale, c.collation_name, "
     # Periods and the versions of ledger tables are generated too.
@@ -24,15 +24,15 @@ _COLUMNS = text(
     "WHERE c.object_id = OBJECT_ID(:place) ORDER BY c.column_id"
 )
 _MAX = -1
-# The older name of ROWVERSION, which is the one in the catalog.
+# The catalog's name for ROWVERSION.
 _ROW_VERSION = "timestamp"
 _TYPES: Final[Mapping[str, type[TypeEngine[Any]]]] = cast("Any", base).ischema_names
 
 
 def columns_of(connection: Connection, name: str, schema: str | None) -> SqlTypes | None:
-    """The columns of a table or view; None if there is none of that name, or none that this login may know of."""
+    """The columns of a table or view; None if none of that name is visible to this login."""
     preparer = connection.dialect.identifier_preparer
-    # Without a schema the server would also look in dbo, where it does not make tables.
+    # Without a schema the server would also search dbo, where it does not create tables.
     place = f"{preparer.quote_identifier(schema or _default_schema(connection))}.{preparer.quote_identifier(name)}"
     rows = connection.execute(_COLUMNS, {"place": place}).all()
     return {
@@ -48,8 +48,8 @@ def _default_schema(connection: Connection) -> str:
 def _type(name: str | None, bytes_: int, precision: int, scale: int, collation: str | None) -> TypeEngine[Any]:
     kind = _TYPES.get(name or "", NullType)
     if issubclass(kind, CHAR | NCHAR | VARCHAR | NVARCHAR):
-        bytes_a_character = 2 if issubclass(kind, NCHAR | NVARCHAR) else 1
-        return kind(None if bytes_ == _MAX else bytes_ // bytes_a_character, collation)
+        bytes_per_character = 2 if issubclass(kind, NCHAR | NVARCHAR) else 1
+        return kind(None if bytes_ == _MAX else bytes_ // bytes_per_character, collation)
     if issubclass(kind, Numeric) and not issubclass(kind, Float):
         return DECIMAL(precision, scale)
     if issubclass(kind, DATETIME2 | DATETIMEOFFSET | TIME):

@@ -85,7 +85,7 @@ INSERT INTO qt._qt_columns (dataset_id, position, header, name, kind, [precision
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
 UPDATE qt._qt_loads SET status=?, rows=?, table_rows=?, finished_at=?, replaced_load_id=?, changes=NULL, error=?,
     declared=? WHERE qt._qt_loads.load_id = ? AND qt._qt_loads.status = ?;
--- with 'published', 2, 2, <now>, 7, 'The table is published; the statement after it has not been run yet.', '{}', 8,
+-- with 'published', 2, 2, <now>, 7, 'The table is published; the after_publish statement has not run yet.', '{}', 8,
 --   'staging'
 SELECT CONCAT(CURRENT_TRANSACTION_ID(), '/', @@TRANCOUNT) FROM sys.databases WHERE database_id = DB_ID();
 COMMIT;
