@@ -34,7 +34,7 @@ def rows(engine: Engine, warehouse: Warehouse) -> list[tuple[Any, ...]]:
 def test_a_table_of_somebody_else_is_refused_and_kept(engine: Engine, warehouse: Warehouse) -> None:
     make(engine)
     before = engine.columns(), engine.query(f"SELECT * FROM {engine.table()}")
-    with pytest.raises(TableNotOursError, match="'paid' exists already and was not made by this project") as caught:
+    with pytest.raises(TableNotOursError, match="'paid' exists already and was not created by this project") as caught:
         load(warehouse, FILE)
     assert caught.value.dataset_id == "d-one"
     assert (engine.columns(), engine.query(f"SELECT * FROM {engine.table()}")) == before
