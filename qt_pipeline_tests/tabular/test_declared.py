@@ -226,7 +226,7 @@ def test_a_declared_form_becomes_plain(type_: str, text: str, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("type_", "misfits"),
+    ("type_", "invalid_values"),
     [
         (
             "decimal(18,2) 1,234.56",
