@@ -110,14 +110,14 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
         ("datasets:\n  d-one:\n  d-two: {}\n", "line 2: datasets.d-one: must be a mapping"),
         (
             "datasets:\n  d-one:\n    tabel: a\n",
-            "line 3: datasets.d-one.tabel: is not known here; perhaps 'table' is meant",
+            "line 3: datasets.d-one.tabel: is not a known key; the nearest key is 'table'",
         ),
-        ("tables: {}", "line 1: tables: is not known here; there are unlisted, defaults, datasets"),
-        ("defaults: {polcy: freeze}", "defaults.polcy: is not known here; perhaps 'policy' is meant"),
-        ("defaults: {shema: a}", "perhaps 'schema' is meant"),
-        ("defaults: {table_schema: a}", "perhaps 'schema' is meant"),
-        ("defaults: {table: a}", "defaults.table: can be said of one dataset alone"),
-        ("defaults: {name: a}", "defaults.name: can be said of one dataset alone"),
+        ("tables: {}", "line 1: tables: is not a known key; the keys are unlisted, defaults, datasets"),
+        ("defaults: {polcy: freeze}", "defaults.polcy: is not a known key; the nearest key is 'policy'"),
+        ("defaults: {shema: a}", "the nearest key is 'schema'"),
+        ("defaults: {table_schema: a}", "the nearest key is 'schema'"),
+        ("defaults: {table: a}", "defaults.table: can be set only for one dataset"),
+        ("defaults: {name: a}", "defaults.name: can be set only for one dataset"),
         ("unlisted: ignore", "unlisted: must be 'load' or 'refuse'"),
         ("datasets: {d-one: {empty: never}}", "d-one.empty: must be 'keep' or 'replace'"),
         ("datasets: {d-one: {policy: strict}}", "d-one.policy: must be 'additive', 'evolve' or 'freeze'"),
@@ -138,11 +138,11 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
         ("datasets: {d-one: {mode: upsert, key: a}}", "d-one.key"),
         ("datasets:\n  d-one:\n    mode: upsert\n    key:\n    - a\n    - ''\n", "line 6: datasets.d-one.key.1"),
         ("datasets: {d-one: {mode: upsert, key: [a, a]}}", "d-one.key: names a header twice"),
-        ("datasets: {d-one: {mode: append, lineage_columns: false}}", "d-one.lineage_columns: can be false with"),
+        ("datasets: {d-one: {mode: append, lineage_columns: false}}", "d-one.lineage_columns: can be false only with"),
         ("defaults: {mode: append}\ndatasets:\n  d-one: {lineage_columns: false}", "line 3: datasets.d-one.lineage"),
         (
             "defaults:\n  lineage_columns: false\n  mode: append\n",
-            "line 2: defaults.lineage_columns: can be false with",
+            "line 2: defaults.lineage_columns: can be false only with",
         ),
         ("defaults: {mode: upsert}", "defaults.mode: upsert needs 'key'"),
         ("datasets: {d-one: {columns: {Paid: money}}}", "d-one.columns.Paid.type: 'money' is not a type"),
@@ -151,13 +151,13 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
             "datasets:\n  d-one:\n    columns:\n      On: {type: date %d/%m/%y}\n",
             "line 4: datasets.d-one.columns.On.type",
         ),
-        ("datasets: {d-one: {columns: {Paid: {typ: text}}}}", "columns.Paid.typ: is not known here; perhaps 'type'"),
+        ("datasets: {d-one: {columns: {Paid: {typ: text}}}}", "columns.Paid.typ: is not a known key; the nearest key is 'type'"),
         ("datasets: {d-one: {columns: {Paid: }}}", "columns.Paid: must be a mapping"),
         ("datasets: {d-one: {after_publish: ''}}", "d-one.after_publish"),
         ("datasets: {d-one: {after_publish: {in_transaction: true}}}", "d-one.after_publish.sql: is missing"),
         (
             "datasets: {d-one: {after_publish: {sql: x, when: y}}}",
-            "after_publish.when: is not known here; there are sql",
+            "after_publish.when: is not a known key; the keys are sql",
         ),
         ("datasets: {d-one: {table: claims}, d-two: {table: claims}}", "d-one and d-two both go to the table 'claims'"),
         ("datasets: {d-one: {table: claims}, d-two: {table: CLAIMS}}", "d-one and d-two both"),
@@ -471,12 +471,12 @@ def test_aliases_of_aliases_are_refused_before_they_fill_the_memory(tmp_path: Pa
         f"  l{number}: &l{number} {{<<: [{', '.join([f'*l{number - 1}'] * 9)}]}}" for number in range(1, 12)
     )
     (tmp_path / "datasets.yaml").write_text(f"x:\n  l0: &l0 {{a: 1, b: 2}}\n{levels}\n")
-    with pytest.raises(ConfigurationError, match="aliases stand for more"):
+    with pytest.raises(ConfigurationError, match="aliases expand to more"):
         load_catalog(tmp_path / "datasets.yaml")
 
 
 def test_lists_of_aliases_are_refused_too(tmp_path: Path) -> None:
     levels = "\n".join(f"l{number}: &l{number} [{', '.join([f'*l{number - 1}'] * 9)}]" for number in range(1, 12))
     (tmp_path / "datasets.yaml").write_text(f"l0: &l0 [a]\n{levels}\n")
-    with pytest.raises(ConfigurationError, match="aliases stand for more"):
+    with pytest.raises(ConfigurationError, match="aliases expand to more"):
         load_catalog(tmp_path / "datasets.yaml")

@@ -448,7 +448,7 @@ def test_a_complete_landing_by_hand_is_never_swept(folder: Path) -> None:
 
 def test_the_newest_is_always_a_download(landing: Landing) -> None:
     land(landing, by_hand())
-    with pytest.raises(NothingLandedError, match="landed files were all loaded by hand"):
+    with pytest.raises(NothingLandedError, match="landed files were loaded manually"):
         landing.newest(DATASET)
     download = land(landing, "run-1")
     land(landing, by_hand())

@@ -1,6 +1,6 @@
-"""The catalog `datasets.yaml`: which table a dataset id goes to, and what is allowed for it.
+"""The catalog `datasets.yaml`: the table, columns, write mode and policies of each dataset.
 
-Here: reading and checking it, the answer for one dataset id, listed or not, and its JSON Schema for editors.
+Here: reading and validating it, the rules for a dataset id, listed or not, and its JSON Schema for editors.
 Not here: what a declared type means (see tabular), how a table is written (see warehouse).
 """
 

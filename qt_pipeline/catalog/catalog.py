@@ -1,7 +1,7 @@
-"""The catalog itself: the answer for one dataset id, listed or not.
+"""The catalog: the rules for a dataset id, listed or not.
 
-Here: defaults filled in, what is wrong although each part alone is right.
-Not here: the keys and their meaning (see model), the file (see load).
+Here: defaults filled in, contradictions between settings that are valid alone.
+Not here: the keys and their meaning (see model), the file (see reader).
 """
 
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from qt_pipeline.errors import ConfigurationError, FailureScope
 from qt_pipeline.values import is_dataset_id
 
 Position = tuple[str | int, ...]
-"""Where something stands in the catalog: the keys and positions on the way to it."""
+"""A position in the catalog: the path of keys and indexes to it."""
 CatalogFault = tuple[Position, str]
-"""A place and what is wrong there."""
+"""A position and what is wrong there."""
 
 
 class UnlistedDatasetError(ConfigurationError):
-    """The catalog loads only the datasets that it lists, and does not list this one."""
+    """The catalog loads only the datasets that it lists, and this one is not listed."""
 
     scope = FailureScope.DATASET
 
 
 class Catalog:
-    """The datasets that are listed, and the rules for all others. Read with `load_catalog`."""
+    """The listed datasets, and the rules for all others. Read with `load_catalog`."""
 
     def __init__(self, file: File, path: Path) -> None:
         self._path = path
@@ -38,15 +38,16 @@ class Catalog:
         return tuple(self._datasets.values())
 
     def accepts(self, dataset_id: str) -> bool:
-        """Whether the dataset is to be loaded: it is listed, or others are loaded too."""
+        """Whether the dataset is to be loaded: it is listed, or unlisted datasets are loaded too."""
         return dataset_id in self._datasets or (self._file.unlisted == "load" and is_dataset_id(dataset_id))
 
     def dataset(self, dataset_id: str) -> Dataset:
         """The rules for a dataset id, listed or not.
 
         Raises:
-            ConfigurationError: it cannot be one. A person may add any text as a partition, and an id becomes a folder.
-            UnlistedDatasetError: it is not listed, and the catalog refuses such.
+            ConfigurationError: it is not a dataset id. A person may add any text as a partition, and an id names a
+                folder.
+            UnlistedDatasetError: it is not listed, and the catalog does not load unlisted datasets.
         """
         if not is_dataset_id(dataset_id):
             raise ConfigurationError(
@@ -61,7 +62,7 @@ class Catalog:
         return self._datasets.get(dataset_id) or self._resolve(dataset_id, Entry())
 
     def faults(self, names: NameMatching) -> Iterator[CatalogFault]:
-        """What is wrong although each part alone is right. `names` says which tables are the same."""
+        """Contradictions between settings that are valid alone. `names` decides which table names are the same."""
         owners: dict[tuple[str | None, str], str] = {}
         for dataset in self.datasets:
             yield from ((("datasets", dataset.id, key), reason) for key, reason in dataset.contradictions())
@@ -72,11 +73,11 @@ class Catalog:
                 yield ("datasets", dataset.id), reason
         if self._file.unlisted == "load":
             unlisted = self._resolve("unlisted", Entry())
-            why = "datasets that are not listed are loaded by the defaults; say it under each dataset, or refuse those"
-            yield from ((("defaults", key), f"{reason}: {why}") for key, reason in unlisted.contradictions())
+            context = "unlisted datasets are loaded with the defaults; set it for each dataset, or refuse unlisted ones"
+            yield from ((("defaults", key), f"{reason}: {context}") for key, reason in unlisted.contradictions())
 
     def _resolve(self, dataset_id: str, entry: Entry) -> Dataset:
-        said = {key: getattr(said, key) for said in (self._file.defaults, entry) for key in said.model_fields_set}
+        values = {key: getattr(level, key) for level in (self._file.defaults, entry) for key in level.model_fields_set}
         return Dataset.model_validate(
-            said | {"id": dataset_id, "table": entry.table or dataset_id.replace("-", "_")},
+            values | {"id": dataset_id, "table": entry.table or dataset_id.replace("-", "_")},
         )

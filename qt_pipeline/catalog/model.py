@@ -1,7 +1,7 @@
-"""What a person can say in the catalog, and what that says of one dataset.
+"""The data model of the catalog: its keys, their limits and defaults.
 
-Here: the keys with their meaning, limits and defaults; the JSON Schema made of them.
-Not here: reading a file and telling its faults (see load), what a declared type means (see tabular).
+Here: the keys with their descriptions, and the JSON Schema made from them.
+Not here: reading a file and reporting its faults (see reader), what a declared type means (see tabular).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from qt_pipeline.values import DATASET_ID_PATTERN, DriftPolicy, WriteMode, is_da
 def _column_type(value: object) -> object:
     type_ = parse_type(value) if isinstance(value, str) else value
     if isinstance(type_, ColumnType) and len(type_.format) > MAX_FORMAT:
-        raise ValueError(f"has a form of {len(type_.format)} characters; at most {MAX_FORMAT} are possible")
+        raise ValueError(f"has a format of {len(type_.format)} characters; at most {MAX_FORMAT} are allowed")
     return type_
 
 
@@ -64,13 +64,13 @@ _DatasetId = Annotated[str, AfterValidator(_dataset_id)]
 
 
 class _Stated(BaseModel):
-    """What a person states in the catalog. A key that is not known is refused, never ignored."""
+    """A part of the catalog. Unknown keys are rejected, never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _StatedOrText(_Stated):
-    """What can also be stated by the text of its first key alone."""
+    """A part that may also be given as text: the value of its first key."""
 
     @model_validator(mode="before")
     @classmethod
@@ -79,7 +79,7 @@ class _StatedOrText(_Stated):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema of the text, or of the keys."""
+        """The schema of the text form, or of the mapping."""
         keys = handler.resolve_ref_schema(handler(core_schema))
         first = next(iter(keys["properties"].values()))
         text = next(kind for kind in first.get("anyOf", [first]) if kind["type"] == "string")
@@ -87,17 +87,17 @@ class _StatedOrText(_Stated):
 
 
 class DeclaredColumn(_StatedOrText):
-    """What is said of one column: its type alone, or with a description."""
+    """The declaration of one column: its type alone, or a mapping."""
 
     type: _Type | None = Field(
-        default=None, description="The type, and the format of the file's values if it is not the plain one."
+        default=None, description="The type, and the format of the file's values if it is not the canonical one."
     )
     description: str | None = Field(default=None, description="What the column contains.")
     required: _Flag = Field(default=False, description="A row without a value in this column fails the load.")
 
 
 class AfterPublish(_StatedOrText):
-    """A statement for what hangs behind a load."""
+    """A statement to run after a load."""
 
     sql: str = Field(
         min_length=1,
@@ -111,7 +111,7 @@ class AfterPublish(_StatedOrText):
 
 
 class Policies(_Stated):
-    """What holds for a dataset, or under `defaults` for every dataset that does not say it itself."""
+    """Settings of a dataset, or under `defaults` of every dataset that does not set them."""
 
     owner: str | None = Field(default=None, description="Who is responsible for the dataset.")
     empty: Literal["keep", "replace"] = Field(
@@ -192,7 +192,7 @@ class _Details(Policies):
 
 
 class Entry(_Details):
-    """One dataset as it is listed."""
+    """One listed dataset."""
 
     table: _Name | None = Field(
         default=None,
@@ -202,7 +202,7 @@ class Entry(_Details):
 
 
 class Dataset(_Details):
-    """One dataset id with everything that the catalog says of it, defaults filled in."""
+    """One dataset id with all its settings, defaults filled in."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -211,7 +211,7 @@ class Dataset(_Details):
 
     @property
     def label(self) -> str:
-        """What a person calls the dataset: its name, else its table."""
+        """The dataset's display name: its name, else its table."""
         return self.name or self.table
 
     @property
@@ -221,7 +221,7 @@ class Dataset(_Details):
 
     @property
     def rules(self) -> str:
-        """A hash of all that decides how a file becomes rows: under other rules the same file is loaded again."""
+        """A hash of everything that decides how a file becomes rows: if it changes, the same file is loaded again."""
         decisive = {
             "schema": self.table_schema,
             "table": self.table,
@@ -233,21 +233,21 @@ class Dataset(_Details):
             "columns": {header: str(column.type) for header, column in self.columns.items() if column.type},
             "empty": self.empty,
             "after_publish": self.after_publish and self.after_publish.model_dump(),
-            # Only where it is said: what came later must not change the hash of older catalogs.
+            # Only if set: a later key must not change the hash of older catalogs.
             **({"required": self.required} if self.required else {}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """What does not go together once the defaults are filled in: the key that says it, and the reason."""
+        """Contradictory settings, with the defaults filled in: the key, and the reason."""
         if self.mode is WriteMode.UPSERT and not self.key:
-            yield "mode", "upsert needs 'key', the headers that tell rows apart"
+            yield "mode", "upsert needs 'key', the headers that identify a row"
         if self.mode is not WriteMode.REPLACE and not self.lineage_columns:
-            yield "lineage_columns", "can be false with 'mode: replace' alone, other modes need to know a row's load"
+            yield "lineage_columns", "can be false only with 'mode: replace'; other modes need to know a row's load"
 
 
 class File(_Stated):
-    """Which table each dataset goes to, and what is allowed for it."""
+    """The catalog of datasets: the table of each, and its settings."""
 
     model_config = ConfigDict(title="qt_pipeline: catalog of datasets")
 
@@ -263,7 +263,7 @@ class File(_Stated):
 
 
 def catalog_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the catalog, for editors. It cannot say all that `load_catalog` checks."""
+    """The JSON Schema (draft 2020-12) of the catalog, for editors. `load_catalog` checks more than it can express."""
     schema = File.model_json_schema(schema_generator=_WithoutTitles)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

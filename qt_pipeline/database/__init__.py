@@ -1,7 +1,7 @@
-"""What every database of ours has in common, whatever is kept in it.
+"""Database connections shared by the inbox and the target: engines, timeouts, durability, server errors, timestamps.
 
-Here: how each engine is reached, how long one waits for it, what makes a commit durable, what its refusals mean, how a
-moment is stored. Not here: any table of ours or statement on one (see inbox, warehouse).
+Here: how each engine is connected, how long callers wait, what makes a commit durable, how server errors are read and
+how a timestamp is stored. Not here: tables and statements (see inbox, warehouse).
 """
 
 from qt_pipeline.database.mssql import MSSQL_DRIVER_HINT, mssql_engine, take_mssql_lock

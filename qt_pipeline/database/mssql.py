@@ -1,4 +1,4 @@
-"""How a SQL Server or Azure SQL database is reached: which driver, which words the URL leaves open, how long one waits.
+"""Connect to SQL Server and Azure SQL: the driver, URL defaults, timeouts, and application locks.
 
 Here: everything up to an open connection, and locks by name. Not here: what is done with it (see inbox, warehouse).
 """
@@ -28,22 +28,22 @@ _TIMED_OUT = re.compile("tim(?:eout|ed out)", re.IGNORECASE)
 _AZURE = ".database."
 _DRIVERS = ("mssqlpython", "pyodbc")
 _ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
-# What mssql-python says of its own native part; it has no type of its own for that.
+# mssql-python's message when its native part is missing; there is no error type for that.
 _NOT_LOADED = "Failed to load the driver"
 MSSQL_DRIVER_HINT: Final = (
-    "Install libltdl7 (libtool-ltdl on Red Hat), or set MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc in the environment; "
-    "in .env it is not read."
+    "Install libltdl7 (libtool-ltdl on Red Hat), or set MSSQL_PYTHON_NATIVE_PROVIDER=mssql-odbc in the environment, "
+    "not in .env."
 )
-"""The next step where mssql-python is there and what it loads is not."""
+"""How to fix a mssql-python whose native library cannot be loaded."""
 
-# In a batch of its own, NOCOUNT ends with it.
+# NOCOUNT lasts only for its batch.
 _TAKE_LOCK = text(
     "SET NOCOUNT ON; DECLARE @taken INT; "
     "EXEC @taken = sp_getapplock @Resource = :name, @LockMode = 'Exclusive', @LockOwner = 'Session', "
     "@LockTimeout = :milliseconds; SELECT @taken"
 )
 
-# A parameter's place, or what may hold a question mark that is none: a text, a quoted name.
+# A parameter marker, or a text or quoted name in which a question mark is not one.
 _MARK = re.compile(r"\?|'[^']*'|\"[^\"]*\"|\[(?:[^\]]|\]\])*\]")
 
 _log = logging.getLogger(__name__)
@@ -60,22 +60,22 @@ def mssql_engine(
     pool_timeout: float = POOL_SECONDS,
     **options: object,
 ) -> Engine:
-    """An engine for the database at `url`, which the setting `setting` names. Nothing is opened yet.
+    """An engine for the database at `url`, which the setting `setting` names. Opens no connection yet.
 
-    `wait_seconds` bounds the wait for another's lock, `statement_seconds` that for the end of a statement, 0 for no
-    bound. Without `keep_connections` each is closed after its use, so that the database may pause between two uses;
-    else `pool_timeout` bounds the wait for a free one. `options` go to SQLAlchemy's `create_engine`.
+    `wait_seconds` bounds the wait for locks, `statement_seconds` the time of a statement (0: no bound). Without
+    `keep_connections` each connection is closed after use, so that the database may pause in between; otherwise
+    `pool_timeout` bounds the wait for a free one. `options` go to SQLAlchemy's `create_engine`.
 
     Raises:
         ConfigurationError: the driver that the URL names cannot be used.
     """
     url = _completed(url, setting)
-    # One call for many rows, where the driver can.
+    # Send many rows in one call, if the driver can.
     many: dict[str, Any] = {"fast_executemany": True} if url.get_driver_name() == "pyodbc" else {}
     try:
         engine = create_engine(
             url,
-            # Parameters stay out of error messages: they hold events and rows.
+            # Parameters hold events and rows, so keep them out of error messages.
             hide_parameters=True,
             connect_args={"timeout": connect_seconds},
             **many,
@@ -90,40 +90,40 @@ def mssql_engine(
         ) from None
     event.listen(engine, "before_cursor_execute", _write_nulls, retval=True)
     if engine.driver == "pyodbc":
-        # Else a driver manager that is set up for it keeps open what the engine has closed.
+        # Otherwise the ODBC driver manager may keep connections open that the engine has closed.
         cast("Any", engine.dialect.loaded_dbapi).pooling = False
-    dial = _Connector(url.host or "", setting, wait_seconds, statement_seconds, may_pause=not keep_connections)
-    event.listen(engine, "do_connect", dial)
+    connector = _Connector(url.host or "", setting, wait_seconds, statement_seconds, may_pause=not keep_connections)
+    event.listen(engine, "do_connect", connector)
     return engine
 
 
 def _write_nulls(
     _connection: object, _cursor: object, statement: str, parameters: Sequence[Any], _context: object, _many: object
 ) -> tuple[str, Sequence[Any]]:
-    """Write NULL where None would be bound.
+    """Write NULL into the statement instead of binding None.
 
-    The drivers ask the server for the type of such a parameter. Where it cannot say, that question is an error, which
-    under XACT_ABORT ends the transaction, and which mssql-python keeps to itself.
+    The drivers query the server for the type of such a parameter. If it cannot tell, the query fails, which ends the
+    transaction under XACT_ABORT, and mssql-python hides that error.
     """
     if all(value is not None for value in parameters):
-        # So are rows of many, whose types the driver takes from all of them.
+        # Also for executemany: the driver infers the types from all rows.
         return statement, parameters
     values = iter(parameters)
 
-    def written(found: re.Match[str]) -> str:
-        return "NULL" if found[0] == "?" and next(values) is None else found[0]
+    def replaced(match: re.Match[str]) -> str:
+        return "NULL" if match[0] == "?" and next(values) is None else match[0]
 
-    return _MARK.sub(written, statement), tuple(value for value in parameters if value is not None)
+    return _MARK.sub(replaced, statement), tuple(value for value in parameters if value is not None)
 
 
 def take_mssql_lock(connection: Connection, name: str, *, wait_seconds: int) -> int | None:
-    """Take a lock of the server's that ends with this connection, and say what it answers: below 0, it was not given.
+    """Take an application lock that ends with this connection, and return the server's result; below 0: not granted.
 
-    -1 says that another has held it all the while. The connection must be in AUTOCOMMIT.
+    -1 means that another session held it until the timeout. The connection must be in AUTOCOMMIT.
     """
-    whole = hashlib.sha256(name.casefold().encode()).hexdigest()
-    asked = {"name": f"qt_pipeline/{whole}", "milliseconds": wait_seconds * 1000}
-    return connection.scalar(_TAKE_LOCK, asked)
+    digest = hashlib.sha256(name.casefold().encode()).hexdigest()
+    parameters = {"name": f"qt_pipeline/{digest}", "milliseconds": wait_seconds * 1000}
+    return connection.scalar(_TAKE_LOCK, parameters)
 
 
 @compiles(count, "mssql")
@@ -133,7 +133,7 @@ def _count_big(element: count, compiler: SQLCompiler, **options: object) -> str:
 
 
 class _Connector:
-    """Opens connections. A serverless database that sleeps refuses the first one, for up to a minute."""
+    """Opens connections, and waits for a paused serverless database, which rejects them for up to a minute."""
 
     def __init__(self, host: str, setting: str, wait_seconds: int, statement_seconds: int, *, may_pause: bool) -> None:
         self._host = host
@@ -146,7 +146,7 @@ class _Connector:
     def __call__(
         self, dialect: Dialect, _record: object, arguments: Sequence[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
-        waking = Retrying(
+        retrying = Retrying(
             retry=retry_if_exception(self._is_waking),
             stop=stop_after_delay(_WAKE_SECONDS),
             wait=wait_fixed(_WAKE_PAUSE_SECONDS),
@@ -154,20 +154,20 @@ class _Connector:
             reraise=True,
         )
         try:
-            connection = waking(dialect.connect, *arguments, **options)
+            connection = retrying(dialect.connect, *arguments, **options)
         except dialect.loaded_dbapi.Error as error:
             if _NOT_LOADED not in str(error):
                 raise
             raise ConfigurationError("The driver of mssql-python cannot be loaded.", hint=MSSQL_DRIVER_HINT) from None
-        except Exception as error:  # noqa: BLE001  # the driver reads the URL and answers with types of many kinds
+        except Exception as error:  # noqa: BLE001  # the driver parses the URL and raises many types
             raise ConfigurationError(
                 f"The driver cannot connect: {mssql_fault(error, of_connection=True).message}.",
-                hint=f"Check what stands after '?' in {self._setting}.",
+                hint=f"Check what follows '?' in {self._setting}.",
             ) from None
-        # One that may pause again is waited for each time.
+        # A database that may pause again is waited for each time.
         self._awake = not self._may_pause
         if self._statement_seconds:
-            # Both drivers name it so, and the type of neither is known here.
+            # Both drivers have this attribute, but neither type is known here.
             cast("Any", connection).timeout = self._statement_seconds
         cursor = connection.cursor()
         cursor.execute(self._settings)
@@ -177,10 +177,10 @@ class _Connector:
     def _is_waking(self, error: BaseException) -> bool:
         if self._awake:
             return False
-        fault = mssql_fault(error, of_connection=True)
-        # Elsewhere than on Azure, what does not answer does not sleep.
-        silent = fault.transient and _AZURE in self._host and _TIMED_OUT.search(fault.message)
-        return fault.number == _WAKING or bool(silent)
+        server_error = mssql_fault(error, of_connection=True)
+        # Only Azure databases pause; others that do not respond are down.
+        silent = server_error.transient and _AZURE in self._host and _TIMED_OUT.search(server_error.message)
+        return server_error.number == _WAKING or bool(silent)
 
     def _log_waking(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
@@ -188,19 +188,19 @@ class _Connector:
 
 
 def _completed(url: URL, setting: str) -> URL:
-    """The URL with what it leaves open: the driver, and that the connection is encrypted."""
+    """The URL with defaults for the driver and for encryption."""
     if "+" not in url.drivername:
         url = url.set(drivername="mssql+mssqlpython")
     driver = url.get_driver_name()
     if driver not in _DRIVERS:
         raise ConfigurationError(
-            f"The driver {driver!r} is not one of those for SQL Server.",
+            f"The driver {driver!r} is not a supported driver for SQL Server.",
             hint=f"Let {setting} begin with mssql+mssqlpython:// or, slower, mssql+pyodbc://.",
         )
-    query = {word.lower() for word in url.query}
+    query = {key.lower() for key in url.query}
     if "odbc_connect" in query:
         return url
-    left_open = {} if "encrypt" in query else {"Encrypt": "yes"}
+    defaults = {} if "encrypt" in query else {"Encrypt": "yes"}
     if driver == "pyodbc" and "driver" not in query:
-        left_open["driver"] = _ODBC_DRIVER
-    return url.update_query_dict(left_open)
+        defaults["driver"] = _ODBC_DRIVER
+    return url.update_query_dict(defaults)

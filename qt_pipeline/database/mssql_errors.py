@@ -1,8 +1,8 @@
-"""What SQL Server says when it refuses: which number, whether a repeat may help, which words may be told.
+"""Errors of SQL Server: their number, whether a retry may help, and which messages are safe to show.
 
-Here: the messages that matter, as `sys.messages` has them in English. Microsoft's own driver gives no numbers
-(microsoft/mssql-python, issue 581), so that a message is known by its words there and by its number elsewhere.
-Not here: what is done about it (see warehouse, inbox).
+Here: the relevant messages, in English as in `sys.messages`. Microsoft's own driver reports no numbers
+(microsoft/mssql-python, issue 581), so its errors are recognized by text, and those of pyodbc by number.
+Not here: what is done about an error (see warehouse, inbox).
 """
 
 import re
@@ -28,7 +28,7 @@ _TRANSIENT = (
     (802, "There is insufficient memory available in the buffer pool"),
     (926, "It has been marked SUSPECT by recovery"),
     (1204, "cannot obtain a LOCK resource"),
-    # What was the primary replica a moment ago.
+    # After a failover: this was the primary replica.
     (3906, "because the database is read-only"),
     (4221, "Login to read-secondary failed due to long wait"),
     (8645, "A timeout occurred while waiting for memory resources"),
@@ -49,7 +49,7 @@ _TRANSIENT = (
     (49919, "Too many create or update operations in progress"),
     (49920, "Too many operations in progress for subscription"),
 )
-# Numbers of a connection that ended, from the network beneath.
+# Errors of a lost connection, from the network layer.
 _BROKEN = (64, 121, 233, 596, 10053, 10054, 10060)
 _PERMANENT = (
     (102, "Incorrect syntax near"),
@@ -68,7 +68,7 @@ _PERMANENT = (
     (2760, "The specified schema name"),
     (2812, "Could not find stored procedure"),
     (3701, "Cannot drop the"),
-    # A wrong name or a missing right, unless the login was let in before: then it is a failover.
+    # A wrong name or a missing right, unless this process was connected before: then it is a failover.
     (_CANNOT_OPEN, "Cannot open database"),
     (4922, "because one or more objects access this column"),
     (5074, "is dependent on"),
@@ -87,22 +87,22 @@ _MAY_LEAK_VALUES = (
     (4815, "Received an invalid column length from the bcp client"),
     (8114, "Error converting data type"),
 )
-# Those that speak of one table: its values, its columns, what depends on it.
+# Errors about one table: its values, its columns, what depends on it.
 _OF_TABLE = {511, 547, 1701, 2705, 3701, 4922, 5074, 8115, *(number for number, _ in _MAY_LEAK_VALUES)}
 _MESSAGES = (
-    # First, so that their words are never told.
+    # First, so that their messages are never shown.
     *(_Message(number, phrase, shown=False) for number, phrase in _MAY_LEAK_VALUES),
     *(_Message(number, phrase, transient=True) for number, phrase in _TRANSIENT),
     *(_Message(number, phrase) for number, phrase in _PERMANENT),
 )
 # pyodbc: `… (1205) (SQLExecDirectW)`; the bulk copy: `Sql Error: 1205: Class …`.
 _NUMBER = re.compile(r"\((\d+)\) \(SQL|Sql Error: (\d+):")
-# Where the server's own words begin: after the names of driver and server, or after those of a class of errors.
+# Prefixes before the server's own message: the names of driver and server, or an error class.
 _BEGINNING = re.compile(
     r"\[Microsoft\]|\[ODBC [^\]]*\]|\[SQL Server\]|DDBC Error: |Sql Error: \d+: Class \d+: State \d+: "
 )
 _END = re.compile(r" \(\d+\) \(SQL\w+\).*$| on \S+ in (?:\S+ )?at line \d+.*$")
-# What both drivers call their errors when a connection cannot be made or breaks, by SQLSTATE or by its name.
+# The drivers' names for connection errors, by SQLSTATE or by text.
 _CONNECTION = re.compile(
     r"\b08[0-9S]\d\d\b|HYT0[01]|Client unable to establish connection|Communication link failure|"
     r"Connection (?:not open|failure during transaction)|[Tt]imeout expired|IO error|Connection closed|"
@@ -111,32 +111,34 @@ _CONNECTION = re.compile(
 )
 
 
-def mssql_fault(error: BaseException | None, *, of_connection: bool = False, was_let_in: bool = False) -> ServerError:
-    """What the server, or a driver on its way to it, has said.
+def mssql_fault(
+    error: BaseException | None, *, of_connection: bool = False, was_connected: bool = False
+) -> ServerError:
+    """Read an error of the server, or of a driver.
 
-    `of_connection` says that no statement had been sent yet, so that any words may be told; `was_let_in` that this
-    process has been connected to the same database by the same login before.
+    `of_connection`: no statement had been sent yet, so any message is safe to show. `was_connected`: this process has
+    connected to the same database with the same login before.
     """
     text = " ".join(str(error).split())
-    # 0 is the driver's own.
-    numbers = [number for one, other in _NUMBER.findall(text) if (number := int(one or other))]
+    # 0 is the driver's own number.
+    numbers = [number for odbc, bulk in _NUMBER.findall(text) if (number := int(odbc or bulk))]
     known = next((m for m in _MESSAGES if m.number in numbers), None)
     known = known or next((m for m in _MESSAGES if m.phrase in text), None)
     number = known.number if known else next(iter(numbers), None)
     broken = bool(_CONNECTION.search(text)) or number in _BROKEN
     parts = [_END.sub("", part).strip(" ;.") for part in _BEGINNING.split(text)]
     if known is not None and known.shown:
-        words = next((part for part in parts if known.phrase in part), "")
+        message = next((part for part in parts if known.phrase in part), "")
     elif known is None and of_connection:
-        words = parts[-1]
+        message = parts[-1]
     else:
-        words = ""
-    numbered = f"error {number}" if number else f"an error of the kind {_kind(error)}"
-    passing = known.transient or (was_let_in and number == _CANNOT_OPEN) if known else broken
-    told = f"{words} ({numbered})" if words and number else words or numbered
-    return ServerError(number, told, passing, table_scoped=number in _OF_TABLE)
+        message = ""
+    numbered = f"error {number}" if number else f"an error of the type {_error_type(error)}"
+    transient = known.transient or (was_connected and number == _CANNOT_OPEN) if known else broken
+    shown = f"{message} ({numbered})" if message and number else message or numbered
+    return ServerError(number, shown, transient, table_scoped=number in _OF_TABLE)
 
 
-def _kind(error: BaseException | None) -> str:
-    # The driver's own name for a SQLSTATE: one of a fixed list.
+def _error_type(error: BaseException | None) -> str:
+    # The driver's name for a SQLSTATE, from a fixed list.
     return repr(getattr(error, "driver_error", type(error).__name__))

@@ -1,6 +1,6 @@
 """How each engine compares the names of tables and columns.
 
-Here: the rule of an engine, for Python and for SQL. Not here: which names there are (see warehouse, catalog).
+Here: the rule of an engine, for Python and for SQL. Not here: the names themselves (see warehouse, catalog).
 """
 
 from enum import StrEnum
@@ -12,11 +12,11 @@ _ASCII_UPPER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 class NameMatching(StrEnum):
-    """Which names an engine takes for the same.
+    """Which names an engine considers the same.
 
-    `EXACT`: none but equal ones (PostgreSQL, as every name is quoted). `ASCII_CASE`: those that differ in the case of
-    A to Z alone (SQLite). `CASE`: those that differ in case alone (SQL Server under its usual collations; every other
-    engine too, since what is wrongly taken for the same is refused, and never mixed up).
+    `EXACT`: only equal ones (PostgreSQL, since every name is quoted). `ASCII_CASE`: also names that differ only in the
+    case of A to Z (SQLite). `CASE`: also names that differ only in case (SQL Server under its usual collations, and
+    every other engine: a wrong match is rejected, never mixed up).
     """
 
     EXACT = "exact"
@@ -29,7 +29,7 @@ class NameMatching(StrEnum):
         return {"postgresql": cls.EXACT, "sqlite": cls.ASCII_CASE}.get(backend, cls.CASE)
 
     def fold(self, name: str) -> str:
-        """A text that is equal for names that are the same."""
+        """A comparison key: equal for names that are the same."""
         match self:
             case NameMatching.EXACT:
                 return name
@@ -39,6 +39,6 @@ class NameMatching(StrEnum):
                 return name.casefold()
 
     def is_name(self, stored: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-        """SQL that says whether a stored name is the same as `name`."""
-        # On SQL Server the collation of the stored name decides, as it does for the names themselves.
+        """SQL condition: a stored name is the same as `name`."""
+        # On SQL Server the collation of the stored name decides, as for the names themselves.
         return func.lower(stored) == self.fold(name) if self is NameMatching.ASCII_CASE else stored == name

@@ -1,7 +1,7 @@
-"""PostgreSQL: how it is reached, how long one waits, and what its refusals mean.
+"""Connect to PostgreSQL, and read its errors.
 
-Here: the engine with its bounds and its encoding, messages without rows, numbers for locks. Nothing that is set here
-outlives its transaction, so that a pooler such as PgBouncer may give each transaction another connection of the server.
+Here: the engine with its timeouts and encoding, error messages without rows, advisory lock keys. No setting outlives
+its transaction, so that a pooler such as PgBouncer may run each transaction on another server connection.
 Not here: what is done with it (see inbox, warehouse).
 """
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     import psycopg
 
 _CONNECT_SECONDS = 30
-# A server that is gone without a word is found out within a minute, also by who only waits for its answer.
+# Detects a server that disappeared within a minute, even while only waiting for its response.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _ENCODING = "UTF8"
 _NO_ENCODING = "SQL_ASCII"
 _ENCODINGS = "SELECT current_setting('server_encoding'), current_setting('client_encoding')"
 
-# The classes of SQLSTATE (PostgreSQL's documentation, appendix A) whose messages speak of statements, servers, users
-# and resources, and some single states of others.
+# Classes of SQLSTATE (PostgreSQL's documentation, appendix A) whose messages concern statements, servers, users and
+# resources, and some single states of others.
 _WITHOUT_VALUES = (
     *("03", "08", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34"),
     *("3B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "72", "F0", "XX001", "XX002"),
 )
-# Those whose details show a row, and whose first sentence names constraints, columns and types alone. The rest (other
-# states of 22; 38, 39, HV, P0, XX000) may repeat a value anywhere.
+# Classes whose details may show a row, but whose primary message names only constraints, columns and types. The rest
+# (other states of 22; 38, 39, HV, P0, XX000) may show a value anywhere.
 _ONLY_FIRST_SENTENCE = ("22001", "22012", "23", "44")
-# Where procedural languages report what a person's function has raised, in words of its own.
+# Source files of procedural languages, which report errors raised by a person's function.
 _PROCEDURAL = ("pl_", "plpy", "plperl", "pltcl", "plv8", "pllua", "plr")
-# Classes that another try may find well: connections, serialization and deadlocks, resources, waiting, the operator.
+# Classes for which a retry may help: connections, serialization and deadlocks, resources, locks, operator intervention.
 _TRANSIENT = ("08", "40", "53", "55", "57", "58")
-# Classes that speak of one table: its values, its constraints, what depends on it, how much it holds.
+# Classes about one table: its values, its constraints, what depends on it, its size.
 _OF_TABLE = ("22", "23", "2B", "44", "54")
 
 _UNTRANSLATABLE = "22P05"
@@ -49,35 +49,35 @@ _ENCODING_NAME = re.compile(
     r"SHIFT_JIS_2004|UHC|MULE_INTERNAL)\b"
 )
 
-_OF_CONNECTION = "Check that the server runs and that it lets this login in."
+_OF_CONNECTION = "Check that the server runs and that it accepts this login."
 _OF_STATEMENT = (
-    "The server runs and refuses a statement: see what its message names (a constraint, trigger, view or type of the "
-    "table) and change it there."
+    "The server runs but rejects a statement: see what its message names (a constraint, trigger, view or type of "
+    "the table) and change it there."
 )
 _TOO_LARGE = (
-    "The table is larger than PostgreSQL allows: leave out columns at the source, or use another target. A row fits a "
-    "page of 8 kB, where each value takes its own size, a long text 18 bytes."
+    "The table is larger than PostgreSQL allows: leave out columns at the source, or use another target. A row must "
+    "fit into a page of 8 kB, in which each value takes its own size, a long text 18 bytes."
 )
-# The first that fits the SQLSTATE.
+# The first match for the SQLSTATE counts.
 _HINTS: tuple[tuple[str | tuple[str, ...], str], ...] = (
-    ("42501", "Grant this login the right that the message names, or prepare the tables with `qt-pipeline ddl`."),
-    ("25006", "The database takes no writes now: name the primary server, not a standby, in the URL."),
-    ("53", "Give the server more of what it lacks (disk space, memory, connections); it is tried again."),
+    ("42501", "Grant this login the right that the message names, or create the tables with `qt-pipeline ddl`."),
+    ("25006", "The database is read-only now: name the primary server, not a standby, in the URL."),
+    ("53", "Give the server more of what it lacks (disk space, memory, connections). It will be retried."),
     ("54", _TOO_LARGE),
-    (("40", "55"), "Another session is in the way; it is tried again."),
+    (("40", "55"), "Another session is in the way. It will be retried."),
     (("08", "28", "3D", "57"), _OF_CONNECTION),
 )
 _START_PARAMETER = (
-    "A connection pooler (PgBouncer) refuses a setting that the connection begins with. Remove `options` from the URL "
-    "and PGOPTIONS from the environment; set a search_path or the like on the server (ALTER ROLE ... SET ...)."
+    "A connection pooler (PgBouncer) rejects a startup parameter. Remove `options` from the URL and PGOPTIONS from the "
+    "environment; set a search_path or the like on the server (ALTER ROLE ... SET ...)."
 )
 _STATEMENT_POOLING = (
     "Transactions are needed: set `pool_mode` of the connection pooler (PgBouncer) to transaction or session."
 )
 _POOL_EXHAUSTED = (
-    "No connection of the pooler (PgBouncer) became free: each load takes two at a time, so raise `default_pool_size`."
+    "No connection of the pooler (PgBouncer) became free: each load needs two at a time, so raise `default_pool_size`."
 )
-# What poolers say, which give their errors one SQLSTATE or none; and whether another try may help.
+# Messages of poolers, whose errors have one SQLSTATE or none, and whether a retry may help.
 _OF_POOLER = (
     ("unsupported startup parameter", False, _START_PARAMETER),
     ("statement pooling mode", False, _STATEMENT_POOLING),
@@ -95,27 +95,27 @@ def postgres_engine(
     pool_timeout: float = POOL_SECONDS,
     settings: Mapping[str, str] | None = None,
 ) -> Engine:
-    """An engine for the database at `url`, which the setting `setting` names, by psycopg. Nothing is opened yet.
+    """An engine for the database at `url`, which the setting `setting` names, with psycopg. Opens no connection yet.
 
-    `wait_seconds` bounds the wait for another's lock. `settings` are PostgreSQL's own, for each transaction. Without
-    `keep_connections` each is closed after its use; else `pool_timeout` bounds the wait for a free one. Text goes in
-    and out as UTF-8, whatever URL, environment and login prefer; a database that has no encoding is refused at its
-    first connection with ConfigurationError.
+    `wait_seconds` bounds the wait for locks. `settings` are PostgreSQL settings for each transaction. Without
+    `keep_connections` each connection is closed after use; otherwise `pool_timeout` bounds the wait for a free one.
+    Text is sent and received as UTF-8, whatever URL, environment and login prefer; a database without an encoding is
+    rejected at its first connection with ConfigurationError.
     """
     of_transaction = {"lock_timeout": f"{round(wait_seconds * 1000)}ms", "timezone": "UTC", **(settings or {})}
     set_local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in of_transaction.items())
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        # Parameters stay out of error messages: they hold events and rows.
+        # Parameters hold events and rows, so keep them out of error messages.
         hide_parameters=True,
-        # Whatever the server's default is: a stricter transaction that is left open would hold back every vacuum.
+        # Whatever the server's default: a stricter transaction left open would hold back every vacuum.
         isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": connect_seconds,
             "application_name": "qt_pipeline",
-            # At the start of a connection it outranks what the database, the login or `options` set.
+            # As a startup parameter it overrides what the database, the login or `options` set.
             "client_encoding": _ENCODING,
-            # A statement that was prepared on one connection of a pooler is unknown on the next.
+            # A statement prepared on one connection of a pooler is unknown on the next.
             "prepare_threshold": None,
             **_KEEPALIVE,
         },
@@ -140,27 +140,27 @@ def postgres_engine(
 
 
 def require_utf8(connection: "psycopg.Connection[Any]", *, address: str, setting: str) -> None:
-    """Return if text goes to the server as UTF-8 and the database knows what it holds.
+    """Check that text is sent as UTF-8 and that the database has an encoding.
 
     Raises:
-        ConfigurationError: the database has no encoding, or something between it and here has set another.
+        ConfigurationError: the database has no encoding, or something on the way to it has set another.
     """
     of_server, of_client = connection.execute(_ENCODINGS).fetchone() or ("", "")
     if of_server == _NO_ENCODING:
         raise ConfigurationError(
-            f"The database {address} has the encoding {_NO_ENCODING}, which takes bytes for letters: it could neither "
-            "sort, compare nor measure text.",
-            hint=f"Name a database in {setting} that was made with ENCODING 'UTF8'.",
+            f"The database {address} has the encoding {_NO_ENCODING}, which stores bytes instead of characters: it "
+            "could not sort, compare or measure text.",
+            hint=f"Name a database in {setting} that was created with ENCODING 'UTF8'.",
         )
     if of_client != _ENCODING:
         raise ConfigurationError(
-            f"Text would go to the database {address} as {of_client}, though UTF-8 was asked for.",
+            f"Text would be sent to the database {address} as {of_client} instead of UTF-8.",
             hint=f"Let {setting} name the server itself, or correct what sets client_encoding on the way to it.",
         )
 
 
 def postgres_fault(error: BaseException | None) -> ServerError:
-    """What the server, or the driver on its way to it, has said."""
+    """Read an error of the server, or of the driver."""
     state: str | None = getattr(error, "sqlstate", None)
     message = _message(error, state)
     for phrase, transient, hint in _OF_POOLER:
@@ -168,25 +168,25 @@ def postgres_fault(error: BaseException | None) -> ServerError:
             return ServerError(None, message, transient, hint=hint)
     if state == _UNTRANSLATABLE:
         return _untranslatable(error)
-    passing = state is None or state.startswith(_TRANSIENT)
+    transient = state is None or state.startswith(_TRANSIENT)
     of_table = state is not None and state.startswith(_OF_TABLE)
     hint = next((hint for states, hint in _HINTS if (state or "08").startswith(states)), _OF_STATEMENT)
-    return ServerError(None, message or f"{type(error).__name__} (SQLSTATE {state})", passing, of_table, hint)
+    return ServerError(None, message or f"{type(error).__name__} (SQLSTATE {state})", transient, of_table, hint)
 
 
 def advisory_key(*names: str) -> int:
-    """A number for PostgreSQL's advisory locks, which know no names."""
+    """A key for PostgreSQL's advisory locks, which have numbers instead of names."""
     digest = hashlib.sha256("/".join(["qt_pipeline", *names]).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _untranslatable(error: BaseException | None) -> ServerError:
-    # The message shows the character; the encodings, from and to, are its only words of that kind in any language.
+    # The message shows the character; only the names of the two encodings are recognizable in any language.
     names = _ENCODING_NAME.findall(str(error))
-    encoding = names[-1] if names else "of another kind than UTF-8"
+    encoding = names[-1] if names else "other than UTF-8"
     return ServerError(
         None,
-        f"its encoding {encoding} has no place for a character of the data or of a column's name",
+        f"its encoding {encoding} lacks a character of the data or of a column name",
         transient=False,
         table_scoped=True,
         hint="Use a database with ENCODING 'UTF8', or correct the character at the source.",
@@ -194,7 +194,7 @@ def _untranslatable(error: BaseException | None) -> ServerError:
 
 
 def _message(error: BaseException | None, state: str | None) -> str:
-    """What the server has said, as far as it cannot hold a value; without the context, which shows a line of COPY."""
+    """The server's message, unless it may hold a value; without the context, which shows a line of COPY."""
     diagnostics = getattr(error, "diag", None)
     first = getattr(diagnostics, "message_primary", None)
     parts = [first]

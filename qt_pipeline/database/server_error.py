@@ -1,17 +1,14 @@
-"""What a server has said when it refused, in words that may be told.
-
-Here: the value. Not here: how it is read from what a driver raises (see postgres, mssql_faults).
-"""
+"""An error of a database server, with a message that is safe to show."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """One refusal: its number, where it is known, words without a value of any row, and whether a repeat may help.
+    """An error of a server: its number, if known, a message without values of rows, and whether a retry may help.
 
-    `of_table` says that it is about one table: what that would hold, how it is made, or what depends on it.
-    `hint` is what a person may do about it, in a sentence; empty where only the caller knows.
+    `table_scoped`: it is about one table: its content, its definition, or what depends on it. `hint` says how to fix
+    it; empty if only the caller knows.
     """
 
     number: int | None

@@ -1,6 +1,6 @@
-"""SQLite files of ours: how they are opened, and when a transaction takes its lock.
+"""SQLite files: how they are opened, when a transaction takes its lock, and what makes a commit durable.
 
-Here: how a commit is made durable. Not here: any table or statement (see inbox, warehouse).
+Not here: tables and statements (see inbox, warehouse).
 """
 
 from collections.abc import Generator
@@ -15,11 +15,11 @@ from qt_pipeline.private import FILE_MODE, make_file, make_folder
 
 
 def sqlite_engine(url: URL, *, wait_seconds: float, **options: object) -> Engine:
-    """An engine for the SQLite file at `url` whose commits survive a power cut. Nothing is opened yet.
+    """An engine for the SQLite file at `url` whose commits survive a power failure. Opens no connection yet.
 
     `wait_seconds` bounds the wait for another process's lock; `options` go to SQLAlchemy's `create_engine`.
     """
-    # Parameters stay out of error messages: they hold events and rows.
+    # Parameters hold events and rows, so keep them out of error messages.
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": wait_seconds}, **options)
     event.listen(engine, "connect", _make_durable)
     event.listen(engine, "begin", _begin)
@@ -28,12 +28,12 @@ def sqlite_engine(url: URL, *, wait_seconds: float, **options: object) -> Engine
 
 @contextmanager
 def creating_sqlite(engine: Engine, *, wait_seconds: float) -> Generator[Connection]:
-    """The first transaction on a file, which may find neither folder nor file nor tables, and writes."""
+    """The first transaction on a file; creates the folder and the file if missing."""
     file = Path(str(engine.url.database))
     make_folder(file.parent)
-    # SQLite waits for every lock but the one it needs to switch a new file to WAL.
+    # SQLite waits for every lock except the one that switches a new file to WAL.
     with FileLock(f"{file}.lock", timeout=wait_seconds, mode=FILE_MODE):
-        # Its journal and its shared memory get the mode of the file.
+        # The journal and the shared memory file inherit the mode of the file.
         make_file(file)
         with writing(engine) as connection:
             yield connection
@@ -41,19 +41,19 @@ def creating_sqlite(engine: Engine, *, wait_seconds: float) -> Generator[Connect
 
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
-    """A transaction that writes: it is on disk when the block has ended. On SQLite it takes its lock at once."""
-    # A transaction that reads first and asks for the write lock later can fail at once, without the wait.
+    """A transaction that writes and is durable when the block has ended. On SQLite it takes its lock at once."""
+    # A transaction that reads first and requests the write lock later can fail at once, without waiting.
     with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
         yield connection
 
 
 def _make_durable(connection: SQLiteConnection, _record: object) -> None:
-    # The driver's own idea of when to begin would commit before schema changes and skip reads: see _begin.
+    # The driver's own transaction control would commit before schema changes and skip reads: see _begin.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
-    # A commit is on disk when it returns: in WAL, NORMAL may lose the last ones at a power cut.
+    # Durable when the commit returns: in WAL, NORMAL may lose the last commits at a power failure.
     connection.execute("PRAGMA synchronous = FULL")
-    # For macOS, whose plain fsync leaves the bytes in the drive's cache.
+    # On macOS, a plain fsync leaves the bytes in the drive's cache.
     connection.execute("PRAGMA fullfsync = ON")
 
 

@@ -1,7 +1,7 @@
-"""Events at rest: a durable, numbered inbox in a SQL database, and the queue on the way to it (see azure_queue).
+"""The event inbox: durable, numbered events in a SQL database, and the Azure queue in front of it (see azure_queue).
 
-Here: append, what is pending, what became of an event, replay.
-Not here: HTTP (see relay), the meaning of an event, what a run is and when one is due (see dispatch).
+Here: appending events, pending events, their outcome, replay.
+Not here: HTTP (see relay), the meaning of an event, planning of runs (see dispatch).
 """
 
 from qt_pipeline.inbox.database import InboxUnavailableError

@@ -1,11 +1,11 @@
-"""The front door on Azure: a Storage Queue that takes events where the inbox itself is out of reach.
+"""Azure Storage Queue in front of the inbox, for a relay that cannot reach the inbox itself.
 
-Here: events as messages, put by the relay and moved into the inbox by whoever can reach both; the poison queue.
+Here: events as messages, put by the relay and moved into the inbox by a process that can reach both; the poison queue.
 Not here: what an event means, how the inbox keeps it (see store).
 
-A message is deleted only after its event is committed in the inbox. So a crash in between makes a duplicate, which is
-harmless: an event is a hint, and a second one asks for one more look. The order of events may change on the way: an
-event has its sequence number from the inbox, when it arrives there.
+A message is deleted only after its event is committed in the inbox. A crash in between creates a duplicate, which is
+harmless: an event is a hint, and a second one causes one more check. The order of events may change on the way: an
+event gets its sequence number when it arrives in the inbox.
 """
 
 import json
@@ -38,7 +38,7 @@ from qt_pipeline.inbox.store import Inbox
 from qt_pipeline.values import DATASET_ID_PATTERN, is_loopback_host
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
-"""The most that a message may have: https://learn.microsoft.com/rest/api/storageservices/put-message."""
+"""The maximum size of a message: https://learn.microsoft.com/rest/api/storageservices/put-message."""
 
 POISON_SUFFIX: Final = "-poison"
 
@@ -47,12 +47,12 @@ _CONNECT_SECONDS = 3
 _READ_SECONDS = 5
 _RETRIES = 1
 _RETRY_SECONDS = 1
-# Unless told otherwise, the queue drops a message after a week.
+# By default, the queue drops a message after a week.
 _NEVER_EXPIRES = -1
-# The most that one request can receive.
+# The maximum of one receive request.
 _PAGE = 32
 _DELETING_THREADS = 8
-# A page that is neither committed nor deleted by then comes again.
+# Messages that are not deleted by then are delivered again.
 _VISIBILITY_SECONDS = 30
 _SUSPICIOUS_AFTER = 5
 
@@ -64,25 +64,25 @@ _EMULATOR = "devstoreaccount1"
 _EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 _log = logging.getLogger(__name__)
-# Azure's library writes some twenty lines for each request into this one, from INFO on.
+# Azure's library logs some twenty lines per request to this logger, from INFO on.
 _http_log = logging.getLogger(f"{__name__}.http")
 _http_log.setLevel(logging.WARNING)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def open_queue(url: str) -> "AzureEventQueue":
-    """The queue at `url`. Nothing is sent yet; the queue and its poison queue are made when they are missed.
+    """The queue at `url`. Sends nothing yet; the queue and its poison queue are created when first needed.
 
-    `https://<account>.queue.core.windows.net/<queue>`, followed by `?` and a shared access signature, or without one:
-    then whatever Azure identity this process has is used (`DefaultAzureCredential`). Where the signature or the role
-    does not allow queues to be made, both must be there. On this machine, Azurite:
+    `https://<account>.queue.core.windows.net/<queue>`, followed by `?` and a shared access signature; without one, the
+    Azure identity of this process is used (`DefaultAzureCredential`). If the signature or the role does not allow
+    creating queues, both queues must exist. On this machine, Azurite:
     `http://127.0.0.1:10001/devstoreaccount1/<queue>`, without a key, since its key is public.
 
     Raises:
-        ConfigurationError: no queue can be at this URL.
+        ConfigurationError: the URL does not name a queue.
     """
-    # What is not a URL may hold a secret anywhere: no cause is shown.
+    # No cause: text that is not a URL may hold a secret anywhere.
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -90,7 +90,7 @@ def open_queue(url: str) -> "AzureEventQueue":
         raise _refusal("The address of the event queue is not a URL.") from None
     is_local = is_loopback_host(host)
     if host is None or not (parts.scheme == "https" or (parts.scheme == "http" and is_local)):
-        raise _refusal("The address of the event queue must begin with https:// (plain http is only for this machine).")
+        raise _refusal("The address of the event queue must begin with https:// (http:// only on this machine).")
     *account, name = parts.path.strip("/").split("/")
     if len(account) > 1 or not _QUEUE_NAME.fullmatch(name):
         raise _refusal("The address of the event queue does not end in the name of a queue.")
@@ -101,7 +101,7 @@ def open_queue(url: str) -> "AzureEventQueue":
     elif is_local and account == [_EMULATOR]:
         credential = AzureNamedKeyCredential(_EMULATOR, _EMULATOR_KEY)
     elif parts.scheme == "https":
-        # To import it takes a second and starts a process.
+        # Importing it takes a second and starts a process.
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
         credential = DefaultAzureCredential()
@@ -119,7 +119,7 @@ def open_queue(url: str) -> "AzureEventQueue":
             logger=_http_log,
         )
 
-    # The library below Azure's shows whole addresses at DEBUG.
+    # urllib3 logs complete addresses at DEBUG.
     logging.getLogger("urllib3.connectionpool").addFilter(_without_signature)
     return AzureEventQueue(client(name), client(name + POISON_SUFFIX), f"{account_url}/{name}")
 
@@ -127,7 +127,7 @@ def open_queue(url: str) -> "AzureEventQueue":
 class AzureEventQueue:
     """Events on their way to the inbox. Open with `open_queue`; safe to share between threads.
 
-    Every method raises InboxUnavailableError when the queue does not do what is asked, within some twenty seconds.
+    Every method raises InboxUnavailableError within some twenty seconds if the queue does not respond or rejects it.
     """
 
     def __init__(self, queue: QueueClient, poison: QueueClient, address: str) -> None:
@@ -136,51 +136,51 @@ class AzureEventQueue:
         self._address = address
 
     def put(self, event: NewEvent) -> None:
-        """Return when the queue keeps the event. It keeps it until it is deleted, however long that takes.
+        """Return once the queue has stored the event. Messages never expire.
 
         Raises:
-            EventTooLargeError: its message would have more than `MAX_MESSAGE_BYTES`: some 48 KiB of body.
+            EventTooLargeError: its message would exceed `MAX_MESSAGE_BYTES`: some 48 KiB of body.
         """
         message = _message_of(event)
         if len(message) > MAX_MESSAGE_BYTES:
             raise EventTooLargeError(
-                f"The event takes {len(message)} bytes as a message, and the queue takes {MAX_MESSAGE_BYTES}.",
-                hint="Let the relay write to an inbox (QT_INBOX_URL) in place of a queue.",
+                f"The event takes {len(message)} bytes as a message, and the queue allows {MAX_MESSAGE_BYTES}.",
+                hint="Let the relay write to an inbox (QT_INBOX_URL) instead of a queue.",
             )
         self._put(self._queue, message)
 
     def check(self) -> None:
-        """Return if the queue is there and knows who asks."""
-        with self._errors_explained():
+        """Check that the queue is reachable and accepts the credentials."""
+        with self._mapped_errors():
             try:
                 _at(self._queue, self._queue.get_queue_properties)
             except HttpResponseError as error:
-                # Who may only put messages may not look at the queue: but who is told so is known there.
+                # A signature may allow only putting messages; this response shows that it is valid.
                 if getattr(error, "error_code", None) != "AuthorizationPermissionMismatch":
                     raise
 
     def drain_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
-        """Move messages into the inbox until there is none, or `limit` are moved, or `seconds` are over.
+        """Move messages into the inbox until none is left, `limit` are moved, or `seconds` have passed.
 
-        A page of them is one transaction of the inbox, and deleted after its commit. What cannot be understood goes to
-        the poison queue. So does what has come again and again and what the inbox refuses alone while it takes
-        other writes: an inbox that is down for a while makes no poison.
+        Each page is one transaction of the inbox and is deleted after its commit. Messages that are not valid events go
+        to the poison queue. So do those that were delivered repeatedly and that the inbox rejects while it accepts
+        other writes: an inbox that is down for a while poisons nothing.
 
         Raises:
-            InboxUnavailableError: the queue or the inbox is. What was moved before stays moved, nothing is lost.
+            InboxUnavailableError: the queue or the inbox is unavailable. Messages moved before stay moved.
         """
         deadline = time.monotonic() + seconds
         moved = poisoned = 0
-        while (left := limit - moved - poisoned) > 0 and time.monotonic() < deadline:
-            page = self._receive(min(_PAGE, left))
+        while (remaining := limit - moved - poisoned) > 0 and time.monotonic() < deadline:
+            page = self._receive(min(_PAGE, remaining))
             if not page:
                 break
-            one = self._move(page, inbox)
-            moved, poisoned = moved + one.moved, poisoned + one.poisoned
+            result = self._move(page, inbox)
+            moved, poisoned = moved + result.moved, poisoned + result.poisoned
         return DrainResult(moved, poisoned)
 
     def close(self) -> None:
-        """Give the connections back to the system."""
+        """Close the connections."""
         self._queue.close()
         self._poison.close()
 
@@ -191,7 +191,7 @@ class AzureEventQueue:
             ).by_page()
             return list(next(pages, ()))
 
-        with self._errors_explained():
+        with self._mapped_errors():
             return _at(self._queue, receive)
 
     def _move(self, page: Iterable[QueueMessage], inbox: Inbox) -> DrainResult:
@@ -219,11 +219,11 @@ class AzureEventQueue:
         for message in poison:
             self._put(self._poison, message.content)
             self._delete([message])
-            _log.error("The message %s of %s was set aside in %s.", message.id, self._address, self._poison.queue_name)
+            _log.error("The message %s of %s was moved to %s.", message.id, self._address, self._poison.queue_name)
         return DrainResult(len(fresh), len(poison))
 
     def _put(self, queue: QueueClient, message: str) -> None:
-        with self._errors_explained():
+        with self._mapped_errors():
             _at(queue, lambda: queue.send_message(message, time_to_live=_NEVER_EXPIRES))
 
     def _delete(self, messages: list[QueueMessage]) -> None:
@@ -231,26 +231,30 @@ class AzureEventQueue:
             try:
                 self._queue.delete_message(message)
             except AzureError as error:
-                # Somebody else has it by now, or the queue is gone: at worst the event comes twice.
-                _log.info("The message %s was not deleted (%s) and may come again.", message.id, _describe_error(error))
+                # Another process has it by now, or the queue is gone: at worst the event is duplicated.
+                _log.info(
+                    "The message %s was not deleted (%s) and may be delivered again.",
+                    message.id,
+                    _describe_error(error),
+                )
 
         with ThreadPoolExecutor(_DELETING_THREADS) as threads:
             list(threads.map(delete, messages))
 
     @contextmanager
-    def _errors_explained(self) -> Generator[None]:
+    def _mapped_errors(self) -> Generator[None]:
         try:
             yield
         except AzureError as error:
-            # Without the cause, which may show the whole address.
+            # Without the cause, which may show the complete address.
             raise InboxUnavailableError(
-                f"The event queue {self._address} is not available: {_describe_error(error)}.",
+                f"The event queue {self._address} is unavailable: {_describe_error(error)}.",
                 hint=f"Check the address and the signature in {_SETTING}, or the role of this process's identity.",
             ) from None
 
 
 class _Envelope(BaseModel):
-    """An event as a message: what the relay knows of it, and its raw body in base64."""
+    """An event as a message: its fields, and its raw body in base64."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, hide_input_in_errors=True, ser_json_bytes="base64", val_json_bytes="base64"
@@ -276,13 +280,13 @@ _Text = Annotated[str, AfterValidator(_printable)]
 
 
 def _message_of(event: NewEvent) -> str:
-    """As ASCII, so that its length is its size, and without what XML, in which it travels, would write otherwise."""
+    """ASCII JSON, so that its length is its size, without characters that the XML around it would escape."""
     text = json.dumps(_Envelope(**asdict(event)).model_dump(mode="json"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _event_in(message: object) -> NewEvent | None:
-    """The event that a message holds; None for a message that is none of ours."""
+    """The event in a message; None if it is not a valid event."""
     try:
         return NewEvent(**_Envelope.model_validate_json(str(message)).model_dump(exclude={"version"}))
     except ValidationError:
@@ -298,27 +302,27 @@ def _is_taken_alone(inbox: Inbox, event: NewEvent) -> bool:
     return True
 
 
-def _at(queue: QueueClient, call: Callable[[], Answer]) -> Answer:
-    """The answer to a call, for which the queue is made if it is missing."""
+def _at(queue: QueueClient, call: Callable[[], Result]) -> Result:
+    """Call the queue, and create it first if it is missing."""
     try:
         return call()
     except ResourceNotFoundError:
         try:
             queue.create_queue()
         except ResourceExistsError:
-            _log.debug("Another process has made the queue %s.", queue.queue_name)
+            _log.debug("Another process has created the queue %s.", queue.queue_name)
         return call()
 
 
 def _describe_error(error: AzureError) -> str:
-    """What Azure's library says, without addresses, which may hold a signature."""
+    """Describe an error of Azure's library without addresses, which may hold a signature."""
     if isinstance(error, HttpResponseError) and error.status_code:
         return f"{error.status_code} {getattr(error, 'error_code', None) or error.reason}"
     if isinstance(error, ServiceRequestError):
         return "it cannot be reached"
     if isinstance(error, ServiceResponseError):
-        return "it did not answer"
-    return f"{type(error).__name__}, this process may have no identity that Azure knows"
+        return "it did not respond"
+    return f"{type(error).__name__}; this process may have no Azure identity"
 
 
 def _without_signature(record: logging.LogRecord) -> bool:
@@ -327,7 +331,8 @@ def _without_signature(record: logging.LogRecord) -> bool:
     return True
 
 
-def _refusal(what: str) -> ConfigurationError:
+def _refusal(message: str) -> ConfigurationError:
     return ConfigurationError(
-        what, hint=f"Set {_SETTING} to https://<account>.queue.core.windows.net/<queue>, with ?<signature> if needed."
+        message,
+        hint=f"Set {_SETTING} to https://<account>.queue.core.windows.net/<queue>, with ?<signature> if needed.",
     )

@@ -1,7 +1,7 @@
 """The connection to the inbox's database.
 
-Here: which databases can hold an inbox, how long one waits for them, and the error when they cannot be reached.
-Not here: tables and statements (see schema, store), what all our databases have in common (see the package database).
+Here: which databases can hold an inbox, their timeouts, and the error if they are unavailable.
+Not here: tables and statements (see schema, store), what all databases share (see the package database).
 """
 
 import math
@@ -21,32 +21,31 @@ _SETTING = "QT_INBOX_URL"
 _WAIT_SECONDS = 5
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 10
-# What is read is what was last committed, whatever the server's own default is.
+# Reads see what was last committed, whatever the server's default.
 _ISOLATION = "READ COMMITTED"
 _CREATION = "the inbox"
 
 
 class InboxUnavailableError(TransientError):
-    """The inbox cannot be read or cannot commit: locked, full, read-only, out of reach."""
+    """The inbox cannot be read or written: locked, full, read-only, unreachable."""
 
     scope = FailureScope.INBOX
 
 
 def connect_database(url: str, *, keep_connections: bool = True) -> Engine:
-    """The engine for the inbox at `url`, a SQLAlchemy URL. Nothing is opened yet.
+    """The engine for the inbox at `url`, a SQLAlchemy URL. Opens no connection yet.
 
-    A commit is on disk when it returns. On SQL Server that takes a database without `DELAYED_DURABILITY = FORCED`,
-    which none is unless somebody made it so. Without `keep_connections` each connection
-    to a server is closed after its use.
+    A commit is durable when it returns. On SQL Server that requires a database without `DELAYED_DURABILITY = FORCED`,
+    which is not the default. Without `keep_connections` each connection to a server is closed after use.
 
     Raises:
-        ConfigurationError: no inbox can live at this URL.
+        ConfigurationError: the URL does not name a usable inbox.
     """
     parsed = _checked(url)
     match parsed.get_backend_name():
         case "sqlite":
-            # One connection: SQLite has one writer anyway, and waiting in the pool's queue is fairer than SQLite's own
-            # wait, which polls.
+            # One connection: SQLite has one writer anyway, and the pool's queue is fairer than SQLite's own wait,
+            # which polls.
             return database.sqlite_engine(
                 parsed, wait_seconds=_WAIT_SECONDS, pool_size=1, max_overflow=0, pool_timeout=_WAIT_SECONDS
             )
@@ -56,7 +55,7 @@ def connect_database(url: str, *, keep_connections: bool = True) -> Engine:
                 setting=_SETTING,
                 wait_seconds=_WAIT_SECONDS,
                 connect_seconds=_CONNECT_SECONDS,
-                # A server, a database or a login may have another default for commits, and for time none.
+                # A server, a database or a login may default to asynchronous commits, and to no timeout.
                 settings={"synchronous_commit": "on", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
                 keep_connections=keep_connections,
                 pool_timeout=_WAIT_SECONDS,
@@ -76,19 +75,19 @@ def connect_database(url: str, *, keep_connections: bool = True) -> Engine:
 
 @contextmanager
 def creating(engine: Engine) -> Generator[Connection]:
-    """The first transaction, which may find neither folder nor file nor tables, and is alone with what it makes.
+    """The first transaction, under an exclusive lock; creates the folder and the file if missing.
 
     Raises:
-        InboxUnavailableError: the database cannot be opened, or what is missing not be made.
+        InboxUnavailableError: the database cannot be opened, or what is missing cannot be created.
     """
-    with _explained(engine), _alone(engine) as connection:
+    with _mapped_errors(engine), _exclusive(engine) as connection:
         yield connection
 
 
 def is_prepared(engine: Engine, tables: MetaData) -> bool:
-    """Whether a server has all of these tables, columns and indexes, so that nobody must be locked out to make them.
+    """Whether a server has all of these tables, columns and indexes, so that no exclusive lock is needed.
 
-    Never of SQLite, where to ask would make the file, and its lock is that of any writer.
+    Always false for SQLite: a check would create the file, and its lock is that of any writer.
 
     Raises:
         InboxUnavailableError: the database cannot be read.
@@ -104,26 +103,26 @@ def reading(engine: Engine) -> Generator[Connection]:
     """A transaction that only reads.
 
     Raises:
-        InboxUnavailableError: the database refuses.
+        InboxUnavailableError: the database is unavailable or denies the request.
     """
-    with _explained(engine), engine.begin() as connection:
+    with _mapped_errors(engine), engine.begin() as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine) -> Generator[Connection]:
-    """A transaction that writes, and is on disk when the block has ended. On SQLite it has its lock from the beginning.
+    """A transaction that writes and is durable when the block has ended. On SQLite it takes its lock at once.
 
     Raises:
-        InboxUnavailableError: the database refuses, or cannot commit.
+        InboxUnavailableError: the database is unavailable, denies the request, or cannot commit.
     """
-    with _explained(engine), database.writing(engine) as connection:
+    with _mapped_errors(engine), database.writing(engine) as connection:
         yield connection
 
 
 @contextmanager
-def _alone(engine: Engine) -> Generator[Connection]:
-    """A transaction in which tables can be made: two processes that make the same ones at once refuse each other."""
+def _exclusive(engine: Engine) -> Generator[Connection]:
+    """A transaction that may create tables: two processes that create the same ones at once would conflict."""
     match engine.dialect.name:
         case "sqlite":
             with database.creating_sqlite(engine, wait_seconds=_WAIT_SECONDS) as connection:
@@ -131,7 +130,7 @@ def _alone(engine: Engine) -> Generator[Connection]:
         case "postgresql":
             with engine.begin() as connection:
                 connection.scalar(select(func.pg_advisory_xact_lock(database.advisory_key(_CREATION))))
-                # An index on many events takes its time.
+                # Creating an index on many events takes long.
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
                 yield connection
         case _:
@@ -139,36 +138,36 @@ def _alone(engine: Engine) -> Generator[Connection]:
                 holder.execution_options(isolation_level="AUTOCOMMIT")
                 taken = database.take_mssql_lock(holder, _CREATION, wait_seconds=math.ceil(_WAIT_SECONDS))
                 if taken is None or taken < 0:
-                    raise _unavailable(engine.url, "another process prepares it")
+                    raise _unavailable(engine.url, "another process is preparing it")
                 try:
                     with engine.begin() as connection:
                         yield connection
                 finally:
-                    # Closed for good: that gives the lock back, whatever state the connection is in.
+                    # Invalidated, because that releases the lock whatever the state of the connection.
                     holder.invalidate()
 
 
 @contextmanager
-def _explained(engine: Engine) -> Generator[None]:
+def _mapped_errors(engine: Engine) -> Generator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, OSError) as error:
-        # Without the cause: a server's may repeat a row.
-        raise _unavailable(engine.url, *_explanation(engine, error)) from None
+        # Without the cause: a server's message may quote a row.
+        raise _unavailable(engine.url, *_describe_error(engine, error)) from None
 
 
-def _explanation(engine: Engine, error: Exception) -> tuple[str, str]:
-    """What happened, and what to do about it where that is known."""
+def _describe_error(engine: Engine, error: Exception) -> tuple[str, str]:
+    """What happened, and how to fix it if that is known."""
     if isinstance(error, PoolTimeoutError):
-        return "other callers hold it", ""
+        return "other callers use all its connections", ""
     if not isinstance(error, DBAPIError):
         return str(error), ""
     match engine.dialect.name:
         case "sqlite":
             return str(error.orig), ""
         case "postgresql":
-            fault = database.postgres_fault(error.orig)
-            return fault.message, fault.hint
+            server_error = database.postgres_fault(error.orig)
+            return server_error.message, server_error.hint
         case _:
             return database.mssql_fault(error.orig, of_connection=error.statement is None).message, ""
 
@@ -177,7 +176,7 @@ def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        # Without the cause: what cannot be parsed may hold a password anywhere.
+        # Without the cause: text that cannot be parsed may hold a password anywhere.
         raise _refusal("The address of the event inbox is not a SQLAlchemy URL.") from None
     if parsed.get_backend_name() not in {"sqlite", "postgresql", "mssql"}:
         raise _refusal(f"The event inbox cannot be kept in {parsed.get_backend_name()}.")
@@ -188,9 +187,9 @@ def _checked(url: str) -> URL:
     return parsed
 
 
-def _refusal(what: str) -> ConfigurationError:
+def _refusal(message: str) -> ConfigurationError:
     return ConfigurationError(
-        what,
+        message,
         hint=f"Set {_SETTING} to a SQLite file, such as sqlite:////var/lib/qt/inbox.db, or to a postgresql:// or "
         "mssql:// URL.",
     )
@@ -200,8 +199,8 @@ def _unavailable(url: URL, cause: str, hint: str = "") -> InboxUnavailableError:
     usual = (
         "Check that its disk has space, that this user may write there and that no other program holds it."
         if url.get_backend_name() == "sqlite"
-        else "Check that the server runs and has space, and that this login may read and write the inbox's tables."
+        else "Check that the server runs and has space, and that this login may read and write its tables."
     )
     return InboxUnavailableError(
-        f"The event inbox {database.redacted_database_url(url)} is not available: {cause}.", hint=hint or usual
+        f"The event inbox {database.redacted_database_url(url)} is unavailable: {cause}.", hint=hint or usual
     )

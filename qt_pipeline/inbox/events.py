@@ -1,6 +1,6 @@
-"""The values that go into and come out of the inbox.
+"""Events of the inbox as values.
 
-Here: an event before it has a number, while it waits, and with its whole fate; one that is too large.
+Here: a new event, open events, and a stored event with its outcome.
 Not here: how they are stored (see schema).
 """
 
@@ -14,11 +14,11 @@ from qt_pipeline.values import utc_now
 
 
 class EventTooLargeError(PermanentError):
-    """An event is too large for where it would have to go."""
+    """The event is too large for the queue."""
 
 
 class EventState(StrEnum):
-    """What became of an event. A pending one waits for a load, a parked one for a person or for a later load."""
+    """The state of an event. A pending one waits for a load, a parked one for a person or a later load."""
 
     PENDING = "pending"
     DONE = "done"
@@ -31,13 +31,13 @@ class NewEvent:
     """An event as it arrived.
 
     Attributes:
-        event_id: the sender's identity of the event; the same one may arrive twice.
+        event_id: the sender's id of the event; the same event may arrive twice.
         name: its type, such as `DatasetUpdated`.
         dataset_id: the dataset it is about, if it names one.
         created: the sender's own time, as text, because its format is not specified.
         body: the raw bytes that were sent.
         source_address: the network address it came from.
-        received_at: when it came, which may be earlier than when it was stored.
+        received_at: when it arrived, which may be earlier than when it was stored.
     """
 
     event_id: str
@@ -51,19 +51,19 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class OpenEvents:
-    """Events of one dataset that have come equally far, as planning sees them: ten thousand of them are one value.
+    """Open events of one dataset in the same state of delivery, grouped: ten thousand of them are one value.
 
     Attributes:
         state: pending or parked.
         name: their type, such as `DatasetUpdated`.
         dataset_id: the dataset they are about, if they name one.
-        first_seq: the lowest of their numbers. Later events have higher ones, and none is used twice.
-        last_seq: the highest of their numbers; those in between may belong to other events.
-        attempts: deliveries begun so far. It only ever grows, so that a delivery key is never used twice.
+        first_seq: the lowest of their sequence numbers. Later events have higher ones, and none is reused.
+        last_seq: the highest of their sequence numbers; those in between may belong to other events.
+        attempts: deliveries begun so far. It never decreases, so that a delivery key is never reused.
         attempts_before_replay: the value of `attempts` at their last replay, 0 if they were never replayed.
         delivery: the key of the newest delivery that covers them; None before the first one and after a replay.
-        unchanged_checks: how often one more check was decided on, because a load had found the file unchanged.
-        not_before: the moment before which they must not be delivered again.
+        unchanged_checks: how often another check was scheduled because a load found the file unchanged.
+        not_before: the earliest time of the next delivery.
     """
 
     state: EventState
@@ -78,20 +78,20 @@ class OpenEvents:
     not_before: datetime | None
 
     def up_to(self, seq: int) -> Self:
-        """Those whose number is at most `seq`, which reaches the first."""
+        """The events whose number is at most `seq`, which must not be below the first."""
         return replace(self, last_seq=min(self.last_seq, seq))
 
     def beyond(self, seq: int) -> Self:
-        """Those whose number is above `seq`, which does not reach the last."""
+        """The events whose number is above `seq`, which must be below the last."""
         return replace(self, first_seq=max(self.first_seq, seq + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """Everything the inbox knows of an event, for people. See `NewEvent` and `OpenEvents` for the rest.
+    """Everything that the inbox stores about an event. See `NewEvent` and `OpenEvents` for the other attributes.
 
     Attributes:
-        outcome: why it is in this state, in words.
+        outcome: why it is in this state, as text.
         settled_at: when it left the pending state.
     """
 
@@ -115,7 +115,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventUpdate:
-    """The whole new changeable state of open events: a field that is left out is reset, not kept."""
+    """The complete new delivery state of open events: a field that is left out is reset, not kept."""
 
     events: OpenEvents
     state: EventState = EventState.PENDING
@@ -128,7 +128,7 @@ class EventUpdate:
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """How many messages of a queue have become events of the inbox, and how many were set aside as poison."""
+    """How many messages of a queue became events of the inbox, and how many were moved to the poison queue."""
 
     moved: int
     poisoned: int

@@ -1,6 +1,6 @@
 """The tables of the inbox.
 
-Here: `_qt_events` and `_qt_inbox`, and how they are made or brought up to date.
+Here: `_qt_events` and `_qt_inbox`, and how they are created or upgraded.
 Not here: statements on them (see store).
 """
 
@@ -30,7 +30,7 @@ def _values(states: type[EventState]) -> list[str]:
 
 metadata = MetaData()
 
-# As words: SQLAlchemy would store the names of the members, and a native type cannot easily learn a new state.
+# Stored by value: SQLAlchemy would store member names, and a native type cannot easily gain a new state.
 _State = Enum(EventState, native_enum=False, length=20, values_callable=_values)
 
 events = Table(
@@ -55,7 +55,7 @@ events = Table(
     Index("_qt_events_state", "state", "seq"),
     Index("_qt_events_dataset", "dataset_id", "seq"),
     Index("_qt_events_settled", "state", "settled_at"),
-    # Without it SQLite gives the number of a deleted last row to the next event.
+    # Without it, SQLite would reuse the number of a deleted last row.
     sqlite_autoincrement=True,
 )
 
@@ -70,22 +70,22 @@ inbox = Table(
 
 def is_prepared(connection: Connection, tables: MetaData = metadata) -> bool:
     """Whether `prepare` would find nothing missing."""
-    there = inspect(connection)
+    inspector = inspect(connection)
     return all(
-        there.has_table(table.name)
-        and {column.name for column in table.columns} <= {column["name"] for column in there.get_columns(table.name)}
-        and {index.name for index in table.indexes} <= {index["name"] for index in there.get_indexes(table.name)}
+        inspector.has_table(table.name)
+        and {column.name for column in table.columns} <= {c["name"] for c in inspector.get_columns(table.name)}
+        and {index.name for index in table.indexes} <= {index["name"] for index in inspector.get_indexes(table.name)}
         for table in tables.sorted_tables
     )
 
 
 def prepare(connection: Connection, tables: MetaData = metadata) -> None:
-    """Make what is missing: the tables, or the columns and indexes that those of an older version lack."""
-    there, preparer = inspect(connection), connection.dialect.identifier_preparer
-    older = [table for table in tables.sorted_tables if there.has_table(table.name)]
+    """Create what is missing: the tables, or the columns and indexes that an older version did not create."""
+    inspector, preparer = inspect(connection), connection.dialect.identifier_preparer
+    older = [table for table in tables.sorted_tables if inspector.has_table(table.name)]
     tables.create_all(connection)
     for table in older:
-        known = {column["name"] for column in there.get_columns(table.name)}
+        known = {column["name"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
             if column.name not in known:
                 added = CreateColumn(column).compile(dialect=connection.dialect)

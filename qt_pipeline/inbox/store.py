@@ -1,6 +1,6 @@
-"""The inbox itself: every statement on its tables.
+"""The inbox: every statement on its tables.
 
-Here: append, what is open, update, replay, purge, and what people ask about events.
+Here: append, open events, update, replay, purge, and queries for people.
 Not here: connections and durability (see database), tables (see schema).
 """
 
@@ -33,33 +33,31 @@ from qt_pipeline.values import utc_now
 
 _events = schema.events
 
-# What is known of an event when it comes.
+# The columns of a new event.
 _ARRIVED = tuple(field.name for field in fields(NewEvent))
 
-# What events of one group have in common.
+# The columns that events of one group share.
 _GROUP_BY = ("state", "name", "dataset_id", "attempts", "attempts_before_replay", "delivery", "unchanged_checks")
 _GROUP = (*_GROUP_BY, "first_seq", "last_seq")
 
-# A look into a file costs some tenths of a millisecond; a server has others to serve.
+# A query of a file takes some tenths of a millisecond; a server has other clients.
 _POLL_SECONDS = 0.1
 _SERVER_POLL_SECONDS = 0.5
 
 _PURGE_BATCH_SIZE = 1000
 
-# Numbers are drawn by one transaction at a time, from here to its commit. SQLite has one writer anyway.
+# Only one transaction at a time issues numbers, until its commit. SQLite has one writer anyway.
 _serialize_appends = select(schema.inbox.c.id).with_for_update().with_hint(schema.inbox, "WITH (UPDLOCK)", "mssql")
 
 
 def open_inbox(url: str, *, keep_connections: bool = True) -> "Inbox":
     """Open the inbox at `url`, a SQLAlchemy URL: a SQLite file, PostgreSQL, SQL Server or Azure SQL.
 
-    Folder, file and tables are created when missing, and so is what the tables of an older version lack.
-
-    Several processes may open the same inbox, also at the same moment. Without `keep_connections` each connection to
-    a server is closed after its use.
+    Folder, file and tables are created if missing, and tables of an older version are upgraded. Several processes may
+    open the same inbox at once. Without `keep_connections` each connection to a server is closed after use.
 
     Raises:
-        ConfigurationError: no inbox can live at this URL.
+        ConfigurationError: the URL does not name a usable inbox.
         InboxUnavailableError: the database cannot be opened or written.
     """
     engine = connect_database(url, keep_connections=keep_connections)
@@ -75,7 +73,7 @@ def open_inbox(url: str, *, keep_connections: bool = True) -> "Inbox":
 
 
 def _known_id(engine: Engine) -> str | None:
-    """The identity of an inbox on a server from which nothing is missing, found without any lock."""
+    """The id of an inbox on a server that needs no upgrade, read without a lock."""
     if not is_prepared(engine, schema.metadata):
         return None
     with reading(engine) as connection:
@@ -85,46 +83,46 @@ def _known_id(engine: Engine) -> str | None:
 class Inbox:
     """Events in the order of their commits. Open with `open_inbox`; safe to share between threads.
 
-    Every method raises InboxUnavailableError when the database refuses.
+    Every method raises InboxUnavailableError if the database is unavailable or denies the request.
     """
 
     def __init__(self, engine: Engine, inbox_id: str) -> None:
         self._engine = engine
         self._inbox_id = inbox_id
-        self._look_seconds = _POLL_SECONDS if engine.dialect.name == "sqlite" else _SERVER_POLL_SECONDS
+        self._poll_seconds = _POLL_SECONDS if engine.dialect.name == "sqlite" else _SERVER_POLL_SECONDS
 
     @property
     def inbox_id(self) -> str:
-        """The identity of this inbox, made at its creation: sequence numbers compare only within one inbox."""
+        """The identity of this inbox, set at its creation: sequence numbers compare only within one inbox."""
         return self._inbox_id
 
     def append(self, new_events: Sequence[NewEvent]) -> list[int]:
-        """Store events in one transaction, pending, and return their sequence numbers in the same order.
+        """Store events as pending in one transaction, and return their sequence numbers in the same order.
 
-        They are on disk when this returns. Numbers grow in the order of commits, so that an event that is not yet
-        visible never has a number below one that `highest_seq` has given out.
+        They are durable when this returns. Numbers increase in the order of commits, so an event that is not yet
+        visible never gets a number below one that `highest_seq` has returned.
         """
         if not new_events:
             return []
         statement = insert(_events).returning(_events.c.seq, sort_by_parameter_order=True)
-        # Not `asdict`, which copies each value: the relay spends a good part of its time here.
+        # Not `asdict`, which copies each value: the relay spends much of its time here.
         rows = [{name: getattr(event, name) for name in _ARRIVED} for event in new_events]
         with writing(self._engine) as connection:
             connection.execute(_serialize_appends).all()
             return list(connection.scalars(statement, rows))
 
     def open_events(self, state: EventState = EventState.PENDING, limit: int = 20_000) -> list[OpenEvents]:
-        """The events in a state, pending or parked, in groups of those that have come equally far.
+        """The events in a state, pending or parked, in groups that share their state of delivery.
 
-        Those with the oldest first event come first, at most `limit` groups.
+        Groups are ordered by their first event, at most `limit`.
         """
         first, last = func.min(_events.c.seq).label("first_seq"), func.max(_events.c.seq).label("last_seq")
         latest = func.max(_events.c.not_before).label("not_before")
-        alike = [_events.c[name] for name in _GROUP_BY]
+        shared = [_events.c[name] for name in _GROUP_BY]
         statement = (
-            select(*alike, first, last, latest)
+            select(*shared, first, last, latest)
             .where(_events.c.state == state)
-            .group_by(*alike)
+            .group_by(*shared)
             .order_by(first)
             .limit(limit)
         )
@@ -132,7 +130,7 @@ class Inbox:
             return [OpenEvents(**row) for row in connection.execute(statement).mappings()]
 
     def oldest_pending_at(self, *, dataset_id: str | None = None) -> datetime | None:
-        """When the oldest event was received that still waits, of all or of a dataset; None if none does."""
+        """When the oldest pending event arrived, of all or of one dataset; None if none is pending."""
         statement = (
             select(_events.c.received_at).where(_events.c.state == EventState.PENDING).order_by(_events.c.seq).limit(1)
         )
@@ -142,40 +140,40 @@ class Inbox:
             return connection.scalar(statement)
 
     def highest_seq(self, dataset_id: str) -> int:
-        """The number of the newest event for a dataset, whatever its state; 0 if there is none."""
+        """The number of a dataset's newest event, whatever its state; 0 if there is none."""
         statement = select(func.max(_events.c.seq)).where(_events.c.dataset_id == dataset_id)
         with reading(self._engine) as connection:
             return connection.scalar(statement) or 0
 
     def newest_seq(self) -> int:
-        """The number of the newest event of all; 0 if there is none."""
+        """The number of the newest event; 0 if there is none."""
         with reading(self._engine) as connection:
             return connection.scalar(select(func.max(_events.c.seq))) or 0
 
     def wait_for_newer(self, seq: int, *, seconds: float) -> bool:
-        """Wait until there is an event with a number above `seq`, at most `seconds`; whether there is one."""
+        """Wait up to `seconds` for an event with a number above `seq`; returns whether there is one."""
         deadline = time.monotonic() + seconds
         while self.newest_seq() <= seq:
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(self._look_seconds)
+            time.sleep(self._poll_seconds)
         return True
 
     def update(self, updates: Sequence[EventUpdate]) -> None:
-        """Change events in one transaction. Those that have gone on since they were read stay as they are."""
+        """Change events in one transaction. Events that have changed since they were read stay unchanged."""
         if not updates:
             return
         with writing(self._engine) as connection:
             for change in updates:
-                group = {f"its_{name}": getattr(change.events, name) for name in _GROUP}
-                unknown = frozenset(name for name in _GROUP_BY if group[f"its_{name}"] is None)
-                connection.execute(_update_among(unknown), group | _new_state(change))
+                group = {f"group_{name}": getattr(change.events, name) for name in _GROUP}
+                null_columns = frozenset(name for name in _GROUP_BY if group[f"group_{name}"] is None)
+                connection.execute(_update_statement(null_columns), group | _new_state(change))
 
     def replay(self, seqs: Sequence[int]) -> int:
         """Make settled events pending again, in one transaction, and return how many there were.
 
-        A replayed event has all its tries before it. The replay takes an attempt number of its own: delivery keys that
-        follow are new, and `attempts_before_replay` above 0 says that a load from before the replay must not settle it.
+        A replayed event has all its attempts again. The replay counts as an attempt, so that the next delivery keys are
+        new; `attempts_before_replay` above 0 says that a load from before the replay must not settle the event.
         """
         statement = (
             update(_events)
@@ -195,10 +193,10 @@ class Inbox:
             return sum(connection.execute(statement, {"event_seq": seq}).rowcount for seq in seqs)
 
     def purge(self, settled_before: datetime, *, limit: int) -> int:
-        """Delete events that were done or ignored before a moment, at most `limit`, and return how many there were.
+        """Delete at most `limit` events that were done or ignored before `settled_before`, and return how many.
 
-        The newest event of a dataset stays: what `highest_seq` says must never run backwards, or later loads would
-        count as older. Each transaction is small, so that nobody waits for long.
+        The newest event of a dataset stays: if `highest_seq` decreased, later loads would count as older. Each
+        transaction is small, so that nobody waits for long.
         """
         old, later = _events.alias("old"), _events.alias("later")
         is_followed = exists().where(later.c.dataset_id == old.c.dataset_id, later.c.seq > old.c.seq)
@@ -209,19 +207,19 @@ class Inbox:
         )
         purged = 0
         while purged < limit:
-            at_once = min(_PURGE_BATCH_SIZE, limit - purged)
+            batch_size = min(_PURGE_BATCH_SIZE, limit - purged)
             with writing(self._engine) as connection:
-                some = delete(_events).where(_events.c.seq.in_(deletable.limit(at_once)))
-                deleted = connection.execute(some).rowcount
+                statement = delete(_events).where(_events.c.seq.in_(deletable.limit(batch_size)))
+                deleted = connection.execute(statement).rowcount
             purged += deleted
-            if deleted < at_once:
+            if deleted < batch_size:
                 break
         return purged
 
     def events(
         self, *, state: EventState | None = None, dataset_id: str | None = None, limit: int = 100
     ) -> list[StoredEvent]:
-        """Events with everything that is known of them, newest first, at most `limit`."""
+        """Events with all their fields, newest first, at most `limit`."""
         statement = select(*_columns(StoredEvent)).order_by(_events.c.seq.desc()).limit(limit)
         if state is not None:
             statement = statement.where(_events.c.state == state)
@@ -231,7 +229,7 @@ class Inbox:
             return [StoredEvent(*row) for row in connection.execute(statement)]
 
     def counts(self) -> dict[EventState, int]:
-        """How many events are in each state; every state is named."""
+        """The number of events in each state, including zeros."""
         statement = select(_events.c.state, func.count()).group_by(_events.c.state)
         counts = dict.fromkeys(EventState, 0)
         with reading(self._engine) as connection:
@@ -240,14 +238,14 @@ class Inbox:
         return counts
 
     def event(self, seq: int) -> StoredEvent | None:
-        """The event of a number, with everything that is known of it."""
+        """The event with a number, with all its fields."""
         statement = select(*_columns(StoredEvent)).where(_events.c.seq == seq)
         with reading(self._engine) as connection:
             row = connection.execute(statement).first()
         return StoredEvent(*row) if row else None
 
     def open_counts(self) -> dict[str, dict[EventState, int]]:
-        """For each dataset that has any, how many events are pending and how many are parked."""
+        """For each dataset with pending or parked events, how many there are of each."""
         states = (EventState.PENDING, EventState.PARKED)
         statement = (
             select(_events.c.dataset_id, _events.c.state, func.count())
@@ -261,13 +259,13 @@ class Inbox:
         return counts
 
     def check(self) -> None:
-        """Return if the inbox can commit a write right now."""
-        # A new value each time: SQLite does not write a page that would not change.
+        """Check that the inbox can commit a write."""
+        # A new value each time: SQLite does not write an unchanged page.
         with writing(self._engine) as connection:
             connection.execute(update(schema.inbox).values(checked_at=utc_now()))
 
     def close(self) -> None:
-        """Give the connection back to the system."""
+        """Close the connection."""
         self._engine.dispose()
 
 
@@ -276,17 +274,17 @@ def _columns(value: type[StoredEvent]) -> list[Column[Any]]:
 
 
 @cache
-def _update_among(unknown: frozenset[str]) -> Update:
-    """Change the events that a group stands for. Those that came later are not among them: their numbers are higher.
+def _update_statement(null_columns: frozenset[str]) -> Update:
+    """Update the events of a group. Later events are excluded: their numbers are higher.
 
-    `unknown` are the columns that are NULL in all of them. Made once: hundreds of groups are changed in one tick.
+    `null_columns` are NULL in all of them. Cached: one tick may change hundreds of groups.
     """
-    alike = (
-        _events.c[name].is_(None) if name in unknown else _events.c[name] == bindparam(f"its_{name}")
+    same_group = (
+        _events.c[name].is_(None) if name in null_columns else _events.c[name] == bindparam(f"group_{name}")
         for name in _GROUP_BY
     )
-    between = _events.c.seq.between(bindparam("its_first_seq"), bindparam("its_last_seq"))
-    return update(_events).where(between, *alike)
+    between = _events.c.seq.between(bindparam("group_first_seq"), bindparam("group_last_seq"))
+    return update(_events).where(between, *same_group)
 
 
 def _new_state(change: EventUpdate) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""The raw bytes of every file that is loaded, kept unchanged: a local folder, or any store that fsspec can write.
+"""The landing: the raw bytes of every loaded file, kept unchanged in a local folder or any store that fsspec can write.
 
-Here: how a download, or a file by hand, becomes a landed file with a manifest, and how landed files are found again.
+Here: how a download, or a manually loaded file, becomes a landed file with a manifest, and how landed files are found.
 Not here: what is in them (see tabular), who downloads (see ingest).
 """
 

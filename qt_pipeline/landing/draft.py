@@ -1,6 +1,6 @@
-"""A landing in the making: the file is compressed while it comes, and the manifest is written last.
+"""Write a landing: the file is compressed as it arrives, and the manifest is written last.
 
-Here: that order. Not here: which drafts are left over, and what is complete (see landing).
+Here: that order. Not here: which drafts are abandoned, and which landings are complete (see landing).
 """
 
 import hashlib
@@ -12,12 +12,12 @@ from typing import cast
 import pyarrow as pa
 
 from qt_pipeline.landing.landed import COMPRESSION, DATA, MANIFEST, Landed, Manifest, Provenance
-from qt_pipeline.landing.store import Folder, explained, open_private, sync, write_at_once
+from qt_pipeline.landing.store import Folder, mapped_errors, open_private, sync, write_atomically
 from qt_pipeline.values import utc_now
 
 
 class Draft:
-    """A landing in the making."""
+    """A landing that is being written."""
 
     def __init__(self, *, dataset_id: str, number: int, folder: Folder) -> None:
         self._dataset_id = dataset_id
@@ -27,7 +27,7 @@ class Draft:
 
     @contextmanager
     def sink(self) -> Generator["Sink"]:
-        """Where one try of a download writes the CSV. Each call begins the file anew."""
+        """The sink for one attempt of a download. Each call starts the file over."""
         self._sink = None
         sink = Sink(self._folder)
         try:
@@ -37,10 +37,10 @@ class Draft:
         self._sink = sink
 
     def commit(self, provenance: Provenance) -> Landed:
-        """Write the manifest: from here on the landing counts."""
+        """Write the manifest, which makes the landing complete."""
         if self._sink is None:
-            raise RuntimeError("A landing is committed after its sink has been left without an error.")
-        with explained(self._folder):
+            raise RuntimeError("A landing can be committed only after its sink was closed without an error.")
+        with mapped_errors(self._folder):
             manifest = Manifest(
                 dataset_id=self._dataset_id,
                 number=self._number,
@@ -56,33 +56,33 @@ class Draft:
                 waiting_since=provenance.waiting_since,
                 source=provenance.source,
             )
-            write_at_once(self._folder / MANIFEST, manifest.model_dump_json(indent=2))
+            write_atomically(self._folder / MANIFEST, manifest.model_dump_json(indent=2))
         return Landed(manifest, self._folder)
 
 
 class Sink:
-    """Compresses what is written, and knows its size and hash."""
+    """Compresses what is written, and computes its size and hash."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        with explained(folder):
+        with mapped_errors(folder):
             self._stored = open_private(folder / DATA)
-        into = pa.PythonFile(cast("io.IOBase", self._stored), mode="w")
-        self._compressed = pa.CompressedOutputStream(into, COMPRESSION)
+        buffer = pa.PythonFile(cast("io.IOBase", self._stored), mode="w")
+        self._compressed = pa.CompressedOutputStream(buffer, COMPRESSION)
         self._hash = hashlib.sha256()
         self.bytes = 0
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes of the CSV."""
+        """Write the next bytes of the CSV."""
         self._hash.update(data)
-        with explained(self._folder):
+        with mapped_errors(self._folder):
             self._compressed.write(data)
         self.bytes += len(data)
         return len(data)
 
     def finish(self) -> None:
-        """Write what compression still holds back."""
-        with explained(self._folder):
+        """Flush the compressor and close the file."""
+        with mapped_errors(self._folder):
             with self._stored:
                 self._compressed.close()
             sync(self._folder / DATA)

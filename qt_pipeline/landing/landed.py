@@ -1,6 +1,6 @@
 """A landed file and its manifest.
 
-Here: what is known of it, how it is opened and held against its hash. Not here: how it came to be (see draft).
+Here: the manifest, opening the file, and verifying it against its hash. Not here: how it is written (see draft).
 """
 
 import hashlib
@@ -13,19 +13,19 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from qt_pipeline.errors import FailureScope, PermanentError
-from qt_pipeline.landing.store import Folder, uri_of, write_at_once
+from qt_pipeline.landing.store import Folder, uri_of, write_atomically
 
 DATA = "data.csv.zst"
 """The name of every stored file."""
 MANIFEST = "manifest.json"
 """The name of every manifest."""
 COMPRESSION = "zstd"
-"""How the stored file is compressed."""
+"""The compression of the stored file."""
 _CHUNK = 1 << 20
 
 
 class Source(BaseModel):
-    """The file that somebody landed by hand: where it was, and when it had last been changed."""
+    """The original of a manually landed file: its location, and when it was last modified."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,11 +34,11 @@ class Source(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What is known of a landed file. `bytes` and `sha256` are of the CSV as it came, not of the stored file.
+    """The manifest of a landed file. `bytes` and `sha256` are of the CSV as it arrived, not of the stored file.
 
-    `through_seq` is the highest event sequence that the inbox `inbox_id` held for the dataset when the download began:
-    the file shows at least what those events announced. `waiting_since` is when the first of them came that no load had
-    settled by then. A file that was landed by hand has a `source`, and belongs to no inbox.
+    `through_seq` is the highest event number that the inbox `inbox_id` held for the dataset when the download began:
+    the file includes at least what those events announced. `waiting_since` is when the first of them arrived that no
+    load had settled by then. A manually landed file has a `source`, and belongs to no inbox.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,19 +60,19 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A complete landing: its manifest and where it is."""
+    """A complete landing: its manifest and its folder."""
 
     manifest: Manifest
     folder: Folder
 
     @property
     def uri(self) -> str:
-        """The stored file, for people: `zstd -dc` shows it."""
+        """The stored file, for people: `zstd -dc` prints it."""
         return uri_of(self.folder / DATA)
 
     @property
     def is_manual(self) -> bool:
-        """Whether somebody chose the file; else it was downloaded."""
+        """Whether a person landed the file; otherwise it was downloaded."""
         return self.manifest.source is not None
 
     def open(self) -> BinaryIO:
@@ -82,7 +82,7 @@ class Landed:
         return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", source), buffer_size=1 << 20))
 
     def verify(self) -> None:
-        """Return if the stored file still is what was landed; it is read from beginning to end.
+        """Check that the stored file is still what was landed; reads it from beginning to end.
 
         Raises:
             LandedFileChangedError: it is not.
@@ -93,31 +93,32 @@ class Landed:
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
         except OSError:
-            # What no longer unpacks, or is gone.
-            unread = True
+            # It does not decompress, or is gone.
+            unreadable = True
         else:
-            unread = False
-        if unread or digest.hexdigest() != self.manifest.sha256:
+            unreadable = False
+        if unreadable or digest.hexdigest() != self.manifest.sha256:
+            reason = ": it cannot be read" if unreadable else ""
             raise LandedFileChangedError(
-                f"The landed file {self.uri} is not what was landed any more{': it cannot be read' if unread else ''}.",
-                hint="Bring it back from a backup, or take another load.",
+                f"The landed file {self.uri} is no longer what was landed{reason}.",
+                hint="Restore it from a backup, or choose another load.",
                 dataset_id=self.manifest.dataset_id,
             )
 
     def write_beside(self, name: str, text: str) -> None:
-        """Keep a text about the landed file in its folder."""
-        write_at_once(self.folder / name, text)
+        """Write a text about the landed file into its folder."""
+        write_atomically(self.folder / name, text)
 
 
 class LandedFileChangedError(PermanentError):
-    """A stored file has another content than the one that was landed."""
+    """The content of a stored file differs from what was landed."""
 
     scope = FailureScope.LANDING
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Why and by whom a file is landed; see `Manifest`."""
+    """Why and by which run a file is landed; see `Manifest`."""
 
     run_id: str
     trace_id: str

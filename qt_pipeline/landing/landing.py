@@ -1,11 +1,10 @@
-"""All landings of a place.
+"""All landings below one root.
 
-Here: how a landing is begun and found again, and which drafts were left by the dead. Not here: how one is written (see
-draft).
+Here: how a landing is begun and found, and which drafts are abandoned. Not here: how one is written (see draft).
 
 A landing is a folder `<dataset id>/<number>-<run>` with `data.csv.zst` and, written last, `manifest.json`: without a
-manifest it does not count. One by hand is `<dataset id>/<number>-manual-<when it was begun>-<letters>`. Two that are
-begun at one moment may have one number: no order between them is promised.
+manifest it does not count. A manual one is `<dataset id>/<number>-manual-<when it began>-<letters>`. Two that begin at
+the same time may have the same number: no order between them is guaranteed.
 """
 
 import re
@@ -19,14 +18,14 @@ from uuid import uuid4
 from qt_pipeline.errors import PermanentError
 from qt_pipeline.landing.draft import Draft
 from qt_pipeline.landing.landed import MANIFEST, Landed, Manifest
-from qt_pipeline.landing.store import Folder, explained, make_private, remove, root_of, write_and_delete
+from qt_pipeline.landing.store import Folder, make_private, mapped_errors, remove, root_of, write_and_delete
 from qt_pipeline.values import utc_now
 
 MANUAL = "manual-"
-"""What the id of a load by hand begins with, in the place of a run's: its draft is told apart by it."""
+"""The prefix of the run id of a manual load; it identifies drafts of manual loads."""
 _RUN_LETTERS = 8
 _FOLDER = re.compile(r"(?P<number>[0-9]{8,})-(manual-(?P<begun>[0-9]{8}T[0-9]{6}Z)-)?.+")
-_MAX_MANUAL_NAME = timedelta(days=1)
+_MAX_MANUAL_AGE = timedelta(days=1)
 
 
 class NothingLandedError(PermanentError):
@@ -41,16 +40,16 @@ class Landing:
 
     @contextmanager
     def draft(self, dataset_id: str, run_id: str) -> Generator[Draft]:
-        """A new landing that counts only once `Draft.commit` has been called; otherwise nothing of it stays.
+        """A new landing that counts only once `Draft.commit` was called; otherwise it is removed.
 
-        What others have left that died is removed. A `run_id` that begins with `MANUAL` may go beside a run and beside
-        others of its kind, and none of them takes another's draft for a dead one.
+        Abandoned drafts of dead processes are removed. Manual loads (`run_id` begins with `MANUAL`) may run beside a
+        run and beside each other, and none of them removes another's draft as abandoned.
 
-        Raises (all of a draft's methods, too):
-            LandingUnavailableError: the store does not take it.
+        Raises (also from the draft's methods):
+            LandingUnavailableError: the store cannot be written.
         """
         home = self._root / dataset_id
-        with explained(home):
+        with mapped_errors(home):
             folders = self._folders(dataset_id)
             for _, folder in folders:
                 if _is_abandoned(folder, run_id):
@@ -66,13 +65,13 @@ class Landing:
                 remove(folder)
 
     def probe(self) -> int | None:
-        """Write a file, read it back and delete it; the bytes that are free there, or None where that is not known.
+        """Write a file, read it back and delete it; returns the free bytes, or None if unknown.
 
         Raises:
-            LandingUnavailableError: one of the three does not work.
-            ConfigurationError: nothing that is installed can reach the store.
+            LandingUnavailableError: one of the three fails.
+            ConfigurationError: no installed package supports the store.
         """
-        with explained(self._root):
+        with mapped_errors(self._root):
             make_private(self._root)
             write_and_delete(self._root / f".qt-probe-{uuid4().hex}")
         return shutil.disk_usage(self._root).free if isinstance(self._root, Path) else None
@@ -80,39 +79,39 @@ class Landing:
     def newest(self, dataset_id: str) -> Landed:
         """The newest complete download of a dataset.
 
-        A file that was landed by hand is never it: somebody chose it for one load, which may have refused it.
+        A manually landed file is never the newest: a person chose it for one load, which may have failed.
 
         Raises:
             NothingLandedError: there is none.
         """
-        only_by_hand = False
+        only_manual = False
         for landed in self.complete(dataset_id):
             if not landed.is_manual:
                 return landed
-            only_by_hand = True
+            only_manual = True
         raise NothingLandedError(
-            "Its landed files were all loaded by hand." if only_by_hand else "No landed file was found.",
+            "All its landed files were loaded manually." if only_manual else "No landed file was found.",
             hint="Materialize both assets, to download it first.",
             dataset_id=dataset_id,
         )
 
     def of_run(self, dataset_id: str, run_id: str) -> Landed | None:
-        """The complete landing that a run made, if it made one."""
-        its_own = (found for found in self.complete(dataset_id, run_id) if found.manifest.run_id == run_id)
-        return next(its_own, None)
+        """The complete landing that a run made, if any."""
+        of_run = (landed for landed in self.complete(dataset_id, run_id) if landed.manifest.run_id == run_id)
+        return next(of_run, None)
 
     def datasets(self) -> list[str]:
         """The ids of all datasets that may have landed files."""
         return sorted(home.name for home in self._root.iterdir() if home.is_dir()) if self._root.exists() else []
 
     def remove(self, landed: Landed) -> None:
-        """Delete a landed file and all that is beside it. What a crash leaves of it does not count any more."""
-        with explained(landed.folder):
+        """Delete a landed file and its folder. What a crash leaves of it no longer counts."""
+        with mapped_errors(landed.folder):
             (landed.folder / MANIFEST).unlink(missing_ok=True)
             remove(landed.folder)
 
     def complete(self, dataset_id: str, run_id: str = "") -> Iterator[Landed]:
-        """Complete landings, newest first; with `run_id` those that may be of that run."""
+        """Complete landings, newest first; with `run_id` those that may belong to that run."""
         for _, folder in sorted(self._folders(dataset_id), key=lambda entry: (entry[0], entry[1].name), reverse=True):
             manifest = folder / MANIFEST
             if folder.name.endswith(_letters(run_id)) and manifest.exists():
@@ -122,8 +121,8 @@ class Landing:
         home = self._root / dataset_id
         if not home.exists():
             return []
-        found = ((_FOLDER.fullmatch(folder.name), folder) for folder in home.iterdir())
-        return [(int(match["number"]), folder) for match, folder in found if match]
+        matches = ((_FOLDER.fullmatch(folder.name), folder) for folder in home.iterdir())
+        return [(int(match["number"]), folder) for match, folder in matches if match]
 
 
 def _name(number: int, run_id: str) -> str:
@@ -135,15 +134,15 @@ def _letters(run_id: str) -> str:
     return run_id.removeprefix(MANUAL)[:_RUN_LETTERS]
 
 
-def _stamp(moment: datetime) -> str:
-    return f"{moment:%Y%m%dT%H%M%SZ}"
+def _stamp(timestamp: datetime) -> str:
+    return f"{timestamp:%Y%m%dT%H%M%SZ}"
 
 
 def _is_abandoned(folder: Folder, run_id: str) -> bool:
-    """Whether a folder is the draft of a process that died, as far as the draft of `run_id`, which begins, can know.
+    """Whether a folder is a dead process's draft, as far as the new draft of `run_id` can tell.
 
-    There is one run per dataset at a time: for a run, that of any other was left. A draft by hand may be anybody's who
-    is at it, so that it is given a day. The name tells since when, for not every store knows times.
+    A dataset has one run at a time, so a run treats any other run's draft as abandoned. A manual draft may belong to a
+    living process, so it is kept for a day. Its age is in its name, because not every store keeps times.
     """
     if (folder / MANIFEST).exists():
         return False
@@ -151,4 +150,4 @@ def _is_abandoned(folder: Folder, run_id: str) -> bool:
     begun = match["begun"] if match else None
     if begun is None:
         return not run_id.startswith(MANUAL)
-    return begun < _stamp(utc_now() - _MAX_MANUAL_NAME)
+    return begun < _stamp(utc_now() - _MAX_MANUAL_AGE)

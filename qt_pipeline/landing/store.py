@@ -1,4 +1,4 @@
-"""Where landings are kept: a folder, or what fsspec can write; and what it means that one of them refuses.
+"""Storage of landings: a local folder, or any store that fsspec can write; and its errors.
 
 Here: how each is reached, written and cleared. Not here: what a landing is.
 """
@@ -21,20 +21,20 @@ Folder: TypeAlias = "Path | UPath"
 
 
 class LandingUnavailableError(TransientError):
-    """The store refuses to take a file: a disk that is full, most often."""
+    """The store cannot be written, most often because a disk is full."""
 
     scope = FailureScope.LANDING
 
 
 def root_of(url: str) -> Folder:
-    """The place that a folder's path or an fsspec URL names.
+    """The root that a folder's path or an fsspec URL names.
 
     Raises:
-        ConfigurationError: nobody knows such a URL.
+        ConfigurationError: the URL has an unknown scheme.
     """
     if "://" not in url:
         return Path(url)
-    # A tenth of a second at the start of each run, for those alone who land elsewhere than in a local folder.
+    # Imported on demand: it takes a tenth of a second, and local folders do not need it.
     from upath import UPath  # noqa: PLC0415
 
     try:
@@ -45,26 +45,26 @@ def root_of(url: str) -> Folder:
 
 def _unknown_store(scheme: str) -> ConfigurationError:
     return ConfigurationError(
-        f"Nothing that is installed can reach a landing at {scheme}://.",
-        hint="Install what fsspec needs for it (adlfs for az:// and abfs://, s3fs for s3://), or name a folder in "
+        f"No installed package supports a landing at {scheme}://.",
+        hint="Install the fsspec package for it (adlfs for az:// and abfs://, s3fs for s3://), or name a folder in "
         "QT_LANDING_URL.",
     )
 
 
 def uri_of(place: Folder) -> str:
-    """Where something is, for people and for the ledger: a path, or a URL with its host and without any secret."""
+    """The location of a file, for people and for the ledger: a path, or a URL with its host and without secrets."""
     text = str(place)
     if isinstance(place, Path):
         return text
     host, port = place.storage_options.get("host"), place.storage_options.get("port")
     if host and "://" in text and not text.partition("://")[2].startswith(str(host)):
-        # Some stores leave it out of their paths.
+        # Some stores omit the host in their paths.
         text = f"{place.protocol}://{host}{f':{port}' if port else ''}/{place.path.lstrip('/')}"
     return redacted_url(text)
 
 
 def make_private(folder: Folder) -> None:
-    """Make a folder, if it is missing; a local one for its owner alone."""
+    """Create a folder, if it is missing; a local one is accessible by its owner only."""
     if isinstance(folder, Path):
         make_folder(folder)
     else:
@@ -72,9 +72,9 @@ def make_private(folder: Folder) -> None:
 
 
 def open_private(file: Folder) -> BinaryIO:
-    """Open a file to write it anew; a local one is for its owner alone."""
+    """Open a file for writing; a local one is accessible by its owner only."""
     if isinstance(file, Path):
-        return open(file, "wb", opener=opener)  # a path's own takes no opener; the caller closes it
+        return open(file, "wb", opener=opener)  # Path.open takes no opener; the caller closes it
     return file.open("wb")
 
 
@@ -82,49 +82,49 @@ def write_and_delete(file: Folder) -> None:
     """Write a file, read it back and delete it.
 
     Raises:
-        OSError: one of the three does not work.
+        OSError: one of the three fails.
     """
     content = file.name.encode()
     try:
         file.write_bytes(content)
         if file.read_bytes() != content:
-            raise OSError("it gives back other bytes than were written")
+            raise OSError("it returns other bytes than were written")
     finally:
         with suppress(FileNotFoundError):
             file.unlink()
 
 
 @contextmanager
-def explained(folder: Folder) -> Generator[None]:
-    """What the store refuses within the block is told as of the landing.
+def mapped_errors(folder: Folder) -> Generator[None]:
+    """Map errors of the store to errors of the landing.
 
     Raises:
-        LandingUnavailableError: it refuses.
-        ConfigurationError: nothing that is installed can reach it.
+        LandingUnavailableError: the store cannot be used.
+        ConfigurationError: no installed package supports it.
     """
     try:
         yield
     except OSError as error:
         raise LandingUnavailableError(
             f"The landing {uri_of(folder)} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Check that there is space and that this user may write there. A run is tried again by itself.",
+            hint="Check that there is space and that this user may write there. A run will be retried.",
         ) from None
     except Exception as error:
         if isinstance(folder, Path):
             raise
         if isinstance(error, ImportError):
             raise _unknown_store(str(folder).partition("://")[0]) from None
-        # Each store has errors of its own, whose words may show its keys.
+        # Each store has its own errors, whose messages may show its keys.
         raise LandingUnavailableError(
             f"The landing {uri_of(folder)} cannot be used ({type(error).__name__}).",
             hint="Check QT_LANDING_URL, and that this process may read, write and delete there.",
         ) from None
 
 
-def write_at_once(path: Folder, text: str) -> None:
-    """Write a file so that it is there whole, or not at all, also after a power cut."""
+def write_atomically(path: Folder, text: str) -> None:
+    """Write a file atomically: it exists completely or not at all, even after a power failure."""
     if not isinstance(path, Path):
-        # An object store shows an object only when it is complete.
+        # An object store shows an object only once it is complete.
         path.write_text(text, encoding="utf-8")
         return
     part = path.with_suffix(".part")
@@ -137,7 +137,7 @@ def write_at_once(path: Folder, text: str) -> None:
 
 
 def sync(path: Folder) -> None:
-    """Return when a local file or folder is on its disk."""
+    """Return once a local file or folder is durable."""
     if isinstance(path, Path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -147,9 +147,9 @@ def sync(path: Folder) -> None:
 
 
 def remove(folder: Folder) -> None:
-    """Delete a folder and all that is in it."""
+    """Delete a folder and everything in it."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.exists():
-        # An object store knows no empty folder.
+        # An object store has no empty folders.
         folder.rmdir(recursive=True)

@@ -1,6 +1,6 @@
-"""Column defaults that have to change with the type of their column.
+"""Column defaults that change with the type of their column.
 
-Here: which conversions a server makes itself, the value of a literal default, the error. Not here: a server's SQL.
+Here: which conversions a server makes itself, the value of a literal default, the error. Not here: SQL of a server.
 """
 
 import re
@@ -24,17 +24,17 @@ def converts_itself(change: TypeChange) -> bool:
 
 def literal_value(expression: str) -> str | None:
     """The value of a default that is a literal, as text; None for any other expression."""
-    found = _LITERAL.fullmatch(expression)
-    if found is None:
+    match = _LITERAL.fullmatch(expression)
+    if match is None:
         return None
-    return found[2] if found[1] is None else found[1].replace("''", "'")
+    return match[2] if match[1] is None else match[1].replace("''", "'")
 
 
 def check_defaults(changes: Sequence[TypeChange], *, table: str, dataset_id: str) -> None:
-    """Return if the default of each column can become one of its new type.
+    """Check that the default of each column can be converted to its new type.
 
     Raises:
-        ColumnDefaultError: one cannot.
+        ColumnDefaultError: a default cannot be converted.
     """
     unfit = [
         f"{change.column!r} has the default {change.default.before} and becomes {change.after}"

@@ -312,7 +312,7 @@ class GenericTarget:
         kind = TargetRefusedError if is_permanent else TargetUnavailableError
         return kind(
             f"The target {self._address} returned an error: {reason}.",
-            hint="Check that the server is running and that this login may create and write tables there.",
+            hint="Check that the server runs and that this login may create and write tables there.",
         )
 
 

@@ -50,7 +50,14 @@ from qt_pipeline.warehouse.defaults import converts_itself, literal_value
 from qt_pipeline.warehouse.errors import StageLostError, TableBusyError, refused
 from qt_pipeline.warehouse.ledger import columns
 from qt_pipeline.warehouse.ledger import prepare as prepare_ledger
-from qt_pipeline.warehouse.measure import MAX_HASHED_LENGTH, Measure, Measures, measured_values, measuring, query_aggregates
+from qt_pipeline.warehouse.measure import (
+    MAX_HASHED_LENGTH,
+    Measure,
+    Measures,
+    measured_values,
+    measuring,
+    query_aggregates,
+)
 from qt_pipeline.warehouse.target import Batch, ColumnDefault, SqlTypes, TypeChange, plain_type, reflected_columns
 from qt_pipeline.warehouse.verify import Totals, summed_columns
 

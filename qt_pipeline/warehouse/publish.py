@@ -165,7 +165,7 @@ class Load:
                 )
         if self._retyped(contract):
             with self.target.reading() as connection:
-                self._type_changes(connection, contract, self._shapes.table(contract))
+                self._type_changes(connection, contract, self._builder.table(contract))
         self._key(contract)
 
     def stage(self, contract: Contract, rows: Iterable[Rows]) -> Totals:

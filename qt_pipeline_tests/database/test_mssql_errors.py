@@ -64,10 +64,10 @@ def by_bulk_copy(message: str, number: int) -> Exception:
         (
             by_mssql_python("Syntax error or access violation", "Somebody raised this: canary"),
             None,
-            "an error of the kind 'Syntax error or access violation'",
+            "an error of the type 'Syntax error or access violation'",
             False,
         ),
-        (ValueError("canary"), None, "an error of the kind 'ValueError'", False),
+        (ValueError("canary"), None, "an error of the type 'ValueError'", False),
         (
             by_mssql_python("Base table or view not found", "Invalid object name 'dbo.nowhere'."),
             208,
@@ -77,7 +77,7 @@ def by_bulk_copy(message: str, number: int) -> Exception:
         (
             by_mssql_python("Communication link failure", "TCP Provider: canary"),
             None,
-            "an error of the kind 'Communication link failure'",
+            "an error of the type 'Communication link failure'",
             True,
         ),
     ],

@@ -81,7 +81,7 @@ def test_the_wait_for_the_end_of_a_statement_is_bounded(opened: Opened) -> None:
 
 
 def test_a_lock_that_is_not_given_and_a_refusal_are_told_without_password_and_row(opened: Opened) -> None:
-    with pytest.raises(InboxUnavailableError, match="another process prepares it") as busy:
+    with pytest.raises(InboxUnavailableError, match="another process is preparing it") as busy:
         opened([("sp_getapplock", [(-1,)])])
 
     def refuse(*_: object) -> Sequence[tuple[object, ...]]:

@@ -208,7 +208,7 @@ def test_a_run_of_the_table_alone_takes_the_newest_download_whatever_was_brought
 
 def test_where_all_was_brought_by_hand_a_run_of_the_table_alone_has_nothing_to_load(place: Place, file: Path) -> None:
     land(place.landing, file, SERVED)
-    with pytest.raises(NothingLandedError, match="landed files were all loaded by hand"):
+    with pytest.raises(NothingLandedError, match="landed files were loaded manually"):
         place.ingest().load(SERVED, run_id="run-1")
 
 

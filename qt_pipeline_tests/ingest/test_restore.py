@@ -137,7 +137,7 @@ def test_a_landed_file_that_was_changed_since_is_refused(archive: Archive) -> No
     archive.load(other)
     before = rows(archive)
     Path(landed.uri).write_bytes(Path(other.uri).read_bytes())
-    with pytest.raises(LandedFileChangedError, match="not what was landed"):
+    with pytest.raises(LandedFileChangedError, match="no longer what was landed"):
         bring_back(archive, first.load_id)
     Path(landed.uri).write_bytes(b"torn")
     with pytest.raises(LandedFileChangedError, match="cannot be read"):

@@ -398,7 +398,7 @@ class MssqlTarget:
             yield
         except DBAPIError as error:
             of_connection, connected = error.statement is None, was_connected(self._url)
-            server_error = mssql_fault(error.orig, of_connection=of_connection, was_let_in=connected)
+            server_error = mssql_fault(error.orig, of_connection=of_connection, was_connected=connected)
             raise self._refusal(server_error, broken=error.connection_invalidated) from None
         except Exception as error:
             # The driver's own errors, which SQLAlchemy does not wrap.
@@ -410,7 +410,7 @@ class MssqlTarget:
         kind = TargetUnavailableError if broken else refused(error)
         return kind(
             f"The target {self._address} returned an error: {error.message}.",
-            hint="Check that the server is running and that this login may create and write tables there.",
+            hint="Check that the server runs and that this login may create and write tables there.",
         )
 
 
