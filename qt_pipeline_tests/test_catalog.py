@@ -151,7 +151,10 @@ def test_defaults_hold_for_what_an_entry_leaves_out_and_for_ids_that_are_not_lis
             "datasets:\n  d-one:\n    columns:\n      On: {type: date %d/%m/%y}\n",
             "line 4: datasets.d-one.columns.On.type",
         ),
-        ("datasets: {d-one: {columns: {Paid: {typ: text}}}}", "columns.Paid.typ: is not a known key; the nearest key is 'type'"),
+        (
+            "datasets: {d-one: {columns: {Paid: {typ: text}}}}",
+            "columns.Paid.typ: is not a known key; the nearest key is 'type'",
+        ),
         ("datasets: {d-one: {columns: {Paid: }}}", "columns.Paid: must be a mapping"),
         ("datasets: {d-one: {after_publish: ''}}", "d-one.after_publish"),
         ("datasets: {d-one: {after_publish: {in_transaction: true}}}", "d-one.after_publish.sql: is missing"),

@@ -159,6 +159,6 @@ def test_what_passes_is_known_by_its_number_and_by_its_words(number: int) -> Non
 
 def test_a_database_that_cannot_be_opened_passes_where_it_was_open_before() -> None:
     error = by_mssql_python("Invalid authorization specification", CANNOT_OPEN)
-    assert [mssql_fault(error, was_let_in=before).transient for before in (False, True)] == [False, True]
+    assert [mssql_fault(error, was_connected=before).transient for before in (False, True)] == [False, True]
     other = by_mssql_python("Invalid authorization specification", "Login failed for user 'sa'.")
-    assert not mssql_fault(other, was_let_in=True).transient
+    assert not mssql_fault(other, was_connected=True).transient
