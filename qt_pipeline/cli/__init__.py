@@ -1,6 +1,6 @@
 """The command `qt-pipeline`.
 
-Here: its commands, and how they say that something went wrong. Not here: what they do.
+Here: the list of commands, and error output. Not here: what the commands do.
 """
 
 import sys
@@ -13,7 +13,7 @@ from qt_pipeline.cli.datasets import datasets, history
 from qt_pipeline.cli.ddl import ddl
 from qt_pipeline.cli.doctor import doctor
 from qt_pipeline.cli.events import events, replay
-from qt_pipeline.cli.files import diff, line
+from qt_pipeline.cli.files import diff, show_row
 from qt_pipeline.cli.init import init
 from qt_pipeline.cli.load import load
 from qt_pipeline.cli.output import print_error
@@ -27,19 +27,19 @@ from qt_pipeline.settings import load_settings
 from qt_pipeline.telemetry import LogFormat, log_to_stderr
 
 _PANELS = {
-    "Begin": (demo, init, doctor),
+    "Get started": (demo, init, doctor),
     "Run": (dev, relay, run, cancel, load),
-    "See": (datasets, history, events, line, diff),
-    "Mend": (replay, restore, purge),
-    "Prepare": (ddl, alert, sandbox),
+    "Inspect": (datasets, history, events, show_row, diff),
+    "Recover": (replay, restore, purge),
+    "Admin": (ddl, alert, sandbox),
 }
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="Quantemplate datasets as tables in your SQL database.",
-    epilog="Exit codes: 0 done, 1 refused or failed (the last line says why and what to do), 2 a wrong option, "
-    "3 the run was canceled, 4 Dagster cannot be reached, 124 not over within --timeout, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 rejected or failed (the last line states the error and the fix), 2 invalid option, "
+    "3 run canceled, 4 Dagster unreachable, 124 --timeout exceeded, 130 interrupted.",
 )
 for panel, commands in _PANELS.items():
     for command in commands:
@@ -47,8 +47,8 @@ for panel, commands in _PANELS.items():
 
 
 def main() -> NoReturn:
-    """Run the command line; our own errors become one line and exit code 1."""
-    # Also for what libraries leave behind: Dagster's storage, the logs of runs.
+    """Run the command line; a PipelineError becomes one line and exit code 1."""
+    # Includes files of libraries: Dagster's storage, the logs of runs.
     keep_private()
     log_to_stderr(_log_format())
     try:
@@ -63,5 +63,5 @@ def _log_format() -> LogFormat:
     try:
         return load_settings().log_format
     except PipelineError:
-        # The command will say what is wrong, unless it needs no setting.
+        # The command reports the error, unless it needs no setting.
         return "auto"

@@ -1,6 +1,6 @@
-"""The commands `datasets` and `history`: what is known of datasets and their loads, also without Dagster.
+"""The commands `datasets` and `history`: datasets and their loads, also without Dagster.
 
-Here: what a dataset's state is called, and both tables. Not here: what the ledger and the inbox mean by it.
+Here: the state labels of datasets, and both tables. Not here: reading the ledger and the inbox.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,22 +36,22 @@ _MAX_SHOWN = 100_000
 _REMARKS_WIDTH = 40
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A dataset that the catalog, the ledger or the inbox knows.
+class _DatasetStatus:
+    """The status of a dataset from the catalog, the ledger or the inbox.
 
-    `rules` is None where the catalog refuses it. `wrote` is the load that wrote the rows of the table, `shown` the
-    newest that wrote them or found them there, `last` the newest of all. `failed` is the newest run, where that failed
-    and the ledger does not tell.
+    `rules` is None if the catalog rejects it. `wrote` is the load that wrote the rows of the table, `current` the
+    newest load that wrote them or found the file unchanged, `last` the newest load. `failed` is the newest run, if it
+    failed and the ledger does not say so.
     """
 
     dataset_id: str
     rules: Dataset | None
     wrote: LoadRecord | None
-    shown: LoadRecord | None
+    current: LoadRecord | None
     last: LoadRecord | None
     pending: int
     parked: int
@@ -60,7 +60,7 @@ class _Known:
 
     @property
     def state(self) -> str:
-        """In one word or two: how its newest load ended."""
+        """The outcome of the newest load."""
         if self.last is None:
             return "never loaded"
         match self.last.status:
@@ -72,23 +72,23 @@ class _Known:
                 return "restored" if self.last.restores_load_id else "loaded"
 
     @property
-    def words(self) -> list[str]:
-        """Its state, and what else a person should know."""
+    def labels(self) -> list[str]:
+        """The state, and everything else that needs attention."""
         return [
             "last load failed" if self.state == "failed" else self.state,
             *(["last run failed"] if self.failed else []),
             *(["stale"] if self.is_stale else []),
             *([pluralize(self.pending, "event") + " pending"] if self.pending else []),
             *([pluralize(self.parked, "event") + " parked"] if self.parked else []),
-            *(["refused by the catalog"] if self.rules is None else []),
+            *(["rejected by the catalog"] if self.rules is None else []),
         ]
 
 
 def datasets(*, as_json: AsJson = False) -> None:
-    """Show every dataset that is known: its table, its newest load, its state.
+    """Show all datasets with table, newest load and state.
 
-    Where Dagster answers, also whether its newest run failed before it came to
-    a load.
+    If Dagster is reachable, also whether the newest run failed before it
+    loaded anything.
 
     Examples:
         qt-pipeline datasets
@@ -97,44 +97,44 @@ def datasets(*, as_json: AsJson = False) -> None:
     settings = load_settings()
     catalog = catalog_for(settings)
     runs = FailedRuns(settings.dagster_url)
-    found = _known(catalog, warehouse_of(settings, prepare=False), inbox_of(settings).open_counts(), runs)
+    statuses = _dataset_statuses(catalog, warehouse_of(settings, prepare=False), inbox_of(settings).open_counts(), runs)
     if as_json:
-        for known in found:
-            print_json(_known_as_json(known, runs))
+        for status in statuses:
+            print_json(_status_as_json(status, runs))
         return
-    if not found:
-        console().print("No dataset is known yet: list one in the catalog, or let an event come.")
+    if not statuses:
+        console().print("No datasets yet: list one in the catalog, or wait for an event.")
         return
-    table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "last look", "state")
+    table = Table("dataset", "id", "table", "rows", "load", "loaded (UTC)", "last checked", "state")
     table.columns[3].justify = table.columns[4].justify = "right"
     for column in (1, 2, 3, 4, 6):
         table.columns[column].no_wrap = True
-    for known in found:
-        load, look = known.wrote, known.shown
+    for status in statuses:
+        load, checked = status.wrote, status.current
         table.add_row(
-            safe_markup(known.rules.label if known.rules else ""),
-            safe_markup(known.dataset_id),
-            safe_markup(_table_name(known)),
+            safe_markup(status.rules.label if status.rules else ""),
+            safe_markup(status.dataset_id),
+            safe_markup(_table_name(status)),
             "" if load is None or load.table_rows is None else f"{load.table_rows:,}",
             "" if load is None else str(load.load_id),
             format_timestamp(load.finished_at) if load else "",
-            format_age(look.finished_at) if look else "",
-            ", ".join(known.words),
+            format_age(checked.finished_at) if checked else "",
+            ", ".join(status.labels),
         )
     print_table(table, spare=("loaded (UTC)", "table", "load", "rows", "dataset"))
-    if any(word.endswith("failed") for known in found for word in known.words):
-        console().print("Why it failed: qt-pipeline history ID. The table keeps the rows that it had.")
+    if any(label.endswith("failed") for status in statuses for label in status.labels):
+        console().print("For the error: qt-pipeline history ID. The table keeps its previous rows.")
 
 
 def history(
     dataset_id: DatasetId,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="At most so many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="Maximum number of loads, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the loads of a dataset as the ledger tells them, newest first.
+    """Show the loads of a dataset from the ledger, newest first.
 
-    Where Dagster answers, also why its newest run failed, if it did.
+    If Dagster is reachable, also why the newest run failed, if it did.
 
     Examples:
         qt-pipeline history d-claims
@@ -154,12 +154,14 @@ def history(
         console().print(f"{safe_markup(dataset_id)} was never loaded.")
     runs = FailedRuns(settings.dagster_url)
     for run in runs.since({load.dataset_id: load for load in loads[:1]}, dataset_id=dataset_id).values():
-        # Each line of JSON is a load.
+        # With --json, standard output holds loads only.
         runs.print(run, console(err=as_json))
 
 
 def _print_loads(loads: Sequence[LoadRecord]) -> None:
-    table = Table("load", "began (UTC)", "status", "rows", "in table", "file", "event", "run", "remarks", "landed file")
+    table = Table(
+        "load", "started (UTC)", "status", "rows", "in table", "file", "event", "run", "remarks", "landed file"
+    )
     for column in (0, 3, 4, 6):
         table.columns[column].justify = "right"
     for column in (0, 2, 3, 4, 5, 6, 7, 9):
@@ -181,9 +183,9 @@ def _print_loads(loads: Sequence[LoadRecord]) -> None:
     print_table(table, spare=("landed file", "run", "file", "event", "in table"))
 
 
-def _known(
+def _dataset_statuses(
     catalog: Catalog, warehouse: Warehouse, events: Mapping[str, Mapping[EventState, int]], runs: FailedRuns
-) -> list[_Known]:
+) -> list[_DatasetStatus]:
     has_ledger = warehouse.has_ledger()
     newest, last = (warehouse.newest_loads(), warehouse.last_loads()) if has_ledger else ({}, {})
     wrote = warehouse.newest_writes() if has_ledger else {}
@@ -191,13 +193,13 @@ def _known(
     rules = {dataset_id: _rules(catalog, dataset_id) for dataset_id in ids}
     listed = [dataset for dataset in rules.values() if dataset is not None]
     failed = runs.since(last) if ids else {}
-    are_stale = {found.dataset.id for found in stale(listed, newest, utc_now())}
+    are_stale = {entry.dataset.id for entry in stale(listed, newest, utc_now())}
     return [
-        _Known(
+        _DatasetStatus(
             dataset_id=dataset_id,
             rules=rules[dataset_id],
             wrote=wrote.get(dataset_id),
-            shown=newest.get(dataset_id),
+            current=newest.get(dataset_id),
             last=last.get(dataset_id),
             pending=events.get(dataset_id, {}).get(EventState.PENDING, 0),
             parked=events.get(dataset_id, {}).get(EventState.PARKED, 0),
@@ -215,12 +217,12 @@ def _rules(catalog: Catalog, dataset_id: str) -> Dataset | None:
         return None
 
 
-def _table_name(known: _Known) -> str:
-    if known.shown is not None:
-        place = known.shown.table_schema, known.shown.table_name
+def _table_name(status: _DatasetStatus) -> str:
+    if status.current is not None:
+        parts = status.current.table_schema, status.current.table_name
     else:
-        place = (known.rules.table_schema, known.rules.table) if known.rules else (None, "")
-    return ".".join(filter(None, place))
+        parts = (status.rules.table_schema, status.rules.table) if status.rules else (None, "")
+    return ".".join(filter(None, parts))
 
 
 def _remarks(load: LoadRecord) -> list[str]:
@@ -232,24 +234,24 @@ def _count(rows: int | None) -> str:
     return "" if rows is None else f"{rows:,}"
 
 
-def _known_as_json(known: _Known, runs: FailedRuns) -> dict[str, object]:
-    load, look = known.wrote, known.shown
+def _status_as_json(status: _DatasetStatus, runs: FailedRuns) -> dict[str, object]:
+    load, checked = status.wrote, status.current
     return {
-        "dataset_id": known.dataset_id,
-        "name": known.rules.label if known.rules else None,
-        "table": _table_name(known),
-        "state": known.state,
-        "stale": known.is_stale,
+        "dataset_id": status.dataset_id,
+        "name": status.rules.label if status.rules else None,
+        "table": _table_name(status),
+        "state": status.state,
+        "stale": status.is_stale,
         "rows": load and load.table_rows,
         "load_id": load and load.load_id,
         "loaded_at": iso(load.finished_at) if load else None,
-        "looked_at": iso(look.finished_at) if look else None,
-        "downloaded_at": iso(look.landed_at) if look else None,
-        "last_load_id": known.last and known.last.load_id,
-        "error": known.last and known.last.error,
-        "last_run": known.failed and runs.as_json(known.failed),
-        "pending": known.pending,
-        "parked": known.parked,
+        "looked_at": iso(checked.finished_at) if checked else None,
+        "downloaded_at": iso(checked.landed_at) if checked else None,
+        "last_load_id": status.last and status.last.load_id,
+        "error": status.last and status.last.error,
+        "last_run": status.failed and runs.as_json(status.failed),
+        "pending": status.pending,
+        "parked": status.parked,
     }
 
 

@@ -1,6 +1,6 @@
-"""`qt-pipeline ddl`: what an administrator runs so that a login without DDL rights can load.
+"""The command `ddl`: prints the statements that prepare the target for a login without DDL rights.
 
-Here: the command's options, and the text it prints. Not here: the statements (see warehouse).
+Here: options and output. Not here: the statements (see warehouse).
 """
 
 from pathlib import Path
@@ -14,22 +14,22 @@ from qt_pipeline.composition import warehouse_of
 from qt_pipeline.ingest import dry_run, local_file, table_spec_for
 from qt_pipeline.settings import load_settings
 
-File = Annotated[Path | None, typer.Argument(help="A CSV file of the dataset, from which its columns are taken.")]
-DatasetId = Annotated[str | None, typer.Option("--dataset-id", help="The dataset whose table is to be prepared.")]
-Login = Annotated[str, typer.Option(help="The login that will load.")]
+File = Annotated[Path | None, typer.Argument(help="A CSV file of the dataset, which defines the columns.")]
+DatasetId = Annotated[str | None, typer.Option("--dataset-id", help="The dataset whose table to prepare.")]
+Login = Annotated[str, typer.Option(help="The login that loads.")]
 
 
 def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_pipeline") -> None:
-    """Print the tables and rights that a login without DDL rights needs. Nothing is run.
+    """Print the statements for tables and rights that a login without DDL rights needs. Executes nothing.
 
-    Without a dataset, those are the ledger and the place for staging tables.
+    Without a dataset, these prepare the ledger and the staging schema.
 
     Examples:
         qt-pipeline ddl --login loader
         qt-pipeline ddl claims.csv --dataset-id d-claims --login loader
     """
     if (file is None) is not (dataset_id is None):
-        raise typer.BadParameter("A dataset's table needs both: a file and --dataset-id.")
+        raise typer.BadParameter("Specify both a file and --dataset-id, or neither.")
     settings = load_settings()
     warehouse = warehouse_of(settings, prepare=False)
     table = contract = None
@@ -40,9 +40,9 @@ def ddl(file: File = None, *, dataset_id: DatasetId = None, login: Login = "qt_p
             raise trial.error
         table, contract = table_spec_for(dataset), trial.contract
     tables, rights = warehouse.preparation(table, contract, login=login)
-    # SQL Server wants each schema to be made in a batch of its own.
+    # SQL Server requires a separate batch for each CREATE SCHEMA.
     end = ";\nGO" if make_url(settings.warehouse_url).get_backend_name() == "mssql" else ";"
     for statement in (*tables, *rights):
         typer.echo(f"{statement}{end}")
     if not rights:
-        typer.echo("-- This kind of database has no rights to grant.")
+        typer.echo("-- This database has no rights to grant.")

@@ -1,6 +1,6 @@
-"""`qt-pipeline doctor`: whether everything is as it must be, and the next step where it is not.
+"""The command `doctor`: checks settings, connections and services, and shows how to fix problems.
 
-Here: how findings are shown, and whose settings they are of. Not here: what is looked at (see the room doctor).
+Here: output of the findings. Not here: the checks (see the package doctor).
 """
 
 import logging
@@ -31,29 +31,29 @@ _COLOURS = {
 _NEEDS_ACTION = (FindingState.FAILURE, FindingState.WARNING)
 
 
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False) -> None:
-    """Look at everything that is needed, from settings to Dagster, and say for each fault what to do next.
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Check everything from settings to Dagster, and show how to fix each problem.
 
-    What it tries out it cleans away; no event, run or dataset's table is touched, and no secret is shown.
+    Cleans up its test data; touches no event, run or dataset table, and shows no secret.
 
-    Exit codes: 0 no failure, though there may be warnings; 1 a failure.
+    Exit codes: 0 no failures, warnings are possible; 1 at least one failure.
 
     Examples:
         qt-pipeline doctor
         qt-pipeline doctor --json
         QT_ENV_FILE=.qt/demo/demo.env qt-pipeline doctor
     """
-    failures = look(as_json=as_json)
+    failures = diagnose(as_json=as_json)
     _exit_if_timed_out(1 if failures else 0)
     if failures:
         raise typer.Exit(1)
 
 
 def _exit_if_timed_out(code: int) -> None:
-    """End the process now, without what Python does at its end, if a check is still going on.
+    """Exit immediately, without Python's cleanup, if a check is still running.
 
-    Python ends such a thread when it comes back from a library, and one written in C++, such as the driver of SQL
-    Server, aborts the process then: the exit code would be 134 in place of ours.
+    Python's shutdown ends such a thread when it returns from a library, and a C++ library, such as SQL Server's driver,
+    then aborts the process: the exit code would be 134.
     """
     if any(thread.name == CHECK_THREAD for thread in threading.enumerate()):
         sys.stdout.flush()
@@ -61,12 +61,12 @@ def _exit_if_timed_out(code: int) -> None:
         os._exit(code)
 
 
-def look(*, as_json: bool = False) -> int:
-    """Look, tell, and say how many failures there are."""
-    told = console()
-    survey = report_settings()
-    with _quiet(), console(err=True).status("Looking at everything …"):
-        findings = run_checks(survey)
+def diagnose(*, as_json: bool = False) -> int:
+    """Run all checks, print the findings, and return the number of failures."""
+    output = console()
+    report = report_settings()
+    with _quiet(), console(err=True).status("Checking …"):
+        findings = run_checks(report)
     counts = Counter(finding.state for finding in findings)
     if as_json:
         print_json(
@@ -78,44 +78,44 @@ def look(*, as_json: bool = False) -> int:
         )
     else:
         print_table(_table(findings))
-        _print_hints(told, findings)
-        if survey.settings.missing_credentials and (demo := running_demo()):
-            told.print(
-                f"A demo runs, with settings of its own. To look at that: export QT_ENV_FILE={safe_markup(str(demo))}"
+        _print_hints(output, findings)
+        if report.settings.missing_credentials and (demo := running_demo()):
+            output.print(
+                f"A demo is running with separate settings. To check it: export QT_ENV_FILE={safe_markup(str(demo))}"
             )
     return counts[FindingState.FAILURE]
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table("area", "looked at", "state", "found")
+    table = Table("area", "checked", "state", "finding")
     for column in (0, 2):
         table.columns[column].no_wrap = True
-    before = None
+    previous_area = None
     for finding in findings:
-        if before not in (None, finding.area):
+        if previous_area not in (None, finding.area):
             table.add_section()
         state = f"[{_COLOURS[finding.state]}]{finding.state.value}[/]"
-        area = "" if before == finding.area else finding.area.value
+        area = "" if previous_area == finding.area else finding.area.value
         table.add_row(area, safe_markup(finding.subject), state, safe_markup(finding.message))
-        before = finding.area
+        previous_area = finding.area
     return table
 
 
-def _print_hints(told: Console, findings: Sequence[Finding]) -> None:
+def _print_hints(output: Console, findings: Sequence[Finding]) -> None:
     for state in _NEEDS_ACTION:
         for finding in findings:
             if finding.state is state:
                 colour = _COLOURS[state]
                 subject, message = safe_markup(finding.subject), safe_markup(finding.message)
-                told.print(f"[{colour}]{state.value}[/] {finding.area.value}, {subject}: {message}")
-                told.print(f"  → {safe_markup(finding.hint)}")
+                output.print(f"[{colour}]{state.value}[/] {finding.area.value}, {subject}: {message}")
+                output.print(f"  → {safe_markup(finding.hint)}")
     failures, warnings = (sum(finding.state is state for finding in findings) for state in _NEEDS_ACTION)
-    told.print(f"{pluralize(failures, 'failure')}, {pluralize(warnings, 'warning')}.")
+    output.print(f"{pluralize(failures, 'failure')}, {pluralize(warnings, 'warning')}.")
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without the log: what libraries say of what is wrong is said better by the findings, and without secrets."""
+    """Disable logging: findings state problems more clearly than library logs, and without secrets."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

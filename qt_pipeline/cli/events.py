@@ -1,6 +1,6 @@
-"""The commands `events` and `replay`: what the inbox holds, and trying once more.
+"""The commands `events` and `replay`: list the inbox's events and replay them.
 
-Here: options, and how events are shown. Not here: what a replay means (see inbox), when it is planned (see dispatch).
+Here: options and output. Not here: the effect of a replay (see inbox), planning (see dispatch).
 """
 
 from collections.abc import Sequence
@@ -35,17 +35,17 @@ Dataset = Annotated[str | None, typer.Option("--dataset-id", help="Only events f
 
 def events(
     number: Annotated[
-        int | None, typer.Argument(metavar="[NUMBER]", help="One event: its raw body, and its whole fate.")
+        int | None, typer.Argument(metavar="[NUMBER]", help="Show one event with raw body and history.")
     ] = None,
     *,
     state: Annotated[EventState | None, typer.Option(help="Only events in this state.")] = None,
     dataset_id: Dataset = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="At most so many, the newest first.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each event.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_SHOWN, help="Maximum number of events, newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
 ) -> None:
-    """Show the events of the inbox, newest first, and what became of each.
+    """Show the events of the inbox with their state, newest first.
 
-    Pending ones wait for a load, parked ones for a person.
+    Pending events wait for a load, parked events for a person.
 
     Examples:
         qt-pipeline events --state parked
@@ -55,12 +55,12 @@ def events(
     if number is not None:
         _print_event(_event(inbox, number), as_json=as_json)
         return
-    found = inbox.events(state=state, dataset_id=dataset_id, limit=limit)
+    listed = inbox.events(state=state, dataset_id=dataset_id, limit=limit)
     if as_json:
-        for event in found:
+        for event in listed:
             print_json(_without_markup(event))
         return
-    print_table(_table(found), spare=("event", "tries", "received (UTC)"))
+    print_table(_table(listed), spare=("event", "tries", "received (UTC)"))
     counts = inbox.counts()
     typer.echo(", ".join(f"{count} {state.value}" for state, count in counts.items()) + ".")
 
@@ -71,43 +71,44 @@ def replay(
     parked: Annotated[bool, typer.Option("--parked", help="Every parked event.")] = False,
     dataset_id: Dataset = None,
 ) -> None:
-    """Make settled events pending again: the dataset is downloaded and loaded once more.
+    """Make settled events pending again, to download and load their datasets once more.
 
-    Name events by number, or --parked, or --dataset-id for the newest event of a dataset; --parked with --dataset-id
-    means the parked events of that dataset.
+    Specify event numbers, --parked, or --dataset-id for the newest event of a dataset; --parked with --dataset-id
+    selects the parked events of that dataset.
 
     Examples:
         qt-pipeline replay 17
         qt-pipeline replay --parked
     """
     if not (numbers or parked or dataset_id):
-        raise typer.BadParameter("Say which: numbers of events, --parked, or --dataset-id.")
+        raise typer.BadParameter("Specify event numbers, --parked, or --dataset-id.")
     inbox = _inbox()
     chosen = list(numbers or ())
     if parked:
-        found = inbox.events(state=EventState.PARKED, dataset_id=dataset_id, limit=_MAX_SHOWN)
-        chosen += [event.seq for event in found]
+        parked_events = inbox.events(state=EventState.PARKED, dataset_id=dataset_id, limit=_MAX_SHOWN)
+        chosen += [event.seq for event in parked_events]
     elif dataset_id:
         chosen += [event.seq for event in inbox.events(dataset_id=dataset_id, limit=1)]
     if not chosen:
         typer.echo(_nothing_to_replay(dataset_id, parked=parked), err=True)
         raise typer.Exit(1)
-    again = inbox.replay(sorted(set(chosen)))
-    if again:
+    replayed = inbox.replay(sorted(set(chosen)))
+    if replayed:
         typer.echo(
-            f"{pluralize(again, 'event')} pending; the sensor requests {'its run' if again == 1 else 'their runs'} "
+            f"{pluralize(replayed, 'event')} pending; the sensor requests {'the run' if replayed == 1 else 'the runs'} "
             "within seconds."
         )
-    if again < len(set(chosen)):
-        typer.echo("The others are unknown, or pending already.", err=True)
-    if not again:
+    if replayed < len(set(chosen)):
+        typer.echo("The other events are unknown or already pending.", err=True)
+    if not replayed:
         raise typer.Exit(1)
 
 
 def _nothing_to_replay(dataset_id: str | None, *, parked: bool) -> str:
-    which = "is parked" if parked else "has come"
-    whose = f" for {dataset_id}" if dataset_id else ""
-    return f"No event{whose} {which}. To load without one: qt-pipeline run {dataset_id or 'DATASET_ID'} --wait"
+    state = "parked " if parked else ""
+    of_dataset = f" for {dataset_id}" if dataset_id else ""
+    command = f"qt-pipeline run {dataset_id or 'DATASET_ID'} --wait"
+    return f"No {state}events{of_dataset}. To load without an event: {command}"
 
 
 def _inbox() -> Inbox:
@@ -119,7 +120,7 @@ def _event(inbox: Inbox, number: int) -> StoredEvent:
     if event is None:
         raise PermanentError(
             f"The inbox has no event {number}.",
-            hint="`qt-pipeline events` lists them; those that are settled go after QT_INBOX_RETENTION_DAYS.",
+            hint="`qt-pipeline events` lists the events; settled ones are deleted after QT_INBOX_RETENTION_DAYS.",
         )
     return event
 
@@ -130,7 +131,7 @@ def _print_event(event: StoredEvent, *, as_json: bool) -> None:
         print_json({**_without_markup(event), "runs": runs})
         return
     table = Table.grid(padding=(0, 2))
-    said = {
+    details = {
         "number": str(event.seq),
         "event": event.name,
         "id": event.event_id,
@@ -147,17 +148,17 @@ def _print_event(event: StoredEvent, *, as_json: bool) -> None:
         "delivery": event.delivery or "",
         "runs": "\n".join(runs),
     }
-    for name, words in said.items():
-        if words:
-            table.add_row(name, "\n".join(map(safe_markup, words.splitlines())))
+    for name, text in details.items():
+        if text:
+            table.add_row(name, "\n".join(map(safe_markup, text.splitlines())))
     print_table(table)
-    console().print("\nits body, as it was sent:")
+    console().print("\nBody, as received:")
     for line in event.body.decode(errors="replace").splitlines():
         typer.echo(printable(line))
 
 
 def _runs(event: StoredEvent) -> list[str]:
-    """Where the runs of its newest delivery are shown; none without a Dagster that answers."""
+    """Status and URL of the runs of the newest delivery; empty if Dagster is unreachable."""
     if event.delivery is None:
         return []
     api = dagster_of(load_settings(), answer_seconds=_ANSWER_SECONDS)
@@ -166,11 +167,11 @@ def _runs(event: StoredEvent) -> list[str]:
     return []
 
 
-def _table(found: Sequence[StoredEvent]) -> Table:
-    table = Table("number", "received (UTC)", "event", "dataset", "state", "tries", "what became of it")
+def _table(listed: Sequence[StoredEvent]) -> Table:
+    table = Table("number", "received (UTC)", "event", "dataset", "state", "tries", "outcome")
     for column in (0, 3, 4):
         table.columns[column].no_wrap = True
-    for event in found:
+    for event in listed:
         tries = event.attempts - event.attempts_before_replay
         table.add_row(
             str(event.seq),
@@ -189,7 +190,7 @@ def _describe_outcome(event: StoredEvent) -> str:
         return safe_markup(event.outcome)
     if event.not_before is not None:
         return f"waits until {event.not_before:%H:%M:%S}"
-    return "a run was asked for, or is under way" if event.delivery else "waits for the sensor"
+    return "a run was requested or is in progress" if event.delivery else "waits for the sensor"
 
 
 def _without_markup(event: StoredEvent) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Runs that failed and that the ledger does not tell of, most of them because their download failed.
+"""Failed runs that the ledger does not show, usually because the download failed.
 
-Here: asking Dagster for them within a short time, and telling one. Not here: the ledger (see datasets), following a run
-to its end (see followed).
+Here: reading them from Dagster with a short timeout, and printing one. Not here: the ledger (see datasets), waiting for
+a run (see watched_runs).
 """
 
 from collections.abc import Mapping
@@ -18,35 +18,35 @@ _ANSWER_SECONDS = 2.0
 
 
 class FailedRuns:
-    """Those of the Dagster at a URL. Where it does not answer there are none, and that is said."""
+    """Failed runs of the Dagster at a URL. Prints a note and returns none if Dagster is unreachable."""
 
     def __init__(self, dagster_url: str) -> None:
         self._api = DagsterApi(dagster_url, answer_seconds=_ANSWER_SECONDS)
 
     def since(self, last: Mapping[str, LoadRecord], *, dataset_id: str | None = None) -> dict[str, Run]:
-        """For each dataset, or for one, its newest run, if that failed and its `last` load does not say so."""
+        """The newest run of each dataset, or of one, if it failed and the dataset's `last` load does not show that."""
         try:
             failed = self._api.last_failed(dataset_id)
         except PipelineError as error:
-            told = f"{error.message} Runs that failed before they came to a load are not shown."
-            console(err=True).print(f"[dim]{safe_markup(told)}[/]")
+            note = f"{error.message} Runs that failed before loading are not shown."
+            console(err=True).print(f"[dim]{safe_markup(note)}[/]")
             return {}
-        return {its: run for its, run in failed.items() if _is_newer(run, last.get(its))}
+        return {dataset: run for dataset, run in failed.items() if _is_newer(run, last.get(dataset))}
 
     def as_json(self, run: Run) -> dict[str, object]:
-        """What scripts are told of it."""
+        """The run as JSON."""
         url = self._api.run_url(run.run_id)
         return {"run_id": run.run_id, "status": run.status.value, "ended_at": iso(run.last_change_at), "url": url}
 
     def print(self, run: Run, to: Console) -> None:
-        """When it failed, what happened and what to do."""
+        """Print when the run failed, the error and the fix."""
         try:
             events = self._api.events(run.run_id)
         except PipelineError:
             events = RunEvents()
         failed_at = run.last_change_at
         to.print(f"[red]The newest run failed[/], {format_age(failed_at)}, at {format_timestamp(failed_at)} UTC.")
-        for line in (*complaints(events.why_failed), f"Its log:       {self._api.run_url(run.run_id)}"):
+        for line in (*complaints(events.why_failed), f"Log:        {self._api.run_url(run.run_id)}"):
             to.print(safe_markup(line))
 
 
@@ -54,6 +54,6 @@ def _is_newer(run: Run, last: LoadRecord | None) -> bool:
     if last is None:
         return True
     if run.run_id == last.run_id:
-        # Otherwise it failed after its load was published, or died in the midst of it.
+        # Otherwise it failed after its load was published, or died during the load.
         return last.status not in (LoadStatus.FAILED, LoadStatus.ABANDONED)
     return run.last_change_at > (last.finished_at or last.started_at)

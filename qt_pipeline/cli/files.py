@@ -1,6 +1,6 @@
-"""The commands `diff` and `line`: what is in landed files.
+"""The commands `diff` and `show-row`: compare landed files, and show a record of one.
 
-Here: which files, and how differences and records are shown. Not here: how they are found (see tabular).
+Here: choosing files, and output. Not here: comparing and reading (see tabular).
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from qt_pipeline.tabular import Difference, DiffSide, RawRecord, compare, read_h
 _MAX_SHOWN = 10_000
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
-LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
-Row = Annotated[int, typer.Argument(metavar="ROW", help="A line of its file.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="The load's number, from `history`.", show_default=False)]
+Row = Annotated[int, typer.Argument(metavar="ROW", help="The line number in its file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def diff(
@@ -30,17 +30,17 @@ def diff(
     before: LoadId,
     after: LoadId,
     *,
-    limit: Annotated[int, typer.Option(min=0, max=_MAX_SHOWN, help="At most so many rows of each file.")] = 10,
+    limit: Annotated[int, typer.Option(min=0, max=_MAX_SHOWN, help="Maximum number of rows per file.")] = 10,
     show_values: Annotated[
-        bool, typer.Option("--show-values", help="Show the rows themselves, also where the catalog does not.")
+        bool, typer.Option("--show-values", help="Show the rows, even if the catalog does not allow it.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which rows the file of one load has that another's has not.
+    """Show the rows that differ between the files of two loads.
 
-    Rows are compared as text, over the columns that both files have.
-    A row that stands twice in the first file and three times in the second
-    was added once. Values are shown only where the catalog allows it,
+    Compares rows as text, over the columns that both files have.
+    A row that occurs twice in the first file and three times in the second
+    was added once. Values are shown only if the catalog allows it,
     or with --show-values.
 
     Examples:
@@ -48,33 +48,33 @@ def diff(
         qt-pipeline diff d-claims 16 17 --limit 100 --json
     """
     dataset, files = _files(dataset_id, before, after)
-    found = compare(files[0].open, files[1].open, limit=limit)
+    difference = compare(files[0].open, files[1].open, limit=limit)
     shows = show_values or dataset.show_values
     if as_json:
-        sides = zip(("removed", "added"), (found.before, found.after), files, strict=True)
+        sides = zip(("removed", "added"), (difference.before, difference.after), files, strict=True)
         print_json(
             {
                 "dataset_id": dataset.id,
                 "before": before,
                 "after": after,
-                "columns": list(found.columns),
-                **{name: _side_as_json(side, landed, found, shows=shows) for name, side, landed in sides},
+                "columns": list(difference.columns),
+                **{name: _side_as_json(side, landed, difference, shows=shows) for name, side, landed in sides},
             }
         )
         return
-    _print_difference(found, files, before, after, shows=shows)
+    _print_difference(difference, files, before, after, shows=shows)
 
 
-def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = False) -> None:
-    """Show the record of a landed file that a row came from, as it stands there.
+def show_row(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = False) -> None:
+    """Show the raw record of a landed file from which a row was loaded.
 
-    LOAD and ROW are what the row has in its columns _qt_load and _qt_row.
+    LOAD and ROW are the row's values of the columns _qt_load and _qt_row.
 
     Examples:
-        qt-pipeline line d-claims 17 4711
+        qt-pipeline show-row d-claims 17 4711
     """
     if row < 1:
-        raise typer.BadParameter("Lines count from 1, which is the header's.")
+        raise typer.BadParameter("ROW must be at least 1, the line of the header.")
     _, [landed] = _files(dataset_id, load)
     source = landed.manifest.source
     header, record = record_at(landed.open, row)
@@ -92,7 +92,7 @@ def line(dataset_id: DatasetId, load: LoadId, row: Row, *, as_json: AsJson = Fal
         return
     console().print(safe_markup(landed.uri))
     if source is not None:
-        console().print(f"It was loaded by hand, from {safe_markup(source.uri)}")
+        console().print(f"Loaded manually from {safe_markup(source.uri)}")
     for raw in (header, record) if record.first_line > 1 else (header,):
         for number, text in enumerate(raw.lines, start=raw.first_line):
             typer.echo(f"{number:>9}  {printable(text)}")
@@ -105,23 +105,23 @@ def _files(dataset_id: str, *loads: int) -> tuple[Dataset, list[Landed]]:
     return dataset, [find_landed_file(landing, find_load(warehouse, dataset.id, load)) for load in loads]
 
 
-def _print_difference(found: Difference, files: list[Landed], before: int, after: int, *, shows: bool) -> None:
-    for side, words in ((found.before, f"Only load {before} has"), (found.after, f"Only load {after} has")):
+def _print_difference(difference: Difference, files: list[Landed], before: int, after: int, *, shows: bool) -> None:
+    for side, subject in ((difference.before, f"Only load {before} has"), (difference.after, f"Only load {after} has")):
         if side.columns:
             named = ", ".join(map(repr, side.columns))
-            console().print(f"{words} the {'column' if len(side.columns) == 1 else 'columns'} {safe_markup(named)}.")
-    rows = f"{found.before.rows:,} rows before, {found.after.rows:,} after"
-    if found.is_none:
-        console().print(f"No row differs: {rows}.")
+            console().print(f"{subject} the {'column' if len(side.columns) == 1 else 'columns'} {safe_markup(named)}.")
+    rows = f"{difference.before.rows:,} rows before, {difference.after.rows:,} after"
+    if difference.is_none:
+        console().print(f"No differences: {rows}.")
         return
-    console().print(f"{found.before.extra_rows:,} removed, {found.after.extra_rows:,} added: {rows}.")
-    for side, landed, word in zip((found.before, found.after), files, ("removed", "added"), strict=True):
+    console().print(f"{difference.before.extra_rows:,} removed, {difference.after.extra_rows:,} added: {rows}.")
+    for side, landed, word in zip((difference.before, difference.after), files, ("removed", "added"), strict=True):
         if not side.lines:
             continue
         console().print(f"\n{word.capitalize()}, of {safe_markup(landed.uri)}:")
         if shows:
-            table = Table("line", *map(safe_markup, found.columns))
-            for number, values in _rows(side, landed, found):
+            table = Table("line", *map(safe_markup, difference.columns))
+            for number, values in _rows(side, landed, difference):
                 table.add_row(str(number), *(safe_markup(value or "") for value in values))
             print_table(table)
         else:
@@ -129,24 +129,24 @@ def _print_difference(found: Difference, files: list[Landed], before: int, after
         if side.extra_rows > len(side.lines):
             console().print(f"  ... and {pluralize(side.extra_rows - len(side.lines), 'row')} more.")
     if not shows:
-        console().print("\nThe catalog does not show values of this dataset: --show-values does.")
+        console().print("\nThe catalog hides values of this dataset; --show-values shows them.")
 
 
-def _side_as_json(side: DiffSide, landed: Landed, found: Difference, *, shows: bool) -> dict[str, object]:
-    rows = {"values": [list(values) for _, values in _rows(side, landed, found)]} if shows else {}
+def _side_as_json(side: DiffSide, landed: Landed, difference: Difference, *, shows: bool) -> dict[str, object]:
+    rows = {"values": [list(values) for _, values in _rows(side, landed, difference)]} if shows else {}
     return {"rows": side.extra_rows, "of": side.rows, "columns": list(side.columns), "lines": list(side.lines), **rows}
 
 
-def _rows(side: DiffSide, landed: Landed, found: Difference) -> Iterator[tuple[int, list[str | None]]]:
-    """The rows that differ, in the order of the common columns."""
-    left = list(enumerate(read_header(landed.open).names))
-    places: list[int] = []
-    for name in found.columns:
-        pair = next(pair for pair in left if pair[1] == name)
-        left.remove(pair)
-        places.append(pair[0])
+def _rows(side: DiffSide, landed: Landed, difference: Difference) -> Iterator[tuple[int, list[str | None]]]:
+    """The differing rows, with values in the order of the common columns."""
+    unmatched = list(enumerate(read_header(landed.open).names))
+    positions: list[int] = []
+    for name in difference.columns:
+        pair = next(pair for pair in unmatched if pair[1] == name)
+        unmatched.remove(pair)
+        positions.append(pair[0])
     for number, values in rows_at(landed.open, side.lines):
-        yield number, [values[place] for place in places]
+        yield number, [values[position] for position in positions]
 
 
 def _raw_as_json(raw: RawRecord) -> dict[str, object]:

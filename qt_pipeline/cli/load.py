@@ -1,6 +1,6 @@
-"""`qt-pipeline load`: a CSV file of this machine into its dataset's table, without Dagster and without Quantemplate.
+"""The command `load`: loads a local CSV file into its dataset's table, without Dagster and Quantemplate.
 
-Here: the command's options, and what it prints. Not here: what a load is (see ingest).
+Here: options and output. Not here: the load (see ingest).
 """
 
 import json
@@ -33,16 +33,16 @@ _MAX_INVALID_SHOWN = 10
 _ANSWER_SECONDS = 2
 
 File = Annotated[Path, typer.Argument(help="The CSV file.", show_default=False)]
-DatasetId = Annotated[str, typer.Option("--dataset-id", help="The dataset whose table the file is for.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what a load would do; write nothing.")]
+DatasetId = Annotated[str, typer.Option("--dataset-id", help="The dataset of the file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what a load would do; write nothing.")]
 FirstLine = Annotated[
-    bool, typer.Option("--first-line-is-header", help="Take the first line for the header, whatever it looks like.")
+    bool, typer.Option("--first-line-is-header", help="Use the first line as the header, whatever it contains.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table shows it already.")]
+Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table is up to date with it.")]
 
 
-def load(  # the options of the command
+def load(  # every option is a parameter
     file: File,
     *,
     dataset_id: DatasetId,
@@ -51,10 +51,10 @@ def load(  # the options of the command
     force: Force = False,
     first_line_is_header: FirstLine = False,
 ) -> None:
-    """Load a CSV file into its dataset's table, by the rules of the catalog: checked, typed, all of it or nothing.
+    """Load a CSV file into its dataset's table by the catalog's rules: validated, typed, all rows or none.
 
-    It is copied into the landing first and kept there, also if it is refused:
-    line, diff and restore know it as they know a download.
+    The file is first copied into the landing and kept there, even if it is
+    rejected: show-row, diff and restore work with it as with a download.
 
     Examples:
         qt-pipeline load claims.csv --dataset-id d-claims --dry-run
@@ -68,13 +68,13 @@ def load(  # the options of the command
         if first_line_is_header:
             dataset = dataset.model_copy(update={"first_line_is_header": True})
         if dry_run:
-            trial, source, is_new = _dry_run(settings, catalog, file, dataset, force=force)
+            result, source, is_new = _dry_run(settings, catalog, file, dataset, force=force)
             if as_json:
-                typer.echo(json.dumps(_dry_run_as_json(trial, source)))
+                typer.echo(json.dumps(_dry_run_as_json(result, source)))
             else:
-                _print_dry_run(console, trial, redacted_database_url(settings.warehouse_url))
+                _print_dry_run(console, result, redacted_database_url(settings.warehouse_url))
                 _print_if_new(console, dataset_id, is_new=is_new)
-            if trial.error is not None:
+            if result.error is not None:
                 raise typer.Exit(1)
             return
         outcome, landed, is_new = _load(settings, catalog, file, dataset, force=force)
@@ -85,12 +85,12 @@ def load(  # the options of the command
             _print_outcome(console, outcome, landed, redacted_database_url(settings.warehouse_url))
             _print_if_new(console, dataset_id, is_new=is_new)
             if in_dagster:
-                console.print("Dagster's UI shows it too.")
+                console.print("Dagster's UI shows the load.")
 
 
 @contextmanager
 def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[None]:
-    """Answer with one JSON object also where a load fails, for whatever reason."""
+    """Print one JSON object also if a load fails for any reason."""
     try:
         yield
     except PipelineError as error:
@@ -104,12 +104,12 @@ def _failing(console: Console, dataset_id: str, *, as_json: bool) -> Generator[N
     except Exception as error:
         if not as_json:
             raise
-        # Its text may hold values of rows.
-        unforeseen = PipelineError(
-            f"An error occurred that this program does not handle: {type(error).__name__}.",
-            hint="Run the command without --json to see where, and report it.",
+        # The message may contain values of rows.
+        unexpected = PipelineError(
+            f"Unexpected error: {type(error).__name__}.",
+            hint="Run the command without --json for the traceback, and report it.",
         )
-        typer.echo(json.dumps(_error_as_json(unforeseen, dataset_id)))
+        typer.echo(json.dumps(_error_as_json(unexpected, dataset_id)))
         raise typer.Exit(1) from None
 
 
@@ -119,7 +119,7 @@ def _load(
     run_id = f"{MANUAL}{uuid4()}"
     traced = telemetry.traces_to(settings.telemetry_endpoint, telemetry.RUN_SERVICE)
     with progress_display() as observe, traced, telemetry.run(run_id, dataset_id=dataset.id), telemetry.attempt():
-        # Before the target is asked, as a run does it: what cannot be kept is not loaded.
+        # Before the target is opened, as in a run: a file that cannot be stored is not loaded.
         landed = land_manually(landing_of(settings), dataset.id, file, run_id=run_id, observe=observe)
         warehouse = warehouse_of(settings)
         is_new = _is_new(catalog, warehouse, dataset.id)
@@ -138,7 +138,7 @@ def _report_to_dagster(settings: Settings, outcome: FileOutcome, landed: Landed)
         outcome,
         landed,
         description="Loaded by qt-pipeline load.",
-        metadata={"loaded by hand from": source.uri} if source else {},
+        metadata={"loaded manually from": source.uri} if source else {},
     )
 
 
@@ -149,12 +149,12 @@ def _dry_run(
         source = local_file(file, run_id="trial", observe=observe)
         warehouse = warehouse_of(settings, prepare=False)
         is_new = _is_new(catalog, warehouse, dataset.id)
-        trial = dry_run(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
-        return trial, source, is_new
+        result = dry_run(warehouse, dataset, source, force=force, max_rows=settings.max_rows, observe=observe)
+        return result, source, is_new
 
 
 def _is_new(catalog: Catalog, warehouse: Warehouse, dataset_id: str) -> bool:
-    """Whether nobody has named the dataset before, as it would be with a slip in its id."""
+    """Whether the dataset is neither listed nor loaded yet, which a typo in the id would cause."""
     return dataset_id not in {listed.id for listed in catalog.datasets} and warehouse.contract(dataset_id) is None
 
 
@@ -176,25 +176,25 @@ def _outcome_as_json(outcome: FileOutcome, landed: Landed) -> dict[str, Any]:
     }
 
 
-def _dry_run_as_json(trial: DryRunResult, source: CsvFile) -> dict[str, Any]:
+def _dry_run_as_json(result: DryRunResult, source: CsvFile) -> dict[str, Any]:
     return {
-        "dataset_id": trial.dataset.id,
-        "table": trial.dataset.table,
-        "rows": trial.rows,
-        "columns": None if trial.contract is None else _columns(trial.contract),
+        "dataset_id": result.dataset.id,
+        "table": result.dataset.table,
+        "rows": result.rows,
+        "columns": None if result.contract is None else _columns(result.contract),
         "sha256": source.sha256,
-        "status": _status_of(trial),
-        "changes": [str(change) for change in trial.changes],
-        "warnings": list(trial.warnings),
-        "error": None if trial.error is None else trial.error.message,
-        "invalid_values": _invalid_values_as_json(_invalid_values_in(trial.error)),
+        "status": _status_of(result),
+        "changes": [str(change) for change in result.changes],
+        "warnings": list(result.warnings),
+        "error": None if result.error is None else result.error.message,
+        "invalid_values": _invalid_values_as_json(_invalid_values_in(result.error)),
     }
 
 
-def _status_of(trial: DryRunResult) -> str:
-    if trial.error is not None:
+def _status_of(result: DryRunResult) -> str:
+    if result.error is not None:
         return "would fail"
-    return LoadStatus.UNCHANGED.value if trial.unchanged else "would load"
+    return LoadStatus.UNCHANGED.value if result.unchanged else "would load"
 
 
 def _error_as_json(error: PipelineError, dataset_id: str) -> dict[str, Any]:
@@ -215,16 +215,16 @@ def _columns(contract: Contract) -> list[dict[str, str]]:
     return [{"source": c.header, "name": c.name, "type": str(c.type)} for c in contract.columns]
 
 
-def _invalid_values_as_json(misfits: Iterable[InvalidValue]) -> list[dict[str, Any]]:
-    return [{"line": m.line, "column": m.column, "expected": m.type, "value": m.value} for m in misfits]
+def _invalid_values_as_json(invalid_values: Iterable[InvalidValue]) -> list[dict[str, Any]]:
+    return [{"line": m.line, "column": m.column, "expected": m.type, "value": m.value} for m in invalid_values]
 
 
 def _print_outcome(console: Console, outcome: FileOutcome, landed: Landed, target: str) -> None:
     seconds = ", ".join(f"{stage} {took:.1f} s" for stage, took in outcome.seconds.items())
     rows = pluralize(outcome.totals.rows, "row")
-    where = f"{safe_markup(outcome.table)} in {safe_markup(target)}"
-    console.print(f"{where}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
-    console.print(f"The file is kept: {safe_markup(landed.uri)}")
+    table = f"{safe_markup(outcome.table)} in {safe_markup(target)}"
+    console.print(f"{table}: {outcome.status.value}, {rows}, load {outcome.load_id} ({seconds}).")
+    console.print(f"Landed file: {safe_markup(landed.uri)}")
     for remark in [*map(str, outcome.changes), *outcome.warnings]:
         console.print(f"[yellow]Note:[/] {safe_markup(remark)}")
 
@@ -232,34 +232,34 @@ def _print_outcome(console: Console, outcome: FileOutcome, landed: Landed, targe
 def _print_if_new(console: Console, dataset_id: str, *, is_new: bool) -> None:
     if is_new:
         console.print(
-            f"[yellow]Note:[/] The catalog does not list {safe_markup(dataset_id)}, and no load of it was published "
-            "before: this is a new table. Is the id right?"
+            f"[yellow]Note:[/] The catalog does not list {safe_markup(dataset_id)}, and it was never loaded before: "
+            "this is a new table. Check the id."
         )
 
 
-def _print_dry_run(console: Console, trial: DryRunResult, target: str) -> None:
-    table_name = f"{safe_markup(trial.dataset.table)} in {safe_markup(target)}"
-    console.print(f"{pluralize(trial.rows, 'row')} for the table {table_name}. Nothing was written.")
-    if trial.contract is not None:
+def _print_dry_run(console: Console, result: DryRunResult, target: str) -> None:
+    table_name = f"{safe_markup(result.dataset.table)} in {safe_markup(target)}"
+    console.print(f"{pluralize(result.rows, 'row')} for the table {table_name}. Nothing was written.")
+    if result.contract is not None:
         table = Table("column", "type", "header in the file")
-        for column in trial.contract.columns:
+        for column in result.contract.columns:
             table.add_row(safe_markup(column.name), str(column.type), safe_markup(column.header))
         console.print(table)
-        for change in trial.changes:
+        for change in result.changes:
             console.print(f"[yellow]Would change:[/] {safe_markup(str(change))}")
-        for warning in trial.warnings:
+        for warning in result.warnings:
             console.print(f"[yellow]Note:[/] {safe_markup(warning)}")
-    if trial.unchanged:
-        console.print("The table shows this file already: a load would leave it unchanged.")
-    if trial.error is not None:
-        _print_invalid_values(console, _invalid_values_in(trial.error))
-        console.print(f"[red]Would fail:[/] {safe_markup(str(trial.error))}")
+    if result.unchanged:
+        console.print("The table is up to date with this file: a load would leave it unchanged.")
+    if result.error is not None:
+        _print_invalid_values(console, _invalid_values_in(result.error))
+        console.print(f"[red]Would fail:[/] {safe_markup(str(result.error))}")
 
 
-def _print_invalid_values(console: Console, misfits: tuple[InvalidValue, ...]) -> None:
-    if len(misfits) <= DriftError.named:
-        return  # The error names them all.
-    for misfit in misfits[:_MAX_INVALID_SHOWN]:
-        console.print(safe_markup(str(misfit)))
-    if len(misfits) > _MAX_INVALID_SHOWN:
-        console.print(f"... and {len(misfits) - _MAX_INVALID_SHOWN} more values that do not fit.")
+def _print_invalid_values(console: Console, invalid_values: tuple[InvalidValue, ...]) -> None:
+    if len(invalid_values) <= DriftError.named:
+        return  # The error lists all of them.
+    for invalid_value in invalid_values[:_MAX_INVALID_SHOWN]:
+        console.print(safe_markup(str(invalid_value)))
+    if len(invalid_values) > _MAX_INVALID_SHOWN:
+        console.print(f"... and {len(invalid_values) - _MAX_INVALID_SHOWN} more invalid values.")

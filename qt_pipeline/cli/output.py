@@ -1,6 +1,6 @@
-"""What the commands share when they answer: text from outside, JSON, counts, sizes, times and how long ago they were.
+"""Output shared by the commands: tables, errors, JSON, counts, sizes, times and ages.
 
-Here: forms alone. Not here: what any one command says.
+Here: formatting. Not here: the content of one command.
 """
 
 import json
@@ -25,92 +25,97 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def console(*, err: bool = False) -> Console:
-    """Where people are answered. Lines are not cut: who reads them through a pipe wants them whole."""
+    """A console for output to people. Lines are not wrapped: a pipe gets them whole."""
     return Console(soft_wrap=True, highlight=False, emoji=False, stderr=err)
 
 
 def print_table(table: Table, *, spare: Sequence[str] = ()) -> None:
-    """A table; wide where no terminal bounds it.
+    """Print a table; without a terminal, with a large width.
 
-    A column of `no_wrap` is never cut, for the next command is given what is in it; words of others fold. A terminal
-    that is too narrow for that goes without the columns `spare`, the first of them first, and says so.
+    A `no_wrap` column is never cut, because its values are arguments of other commands; other columns fold. In a narrow
+    terminal, the columns `spare` are omitted in this order, with a note.
     """
     terminal = Console(emoji=False)
     width = terminal.width if terminal.is_terminal else _MAX_WIDTH
-    left_out: list[str] = []
+    omitted: list[str] = []
     for header in spare if terminal.is_terminal else ():
         if _least_width(table) <= width:
             break
-        left_out.append(header)
+        omitted.append(header)
         table.columns = [column for column in table.columns if column.header != header]
     for column in table.columns:
         column.overflow = "fold"
     Console(width=max(width, _least_width(table)), emoji=False).print(table)
-    if left_out:
-        console().print(f"[dim]Left out, since the terminal is narrow: {', '.join(left_out)}.[/]")
+    if omitted:
+        console().print(f"[dim]Omitted in this narrow terminal: {', '.join(omitted)}.[/]")
 
 
 def _least_width(table: Table) -> int:
-    """How wide a table must be, borders included, for nothing to be cut and all else to be readable."""
+    """The minimum width of a table, with borders, that cuts no `no_wrap` column and keeps the others readable."""
     unbounded = Console(width=_UNBOUNDED, emoji=False)
     measured = [
         (column, [Measurement.get(unbounded, unbounded.options, cell) for cell in (column.header, *column.cells)])
         for column in table.columns
     ]
-    words = [one.minimum for column, cells in measured for one in cells if not column.no_wrap]
-    # Rich shares out what there is evenly.
-    readable = min(max(words, default=0), _READABLE)
-    wholes = ((column, max(one.maximum for one in cells)) for column, cells in measured)
+    word_widths = [cell.minimum for column, cells in measured for cell in cells if not column.no_wrap]
+    # Rich distributes the available width evenly.
+    readable = min(max(word_widths, default=0), _READABLE)
+    full_widths = ((column, max(cell.maximum for cell in cells)) for column, cells in measured)
     return 1 + sum(
-        3 + (whole if column.no_wrap else min(whole, max(readable, column.min_width or 0))) for column, whole in wholes
+        3 + (width if column.no_wrap else min(width, max(readable, column.min_width or 0)))
+        for column, width in full_widths
     )
 
 
 def safe_markup(text: str) -> str:
-    """Text from outside, for a console or a table of this module."""
+    """Escape untrusted text for a console or a table of this module."""
     return rich_markup(text)
 
 
 def print_error(error: object) -> None:
-    """What went wrong, on a line of its own on the standard error: it may repeat text from outside."""
+    """Print an error as one line on standard error; untrusted text in it is escaped."""
     typer.secho(printable(str(error)), fg=typer.colors.RED, err=True)
 
 
-def print_json(answer: Mapping[str, object]) -> None:
-    """One JSON object on a line of its own."""
-    typer.echo(json.dumps(answer))
+def print_json(document: Mapping[str, object]) -> None:
+    """Print one JSON object on one line."""
+    typer.echo(json.dumps(document))
 
 
 def error_as_json(error: PipelineError) -> dict[str, object]:
-    """What scripts are told of an error."""
+    """An error as JSON."""
     return {"status": "failed", "dataset_id": error.dataset_id, "error": error.message, "hint": error.hint}
 
 
-def iso(moment: datetime | None) -> str | None:
-    """A moment for scripts."""
-    return None if moment is None else moment.isoformat()
+def iso(timestamp: datetime | None) -> str | None:
+    """A timestamp in ISO 8601, for scripts."""
+    return None if timestamp is None else timestamp.isoformat()
 
 
-def format_timestamp(moment: datetime | None) -> str:
-    """A moment for people, in UTC."""
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+def format_timestamp(timestamp: datetime | None) -> str:
+    """A timestamp for people, in UTC."""
+    return "" if timestamp is None else f"{timestamp:%Y-%m-%d %H:%M:%S}"
 
 
 def format_duration(time: timedelta | float) -> str:
-    """How long something took: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """A duration: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     seconds = int(time.total_seconds() if isinstance(time, timedelta) else time)
-    for unit, word, below, smaller in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min"), (_MINUTE, "min", 1, "s")):
+    for unit, label, lower_unit, lower_label in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
         if seconds >= unit:
-            rest = seconds % unit // below
-            return f"{seconds // unit} {word} {rest} {smaller}" if rest else f"{seconds // unit} {word}"
+            rest = seconds % unit // lower_unit
+            return f"{seconds // unit} {label} {rest} {lower_label}" if rest else f"{seconds // unit} {label}"
     return f"{seconds} s"
 
 
-def format_age(moment: datetime | None) -> str:
-    """How long ago a moment was; nothing for none."""
-    if moment is None:
+def format_age(timestamp: datetime | None) -> str:
+    """The age of a timestamp, such as `4 min ago`; empty for None."""
+    if timestamp is None:
         return ""
-    number, unit, *_ = format_duration(max(timedelta(0), utc_now() - moment)).split()
+    number, unit, *_ = format_duration(max(timedelta(0), utc_now() - timestamp)).split()
     return f"{number} {unit} ago"
 
 
@@ -122,6 +127,6 @@ def format_size(count: int) -> str:
     return f"{count:,} {'byte' if count == 1 else 'bytes'}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
 
 
-def pluralize(count: int, word: str, plural: str = "") -> str:
+def pluralize(count: int, noun: str, plural: str = "") -> str:
     """`1 row`, `2,000 rows`."""
-    return f"{count:,} {word if count == 1 else plural or f'{word}s'}"
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

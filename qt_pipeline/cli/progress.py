@@ -1,6 +1,6 @@
-"""The display of long work at a terminal.
+"""The progress display in a terminal.
 
-Here: what it shows. Not here: the figures (see telemetry), what is told where there is no terminal (its log).
+Here: the display. Not here: the figures, and progress in the log without a terminal (see telemetry).
 """
 
 import time
@@ -23,7 +23,7 @@ _STAGE_LABELS = {
 
 @contextmanager
 def progress_display() -> Generator[ProgressCallback | None]:
-    """Show the progress of the block on the standard error; None where that is no terminal, and the log tells of it."""
+    """Show the progress of the block on standard error; yields None if that is not a terminal."""
     console = Console(stderr=True, emoji=False)
     if not console.is_terminal:
         yield None
@@ -51,7 +51,7 @@ class _ProgressDisplay:
         if progress.stage is not self._stage:
             self._stage, self._began = progress.stage, time.monotonic()
             self._display.reset(self._task, description=_STAGE_LABELS[progress.stage], total=progress.total_bytes)
-        # What is published is in the database already: there are no bytes to be counted.
+        # Publishing works within the database: there are no bytes to count.
         publishing = progress.stage is LoadStage.PUBLISH
         done = progress.total_bytes if publishing and progress.total_bytes else progress.bytes
         self._display.update(self._task, completed=done, rows=self._rows(progress))

@@ -1,6 +1,6 @@
-"""The command `purge`: landed files and lines of the ledger that are old and needed by nobody.
+"""The command `purge`: deletes old landed files and ledger entries that are no longer needed.
 
-Here: options, the question before, and what is told. Not here: what may go (see ingest).
+Here: options, confirmation and output. Not here: what may be deleted (see ingest).
 """
 
 from datetime import timedelta
@@ -16,76 +16,77 @@ from qt_pipeline.settings import load_settings
 from qt_pipeline.values import utc_now
 
 OlderThan = Annotated[
-    int, typer.Option("--older-than", min=1, max=36_500, metavar="DAYS", help="How old at least.", show_default=False)
+    int, typer.Option("--older-than", min=1, max=36_500, metavar="DAYS", help="Minimum age.", show_default=False)
 ]
-Keep = Annotated[int, typer.Option(min=1, metavar="N", help="The newest files of each dataset that stay anyway.")]
+Keep = Annotated[int, typer.Option(min=1, metavar="N", help="How many of the newest files per dataset to keep.")]
 
 
 def purge(
     *,
     older_than: OlderThan,
     keep: Keep = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object for each dataset; needs --yes or --dry-run.")
+        bool, typer.Option("--json", help="Print one JSON object per dataset; requires --yes or --dry-run.")
     ] = False,
 ) -> None:
-    """Delete landed files, and the ledger's lines of them, that are old.
+    """Delete old landed files and their ledger entries.
 
-    What a table shows stays, and so does what later loads and events need.
-    Events of the inbox go by themselves: QT_INBOX_RETENTION_DAYS.
+    Keeps everything that tables show, and that later loads and events need.
+    Events of the inbox expire separately: QT_INBOX_RETENTION_DAYS.
 
     Examples:
         qt-pipeline purge --older-than 90 --dry-run
         qt-pipeline purge --older-than 90 --keep 5 --yes
     """
     if as_json and not (yes or dry_run):
-        raise typer.BadParameter("--json needs --yes or --dry-run: nobody would see the question.")
+        raise typer.BadParameter("--json requires --yes or --dry-run, because it cannot ask for confirmation.")
     settings = load_settings()
     warehouse, landing = warehouse_of(settings), landing_of(settings)
-    found = find_purgeable(warehouse, landing, before=utc_now() - timedelta(days=older_than), keep=keep)
-    if not (as_json or _print_purge(found)):
+    purges = find_purgeable(warehouse, landing, before=utc_now() - timedelta(days=older_than), keep=keep)
+    if not (as_json or _print_purges(purges)):
         return
     if not (yes or dry_run):
         typer.confirm("Delete them?", abort=True)
-    for one in found:
+    for purgeable in purges:
         if not dry_run:
-            execute(warehouse, landing, one)
+            execute(warehouse, landing, purgeable)
         if as_json:
-            print_json(_as_json(one, is_deleted=not dry_run))
+            print_json(_as_json(purgeable, is_deleted=not dry_run))
     if not as_json:
-        freed = format_size(sum(one.stored_bytes for one in found))
-        console().print(f"Nothing was deleted; it would free {freed}." if dry_run else f"Deleted; {freed} are free.")
+        freed = format_size(sum(purgeable.stored_bytes for purgeable in purges))
+        console().print(f"Nothing was deleted. Deleting would free {freed}." if dry_run else f"Deleted. Freed {freed}.")
 
 
-def _print_purge(found: list[Purge]) -> bool:
-    if not found:
-        console().print("There is nothing to delete.")
+def _print_purges(purges: list[Purge]) -> bool:
+    if not purges:
+        console().print("Nothing to delete.")
         return False
-    table = Table("dataset", "files", "size", "lines of the ledger", "from", "to")
-    for one in found:
-        days = sorted(landed.manifest.landed_at for landed in one.landed)
-        days = days or sorted(load.started_at for load in one.loads)
+    table = Table("dataset", "files", "size", "ledger entries", "from", "to")
+    for purgeable in purges:
+        dates = sorted(landed.manifest.landed_at for landed in purgeable.landed)
+        dates = dates or sorted(load.started_at for load in purgeable.loads)
         table.add_row(
-            safe_markup(one.dataset_id),
-            str(len(one.landed)),
-            format_size(one.stored_bytes),
-            str(len(one.loads)),
-            f"{days[0]:%Y-%m-%d}",
-            f"{days[-1]:%Y-%m-%d}",
+            safe_markup(purgeable.dataset_id),
+            str(len(purgeable.landed)),
+            format_size(purgeable.stored_bytes),
+            str(len(purgeable.loads)),
+            f"{dates[0]:%Y-%m-%d}",
+            f"{dates[-1]:%Y-%m-%d}",
         )
     print_table(table)
-    files, lines = sum(len(one.landed) for one in found), sum(len(one.loads) for one in found)
-    console().print(f"{pluralize(files, 'file')} and {pluralize(lines, 'line')} of the ledger.")
+    files = sum(len(purgeable.landed) for purgeable in purges)
+    entries = sum(len(purgeable.loads) for purgeable in purges)
+    console().print(f"{pluralize(files, 'file')} and {pluralize(entries, 'ledger entry', 'ledger entries')}.")
     return True
 
 
-def _as_json(one: Purge, *, is_deleted: bool) -> dict[str, object]:
+def _as_json(purgeable: Purge, *, is_deleted: bool) -> dict[str, object]:
     return {
-        "dataset_id": one.dataset_id,
+        "dataset_id": purgeable.dataset_id,
         "deleted": is_deleted,
-        "bytes": one.stored_bytes,
-        "files": [landed.uri for landed in one.landed],
-        "load_ids": [load.load_id for load in one.loads],
+        "bytes": purgeable.stored_bytes,
+        "files": [landed.uri for landed in purgeable.landed],
+        "load_ids": [load.load_id for load in purgeable.loads],
     }

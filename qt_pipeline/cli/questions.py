@@ -1,6 +1,6 @@
-"""Questions to a person at a terminal, each of which an option can answer.
+"""Interactive prompts, each of which an option can replace.
 
-Here: how one asks, and asks again. Not here: what is asked (see init).
+Here: prompting and validation. Not here: the questions (see init).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,61 +12,61 @@ from qt_pipeline.settings import validate_setting, variable_of
 
 
 class Questions:
-    """Asks, if it `may_ask`; otherwise what is not given and not known is missing."""
+    """Prompts if `may_ask`; otherwise a value that is neither given nor known is an error."""
 
     def __init__(self, may_ask: bool) -> None:
         self.may_ask = may_ask
 
     def text(self, name: str, label: str, given: str | None, known: str | None) -> str:
-        """The value of a setting: as `given` by an option, or by the person, who may keep what is `known`."""
+        """The value of a setting: `given` by an option, or answered by a person, who may keep the `known` value."""
         return self._value(name, given, known) or self._ask(name, label, known, hide=False)
 
     def secret(self, name: str, label: str, given: str | None, known: str | None) -> str:
-        """The same, not shown while it is typed."""
-        label = f"{label} (empty keeps the present one)" if known else label
+        """Like `text`, with hidden input."""
+        label = f"{label} (empty keeps the current one)" if known else label
         return self._value(name, given, known) or self._ask(name, label, known, hide=True)
 
     def check(self, name: str, value: str) -> None:
-        """Return if this can be the value of a setting.
+        """Check that a value is valid for a setting.
 
         Raises:
-            typer.BadParameter: it cannot, and why.
+            typer.BadParameter: the value is invalid; the message has the reason.
         """
         if fault := validate_setting(name, value):
             raise typer.BadParameter(f"{_option(name)}: {fault}.")
 
     def optional(self, label: str, default: str = "") -> str:
-        """A text, which may be empty."""
+        """Prompt for a text that may be empty."""
         return str(typer.prompt(label, default=default, show_default=bool(default))).strip()
 
     def hidden(self, label: str) -> str:
-        """A text that is not shown while it is typed, and may be empty."""
+        """Prompt with hidden input for a text that may be empty."""
         return str(typer.prompt(label, default="", show_default=False, hide_input=True))
 
     def choice(self, label: str, choices: Sequence[str]) -> str:
-        """One of several words, the first by default."""
+        """Prompt for one of several choices; the first is the default."""
         while True:
             answer = self.optional(f"{label} ({', '.join(choices)})", default=choices[0])
             if answer in choices:
                 return answer
-            self.complain(f"There is no {answer!r}")
+            self.complain(f"{answer!r} is not a choice")
 
     def confirm(self, question: str, *, default: bool) -> bool:
-        """Yes or no."""
+        """Prompt for yes or no."""
         return typer.confirm(question, default=default)
 
     def secrets(self, label: str, problem: Callable[[str], str]) -> str:
-        """A text that is not shown while it is typed and may be empty; asked for until it has no `problem`."""
+        """Prompt with hidden input, repeatedly until the text is empty or `problem` returns no reason."""
         while (answer := self.hidden(label).strip()) and (reason := problem(answer)):
             self.complain(reason)
         return answer
 
     def complain(self, reason: str) -> None:
-        """Say what is wrong with an answer."""
-        typer.secho(f"{reason}. Again:", fg=typer.colors.YELLOW)
+        """Print why an answer is invalid."""
+        typer.secho(f"{reason}. Try again:", fg=typer.colors.YELLOW)
 
     def _value(self, name: str, given: str | None, known: str | None) -> str | None:
-        """What needs no question."""
+        """The value if no prompt is needed."""
         if given is not None:
             self.check(name, given)
             if not given:
@@ -76,7 +76,7 @@ class Questions:
             return None
         if not known:
             raise ConfigurationError(
-                f"{variable_of(name)} is not known.", hint=f"Give {_option(name)}, or set it in the environment."
+                f"{variable_of(name)} is not set.", hint=f"Pass {_option(name)}, or set it in the environment."
             )
         return known
 
@@ -84,7 +84,7 @@ class Questions:
         while True:
             answer = self.hidden(label) if hide else self.optional(label, default=known or "")
             value = answer or known or ""
-            if fault := (validate_setting(name, value) if value else "It is needed"):
+            if fault := (validate_setting(name, value) if value else "a value is required"):
                 self.complain(f"{variable_of(name)}: {fault}")
             else:
                 return value

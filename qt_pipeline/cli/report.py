@@ -1,6 +1,6 @@
-"""Loads that Dagster did not make, told to the Dagster that is running, so that its UI shows them too.
+"""Reports loads that Dagster did not run to the running Dagster, so that its UI shows them.
 
-Here: what it is told, within a short time. Not here: the loads (see ingest), the ledger, which has them in any case.
+Here: the reported metadata. Not here: the loads (see ingest), the ledger, which always has them.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from qt_pipeline.safe_text import printable
 def report_to_dagster(
     api: DagsterApi, file: FileOutcome, landed: Landed, *, description: str, metadata: Mapping[str, str | int]
 ) -> bool:
-    """Whether Dagster shows a load from now on. Of a dataset that it does not know it would not, and is not told."""
-    told: dict[str, str | int] = {
+    """Report a load to Dagster. Returns False if Dagster is unreachable or has no partition for the dataset."""
+    reported: dict[str, str | int] = {
         "dagster/table_name": file.table,
         "dagster/partition_row_count": file.table_rows,
         "rows": file.totals.rows,
@@ -29,8 +29,10 @@ def report_to_dagster(
     try:
         if file.dataset.id not in api.partitions():
             return False
-        inert = {name: printable(value) if isinstance(value, str) else value for name, value in told.items()}
-        api.report_table(file.dataset.id, description=description, metadata=inert)
+        printable_metadata = {
+            name: printable(value) if isinstance(value, str) else value for name, value in reported.items()
+        }
+        api.report_table(file.dataset.id, description=description, metadata=printable_metadata)
     except PipelineError:
         return False
     return True

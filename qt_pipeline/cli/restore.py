@@ -1,7 +1,6 @@
-"""The command `restore`: an earlier load's file in the table again.
+"""The command `restore`: loads the file of an earlier load again.
 
-Here: what is asked before, what is told after, and that Dagster's UI tells the same. Not here: what a restore is (see
-ingest).
+Here: options, confirmation, output, and the report to Dagster's UI. Not here: the restore (see ingest).
 """
 
 from contextlib import suppress
@@ -21,7 +20,7 @@ from qt_pipeline.ingest import restore as restore_load
 from qt_pipeline.settings import Settings, load_settings
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET_ID", help="The dataset.", show_default=False)]
-LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="A number of `history`.", show_default=False)]
+LoadId = Annotated[int, typer.Argument(metavar="LOAD", help="The load's number, from `history`.", show_default=False)]
 _ANSWER_SECONDS = 10
 
 
@@ -29,20 +28,20 @@ def restore(
     dataset_id: DatasetId,
     load: LoadId,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object; needs --yes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; requires --yes.")] = False,
 ) -> None:
     """Publish the file of an earlier load again, verified and in one transaction like any load.
 
-    It stays until an event of the dataset, or a run by hand, brings newer data:
-    the daily refresh and the polling leave a restored dataset alone.
+    The restored data stays until an event of the dataset, or a manual run,
+    loads newer data: daily refresh and polling skip a restored dataset.
 
     Examples:
         qt-pipeline history d-claims
         qt-pipeline restore d-claims 17
     """
     if as_json and not yes:
-        raise typer.BadParameter("--json needs --yes: nobody would see the question.")
+        raise typer.BadParameter("--json requires --yes, because it cannot ask for confirmation.")
     settings = load_settings()
     dataset = catalog_for(settings).dataset(dataset_id)
     try:
@@ -62,27 +61,27 @@ def restore(
             raise
         print_json(error_as_json(error))
         raise typer.Exit(1) from None
-    is_told = _reported(settings, done, load)
+    in_dagster = _report(settings, done, load)
     if as_json:
-        print_json(_as_json(done, load, is_told=is_told))
+        print_json(_as_json(done, load, in_dagster=in_dagster))
     else:
-        _print_restored(done, load, is_told=is_told)
+        _print_restored(done, load, in_dagster=in_dagster)
 
 
 def _print_runs_in_flight(settings: Settings, dataset: Dataset) -> None:
-    """A run that has downloaded already would replace what is restored. Without Dagster, none is known of."""
+    """Warn about runs in flight: one that has already downloaded would replace the restored data."""
     with suppress(PipelineError):
-        going = _dagster(settings).runs_of(dataset.id, in_flight=True)
-        if going:
+        runs = _dagster(settings).runs_of(dataset.id, in_flight=True)
+        if runs:
             typer.secho(
-                f"Note: {pluralize(len(going), 'run')} of {dataset.id} in flight; it may replace what is restored now.",
+                f"Note: {pluralize(len(runs), 'run')} of {dataset.id} in flight, which may replace the restored data.",
                 fg=typer.colors.YELLOW,
                 err=True,
             )
 
 
-def _reported(settings: Settings, done: Restored, load: int) -> bool:
-    """Whether Dagster's UI shows the restore."""
+def _report(settings: Settings, done: Restored, load: int) -> bool:
+    """Report the restore to Dagster; whether its UI shows it."""
     file = done.outcome
     if file is None:
         return False
@@ -99,7 +98,7 @@ def _dagster(settings: Settings) -> DagsterApi:
     return dagster_of(settings, answer_seconds=_ANSWER_SECONDS)
 
 
-def _as_json(done: Restored, load: int, *, is_told: bool) -> dict[str, object]:
+def _as_json(done: Restored, load: int, *, in_dagster: bool) -> dict[str, object]:
     file = done.outcome
     return {
         "dataset_id": done.current.dataset_id,
@@ -110,22 +109,22 @@ def _as_json(done: Restored, load: int, *, is_told: bool) -> dict[str, object]:
         "table": done.current.table_name if file is None else file.table,
         "rows": done.current.rows if file is None else file.totals.rows,
         "changes": [] if file is None else [str(change) for change in file.changes],
-        "in_dagster": is_told,
+        "in_dagster": in_dagster,
     }
 
 
-def _print_restored(done: Restored, load: int, *, is_told: bool) -> None:
+def _print_restored(done: Restored, load: int, *, in_dagster: bool) -> None:
     file = done.outcome
     if file is None:
         console().print(
-            f"{safe_markup(done.current.table_name)} shows the file of load {load} already, by load "
-            f"{done.current.load_id}. Nothing was done."
+            f"{safe_markup(done.current.table_name)} already shows the file of load {load} (by load "
+            f"{done.current.load_id}). Nothing changed."
         )
         return
     rows = pluralize(file.totals.rows, "row")
     console().print(f"{safe_markup(file.table)}: load {load} is restored, {rows}, as load {file.load_id}.")
     for remark in [*map(str, file.changes), *file.warnings]:
         console().print(f"[yellow]Note:[/] {safe_markup(remark)}")
-    console().print("It stays until an event, or a run by hand, brings newer data.")
-    if not is_told:
-        console().print("Dagster does not answer or knows no such dataset: its UI will not show this; the ledger does.")
+    console().print("It stays until an event, or a manual run, loads newer data.")
+    if not in_dagster:
+        console().print("Dagster is unreachable or does not know the dataset: only the ledger shows this restore.")

@@ -1,7 +1,7 @@
-"""The commands `run` and `cancel`: runs in the Dagster that is running.
+"""The commands `run` and `cancel`: start and cancel runs in the running Dagster.
 
-Here: options, what is refused before anything starts, answers and exit codes.
-Not here: how runs are followed (see following), how Dagster is asked (see dagster_api).
+Here: options, validation before the start, output and exit codes.
+Not here: waiting for runs (see watch), Dagster's API (see dagster_api).
 """
 
 import time
@@ -22,16 +22,18 @@ from qt_pipeline.errors import ConfigurationError, PipelineError
 from qt_pipeline.safe_text import printable
 from qt_pipeline.settings import load_settings
 
-REASON = "asked for by qt-pipeline run"
-FAILED, CANCELED, UNREACHABLE, TIME_IS_UP, INTERRUPTED = 1, 3, 4, 124, 130
+REASON = "requested by qt-pipeline run"
+FAILED, CANCELED, UNREACHABLE, TIMED_OUT, INTERRUPTED = 1, 3, 4, 124, 130
 
 DatasetIds = Annotated[list[str] | None, typer.Argument(metavar="[DATASET_ID]...", help="The datasets.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
-All = Annotated[bool, typer.Option("--all", help="Every dataset that the catalog or Dagster knows, as a backfill.")]
-Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table shows it already.")]
-New = Annotated[bool, typer.Option("--new", help="Also datasets that neither the catalog nor Dagster knows yet.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object for each run, or for the backfill.")]
-Timeout = Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="The longest wait.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the run to end.")]
+All = Annotated[
+    bool, typer.Option("--all", help="Load every dataset that the catalog or Dagster knows, as a backfill.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Load the file even if the table is up to date with it.")]
+New = Annotated[bool, typer.Option("--new", help="Allow datasets that neither the catalog nor Dagster knows yet.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per run, or for the backfill.")]
+Timeout = Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Maximum time to wait; requires --wait.")]
 
 
 def run(
@@ -44,22 +46,22 @@ def run(
     as_json: AsJson = False,
     timeout: Timeout = None,
 ) -> None:
-    """Start a run that downloads and loads a dataset, in the Dagster that is running.
+    """Start a run in the running Dagster that downloads and loads a dataset.
 
-    Exit codes: 0 done, or asked for; 1 refused or failed; 3 canceled;
-    4 Dagster cannot be reached, or its daemon does not run;
-    124 the time is up, 130 Ctrl-C: after these the run goes on.
+    Exit codes: 0 done, or requested; 1 rejected or failed; 3 canceled;
+    4 Dagster unreachable, or its daemon is not running;
+    124 timed out, 130 Ctrl-C: after these the run continues.
 
     Examples:
         qt-pipeline run d-claims --wait
         qt-pipeline run --all --wait --timeout 3600
     """
     if bool(dataset_ids) is everything:
-        raise typer.BadParameter("Say which: ids of datasets, or --all.")
+        raise typer.BadParameter("Specify dataset ids, or --all.")
     if timeout is not None and not wait:
-        raise typer.BadParameter("--timeout goes with --wait.")
+        raise typer.BadParameter("--timeout requires --wait.")
     deadline = None if timeout is None else time.monotonic() + timeout
-    with _answered(as_json=as_json):
+    with _error_output(as_json=as_json):
         settings = load_settings()
         catalog, api = catalog_for(settings), dagster_of(settings)
         partitions = api.partitions()
@@ -70,14 +72,14 @@ def run(
         api.add_partitions(sorted(set(wanted).difference(partitions)))
         tags = {"qt/reason": REASON, **({"qt/force": "true"} if force else {})}
         started = WatchedBackfill(api) if everything else WatchedRuns(api)
-        with ExitStack() as untold:
-            # Whatever goes wrong, what was started is told.
-            untold.callback(_print_started, started, as_json=as_json)
+        with ExitStack() as on_exit:
+            # Also after an error: the started runs are printed.
+            on_exit.callback(_print_started, started, as_json=as_json)
             _start(started, wanted, catalog, tags)
             if not (as_json and wait):
-                untold.close()
+                on_exit.close()
             outcomes = _watch_all(started, deadline, as_json=as_json) if wait else ()
-            untold.pop_all()
+            on_exit.pop_all()
         for outcome in outcomes:
             _print_result(outcome, as_json=as_json)
         code = _exit_code(outcomes)
@@ -85,25 +87,25 @@ def run(
 
 
 def cancel(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="The runs, as `run` has printed them.")],
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="The runs, as printed by `run`.")],
 ) -> None:
-    """Cancel runs. The tables keep the rows they have; events that a run was for are parked.
+    """Cancel runs. Tables keep their rows; the events of a canceled run are parked.
 
-    Parked events are tried again by replay.
+    `replay` retries parked events.
 
     Examples:
         qt-pipeline cancel 4bed6fc3-592c-4f98-afc3-050a2300e77f
     """
-    with _answered(as_json=False):
+    with _error_output(as_json=False):
         api = dagster_of(load_settings())
         for run_id in run_ids:
             api.terminate(run_id)
-            console().print(f"Run {safe_markup(run_id)} ends: {api.run_url(run_id)}")
+            console().print(f"Canceling run {safe_markup(run_id)}: {api.run_url(run_id)}")
 
 
 @contextmanager
-def _answered(*, as_json: bool) -> Generator[None]:
-    """Errors become words and exit codes."""
+def _error_output(*, as_json: bool) -> Generator[None]:
+    """Turn a PipelineError into output and an exit code."""
     try:
         yield
     except PipelineError as error:
@@ -115,28 +117,28 @@ def _answered(*, as_json: bool) -> Generator[None]:
         if isinstance(error, DagsterUnavailableError):
             code = UNREACHABLE
         elif isinstance(error, TimedOutError):
-            code = TIME_IS_UP
+            code = TIMED_OUT
         raise typer.Exit(code) from None
 
 
 def _all(catalog: Catalog, partitions: Sequence[str]) -> list[str]:
     known = {*partitions, *(dataset.id for dataset in catalog.datasets)}
     if not known:
-        raise ConfigurationError("No dataset is known.", hint="List one in the catalog, or name it with --new.")
+        raise ConfigurationError("There are no datasets.", hint="List one in the catalog, or pass an id with --new.")
     return sorted(dataset_id for dataset_id in known if catalog.accepts(dataset_id))
 
 
 def _known(wanted: Sequence[str], catalog: Catalog, partitions: Sequence[str], *, may_be_new: bool) -> list[str]:
-    """The ids, each once, if all of them may be asked for."""
+    """The distinct ids, if all of them may be requested."""
     known = {*partitions, *(dataset.id for dataset in catalog.datasets)}
     for dataset_id in wanted:
         catalog.dataset(dataset_id)
         if dataset_id not in known and not may_be_new:
-            near = get_close_matches(dataset_id, known, n=1)
-            hint = f"Perhaps {near[0]} is meant. " if near else ""
+            similar = get_close_matches(dataset_id, known, n=1)
+            hint = f"Did you mean {similar[0]}? " if similar else ""
             raise ConfigurationError(
-                "Neither the catalog nor Dagster knows it.",
-                hint=f"{hint}If it is right, list it in the catalog, or say --new.",
+                "Neither the catalog nor Dagster knows this dataset.",
+                hint=f"{hint}If the id is correct, list it in the catalog, or pass --new.",
                 dataset_id=dataset_id,
             )
     return list(dict.fromkeys(wanted))
@@ -157,9 +159,9 @@ def _print_started(started: WatchedRuns | WatchedBackfill, *, as_json: bool) -> 
         if as_json:
             print_json(answer)
         else:
-            words = f"{answer['dataset_id']}: run {answer['run_id']}" if "run_id" in answer else "The backfill of "
-            words += "" if "run_id" in answer else f"{answer['datasets']} datasets: {answer['backfill_id']}"
-            console().print(f"{safe_markup(words)}  {answer['url']}")
+            text = f"{answer['dataset_id']}: run {answer['run_id']}" if "run_id" in answer else "The backfill of "
+            text += "" if "run_id" in answer else f"{answer['datasets']} datasets: {answer['backfill_id']}"
+            console().print(f"{safe_markup(text)}  {answer['url']}")
 
 
 def _watch_all(
@@ -168,7 +170,7 @@ def _watch_all(
     try:
         return watch(started, deadline, silent=as_json)
     except KeyboardInterrupt:
-        typer.secho(f"\nNo longer followed. {started.detach_hint()}", err=True)
+        typer.secho(f"\nStopped waiting. {started.detach_hint()}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

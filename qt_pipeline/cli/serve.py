@@ -1,6 +1,6 @@
-"""Commands that run until they are ended: the demo, Dagster, the relay, the stand-in Quantemplate.
+"""The commands `demo`, `dev`, `relay` and `sandbox`, which run until they are stopped.
 
-Here: their options. Not here: what they do.
+Here: their options. Not here: what they run.
 """
 
 import os
@@ -10,24 +10,24 @@ import typer
 
 from qt_pipeline import demo as local_demo
 from qt_pipeline import relay as event_relay
-from qt_pipeline import sandbox as stand_in
+from qt_pipeline import sandbox as local_sandbox
 from qt_pipeline.composition import inbox_of
 from qt_pipeline.ingest import missing
 from qt_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 from qt_pipeline.telemetry import RELAY_SERVICE, traces_to
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any free port.")]
 
 
 def demo(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Do one round, print a table and exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run one round, print a table and exit.")] = False,
     port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000,
 ) -> None:
-    """Run the whole path on this machine, with a stand-in Quantemplate: events, runs, tables, and a UI to look at.
+    """Run the whole pipeline on this machine with a Quantemplate sandbox: events, runs, tables and Dagster's UI.
 
-    Its state is in .qt/demo, apart from your own; other commands mean it by
-    QT_ENV_FILE.
+    Its state is in .qt/demo, separate from your own; QT_ENV_FILE makes other
+    commands use it.
 
     Examples:
         qt-pipeline demo --once
@@ -38,9 +38,9 @@ def demo(
 
 
 def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] = 3000) -> None:
-    """Run Dagster's UI and daemon on your settings. The relay is a command of its own.
+    """Run Dagster's UI and daemon with your settings, without the relay.
 
-    For trying out: a server runs them as services of its own.
+    For development: in production, run them as separate services.
 
     Examples:
         qt-pipeline dev --port 3001
@@ -50,7 +50,7 @@ def dev(*, port: Annotated[int, typer.Option(help="The port of Dagster's UI.")] 
     local_demo.prepare_dagster_home(home)
     os.chdir(PROJECT_ROOT)
     command = local_demo.dagster_dev(port)
-    os.execve(command[0], command, {"DAGSTER_HOME": str(home), **os.environ})  # noqa: S606  # our own command
+    os.execve(command[0], command, {"DAGSTER_HOME": str(home), **os.environ})  # noqa: S606  # a fixed command
 
 
 def relay(
@@ -58,12 +58,12 @@ def relay(
     host: str = "127.0.0.1",
     port: Port = 8642,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port of /metrics on 127.0.0.1; 0 takes a free one.")
+        int | None, typer.Option(min=0, max=65535, help="The port of /metrics on 127.0.0.1; 0 for any free port.")
     ] = None,
 ) -> None:
-    """Accept Quantemplate's events over HTTP and keep them in the inbox, until it is ended.
+    """Receive Quantemplate's events over HTTP and store them in the inbox.
 
-    It speaks plain HTTP: what ends TLS stands before it.
+    The relay serves plain HTTP: put a TLS proxy in front of it.
 
     Examples:
         qt-pipeline relay --metrics-port 9642
@@ -72,7 +72,7 @@ def relay(
     metrics = event_relay.Metrics()
     with traces_to(settings.telemetry_endpoint, RELAY_SERVICE):
         event_relay.serve(
-            _intake(settings, metrics),
+            _event_sink(settings, metrics),
             settings.relay_tokens,
             metrics,
             host=host,
@@ -82,23 +82,23 @@ def relay(
         )
 
 
-def _intake(settings: Settings, metrics: event_relay.Metrics) -> event_relay.EventSink:
+def _event_sink(settings: Settings, metrics: event_relay.Metrics) -> event_relay.EventSink:
     if settings.relay_queue_url is not None:
-        # Azure's library takes its time to import, and most relays never need it.
+        # Azure's library is slow to import, and most relays do not need it.
         from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
 
         return event_relay.QueueSink(open_queue(settings.relay_queue_url), metrics)
     if settings.keep_connections:
         metrics.watch(inbox_of(settings))
-    # Else whoever reads the metrics would keep the database awake.
+    # Otherwise, reading the metrics would keep the database awake.
     inbox = inbox_of(settings)
     return event_relay.GroupCommitWriter(inbox, metrics)
 
 
 def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds: int = 60) -> None:
-    """Serve a stand-in Quantemplate to the client QT_CLIENT_ID with QT_CLIENT_SECRET. For trying out only.
+    """Run a Quantemplate sandbox for the client QT_CLIENT_ID with QT_CLIENT_SECRET, for development only.
 
-    It posts events to the webhook, and takes orders below /_control.
+    It posts events to the webhook, and accepts commands below /_control.
 
     Examples:
         qt-pipeline sandbox --webhook-url http://127.0.0.1:8642/webhooks/quantemplate/<token>
@@ -106,7 +106,7 @@ def sandbox(*, port: Port = 8641, webhook_url: str | None = None, token_seconds:
     settings = load_settings()
     if settings.client_id is None or settings.client_secret is None:
         raise missing([name for name in settings.missing_credentials if name != "QT_ORGANISATION_ID"])
-    stand_in.serve(
+    local_sandbox.serve(
         "127.0.0.1",
         port,
         client_id=settings.client_id,

@@ -1,6 +1,6 @@
-"""Following what runs in Dagster to its end: looking every few seconds, over short gaps, and showing how far it is.
+"""Waits for runs in Dagster to end: polls every few seconds, tolerates short outages, and shows the progress.
 
-Here: how long one waits, and what is shown meanwhile. Not here: what is followed (see followed), options (see run).
+Here: timeouts and the display. Not here: the watched runs (see watched_runs), options (see run).
 """
 
 import time
@@ -19,22 +19,22 @@ from qt_pipeline.errors import PipelineError, TransientError
 _POLL_SECONDS = 2.0
 # A restart of Dagster takes half a minute.
 _GAP_SECONDS = 90.0
-# A daemon that has just been started gives its first sign some seconds after the UI answers.
+# A newly started daemon sends its first heartbeat some seconds after the UI responds.
 _DAEMON_SECONDS = 10.0
-_NEEDED = ("QUEUED_RUN_COORDINATOR", "BACKFILL")
+_REQUIRED_DAEMONS = ("QUEUED_RUN_COORDINATOR", "BACKFILL")
 
 
 class DaemonStoppedError(DagsterUnavailableError):
-    """Dagster answers, but the part of it that starts runs gives no sign."""
+    """Dagster's UI responds, but the daemon that starts runs sends no heartbeat."""
 
 
 class TimedOutError(TransientError):
-    """The wait was as long as it was allowed to be, and nothing has ended."""
+    """The timeout passed before all runs ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchResult:
-    """How something ended: for scripts, and for people. `statuses` are those of its runs."""
+    """The result of watched runs: `answer` for scripts, the texts for people. `statuses` are those of the runs."""
 
     statuses: tuple[RunStatus, ...]
     answer: dict[str, object]
@@ -43,85 +43,85 @@ class WatchResult:
 
 
 class Watched(Protocol):
-    """Something in Dagster that is looked at until it is over."""
+    """Runs or a backfill in Dagster, polled until they end."""
 
     def poll(self) -> bool:
-        """Ask Dagster how far it is; whether it is over."""
+        """Read the state from Dagster; whether everything has ended."""
         ...
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """What is going on now: names, and words for each."""
+        """The current state: pairs of a name and its status text."""
         ...
 
     def outcomes(self) -> Sequence[WatchResult]:
-        """How it ended."""
+        """The results after the end."""
         ...
 
     def detach_hint(self) -> str:
-        """A sentence: it goes on without being followed, and how it is canceled."""
+        """A sentence that the work continues unwatched, and how to cancel it."""
         ...
 
 
 def expect_daemon(api: DagsterApi) -> None:
-    """Return if Dagster's daemon runs, without which a run would wait in the queue for ever.
+    """Check that Dagster's daemon is running; without it, a run would stay in the queue forever.
 
     Raises:
-        DaemonStoppedError: it does not.
+        DaemonStoppedError: it is not running.
     """
     deadline = time.monotonic() + _DAEMON_SECONDS
     while True:
-        stopped = [daemon for daemon in api.daemons() if daemon.name in _NEEDED and not daemon.is_running]
+        stopped = [daemon for daemon in api.daemons() if daemon.name in _REQUIRED_DAEMONS and not daemon.is_running]
         if not stopped:
             return
         if time.monotonic() >= deadline:
-            silent = stopped[0].silent_seconds
-            since = "has given no sign yet" if silent is None else f"has given no sign for {format_duration(silent)}"
+            age = stopped[0].silent_seconds
+            problem = (
+                "has sent no heartbeat yet" if age is None else f"has sent no heartbeat for {format_duration(age)}"
+            )
             raise DaemonStoppedError(
-                f"Dagster answers at {api.url}, but its daemon {since}: what is asked for would wait for ever.",
-                hint="Start the daemon: `make dev` runs it with the UI, `dagster-daemon run` alone.",
+                f"Dagster responds at {api.url}, but its daemon {problem}: requested runs would not start.",
+                hint="Start the daemon: `make dev` runs it with the UI, `dagster-daemon run` without.",
             )
         time.sleep(0.5)
 
 
-def watch(followed: Watched, deadline: float | None, *, silent: bool) -> Sequence[WatchResult]:
-    """Look until it is over, and say how it ended.
+def watch(watched: Watched, deadline: float | None, *, silent: bool) -> Sequence[WatchResult]:
+    """Poll until the runs end, and return their results.
 
     Raises:
         TimedOutError: it is not over at the `deadline` (of the monotonic clock).
-        DagsterUnavailableError: Dagster has not answered for too long, or its daemon is gone.
+        DagsterUnavailableError: Dagster was unreachable for too long, or its daemon has stopped.
     """
-    with _Display(followed, silent=silent) as display:
-        answered = time.monotonic()
+    with _Display(watched, silent=silent) as display:
+        answered_at = time.monotonic()
         while True:
             try:
-                is_over = followed.poll()
-                answered = time.monotonic()
+                is_over = watched.poll()
+                answered_at = time.monotonic()
                 display.show(gap=None)
                 if is_over:
-                    return followed.outcomes()
+                    return watched.outcomes()
             except DagsterUnavailableError as error:
-                silent_for = time.monotonic() - answered
+                silent_for = time.monotonic() - answered_at
                 if silent_for >= _GAP_SECONDS or isinstance(error, DaemonStoppedError):
-                    raise DagsterUnavailableError(
-                        error.message, hint=f"{error.hint} {followed.detach_hint()}"
-                    ) from None
+                    raise DagsterUnavailableError(error.message, hint=f"{error.hint} {watched.detach_hint()}") from None
                 display.show(gap=error)
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimedOutError("The time is up.", hint=followed.detach_hint())
-            left = _POLL_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-            time.sleep(min(_POLL_SECONDS, left))
+                raise TimedOutError("Timed out.", hint=watched.detach_hint())
+            remaining = _POLL_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
+            time.sleep(min(_POLL_SECONDS, remaining))
 
 
 class _Display:
-    """What a person sees meanwhile: a live table in a terminal, else a line for each change."""
+    """The progress display: a live table in a terminal, otherwise one line per change."""
 
-    def __init__(self, followed: Watched, *, silent: bool) -> None:
-        self._followed = followed
+    def __init__(self, watched: Watched, *, silent: bool) -> None:
+        self._watched = watched
         self._silent = silent
         self._console: Console = console()
         self._live: Live | None = None
         self._began = time.monotonic()
-        self._said: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
         self._gap: PipelineError | None = None
 
     def __enter__(self) -> Self:
@@ -135,27 +135,27 @@ class _Display:
             self._live.stop()
 
     def show(self, *, gap: PipelineError | None) -> None:
-        """Say what has changed."""
-        said_gap, self._gap = self._gap, gap
+        """Print what has changed."""
+        previous_gap, self._gap = self._gap, gap
         if self._silent or self._live is not None:
             return
         if gap is not None:
-            if said_gap is None:
-                self._print(f"{safe_markup(gap.message)} It is asked again.")
+            if previous_gap is None:
+                self._print(f"{safe_markup(gap.message)} Retrying.")
             return
-        for name, words in self._followed.lines():
-            if self._said.get(name) != words:
-                self._said[name] = words
-                self._print(f"{safe_markup(name.strip())} {safe_markup(words)}")
+        for name, status in self._watched.lines():
+            if self._printed.get(name) != status:
+                self._printed[name] = status
+                self._print(f"{safe_markup(name.strip())} {safe_markup(status)}")
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
         elapsed = format_duration(time.monotonic() - self._began)
-        for name, words in self._followed.lines():
-            table.add_row(safe_markup(name), elapsed, safe_markup(words))
+        for name, status in self._watched.lines():
+            table.add_row(safe_markup(name), elapsed, safe_markup(status))
         if self._gap is not None:
-            table.add_row("", "", f"[yellow]{safe_markup(self._gap.message)} It is asked again.[/]")
+            table.add_row("", "", f"[yellow]{safe_markup(self._gap.message)} Retrying.[/]")
         return table
 
-    def _print(self, words: str) -> None:
-        self._console.print(f"{format_duration(time.monotonic() - self._began):>8}  {words}")
+    def _print(self, text: str) -> None:
+        self._console.print(f"{format_duration(time.monotonic() - self._began):>8}  {text}")

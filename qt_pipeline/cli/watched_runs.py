@@ -1,6 +1,6 @@
-"""What can be followed in Dagster: runs of datasets, and a backfill.
+"""Watched runs of datasets, and a watched backfill.
 
-Here: how far they are, how they ended, in words and for scripts. Not here: how long one waits for them (see following).
+Here: their state and results, for people and for scripts. Not here: waiting for them (see watch).
 """
 
 import time
@@ -13,19 +13,19 @@ from qt_pipeline.cli.watch import WatchResult, expect_daemon
 from qt_pipeline.dagster_api import Backfill, DagsterApi, Failure, Run, RunEvents, RunStatus, Stage
 from qt_pipeline.values import utc_now
 
-_EXPLAINED = 20
+_MAX_EXPLAINED = 20
 
 _STATUS_LABELS = {
-    RunStatus.QUEUED: "waits in the queue",
-    RunStatus.NOT_STARTED: "waits in the queue",
-    RunStatus.STARTING: "starts",
-    RunStatus.STARTED: "runs",
-    RunStatus.CANCELING: "is being canceled",
+    RunStatus.QUEUED: "queued",
+    RunStatus.NOT_STARTED: "queued",
+    RunStatus.STARTING: "starting",
+    RunStatus.STARTED: "running",
+    RunStatus.CANCELING: "being canceled",
     RunStatus.CANCELED: "canceled",
     RunStatus.SUCCESS: "succeeded",
     RunStatus.FAILURE: "failed",
 }
-_STAGE_LABELS = {Stage.DOWNLOAD: "downloads", Stage.LOAD: "loads"}
+_STAGE_LABELS = {Stage.DOWNLOAD: "downloading", Stage.LOAD: "loading"}
 
 
 @dataclass
@@ -37,49 +37,49 @@ class _WatchedRun:
 
 
 class WatchedRuns:
-    """Runs, one for each dataset."""
+    """Watched runs, one per dataset."""
 
     def __init__(self, api: DagsterApi) -> None:
         self._api = api
         self._runs: list[_WatchedRun] = []
 
     def start(self, dataset_id: str, tags: Mapping[str, str]) -> None:
-        """Ask for a run of a dataset."""
+        """Request a run of a dataset."""
         self._runs.append(_WatchedRun(self._api.launch(dataset_id, tags), dataset_id))
 
     def started(self) -> list[dict[str, object]]:
-        """What was started."""
+        """The started runs, for output."""
         return [
-            {"dataset_id": its.dataset_id, "run_id": its.run_id, "url": self._api.run_url(its.run_id)}
-            for its in self._runs
+            {"dataset_id": watched.dataset_id, "run_id": watched.run_id, "url": self._api.run_url(watched.run_id)}
+            for watched in self._runs
         ]
 
     def poll(self) -> bool:
-        """See Followed."""
-        for its in self._runs:
-            if its.run is None or not its.run.status.is_over:
-                # In this order: a run that is over has told all of its events.
-                its.run = self._api.run(its.run_id)
-                its.events = self._api.events(its.run_id, its.events)
-        runs = [its.run for its in self._runs if its.run is not None]
+        """See Watched."""
+        for watched in self._runs:
+            if watched.run is None or not watched.run.status.is_over:
+                # In this order: a finished run has recorded all its events.
+                watched.run = self._api.run(watched.run_id)
+                watched.events = self._api.events(watched.run_id, watched.events)
+        runs = [watched.run for watched in self._runs if watched.run is not None]
         if any(run.status.waits for run in runs):
             expect_daemon(self._api)
         return all(run.status.is_over for run in runs)
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """See Followed."""
-        for its in self._runs:
-            yield its.dataset_id, "is asked for" if its.run is None else _describe_run(its.run, its.events)
+        """See Watched."""
+        for watched in self._runs:
+            yield watched.dataset_id, "requested" if watched.run is None else _describe_run(watched.run, watched.events)
 
     def outcomes(self) -> Sequence[WatchResult]:
-        """See Followed."""
-        return [self._outcome(its.run, its.events) for its in self._runs if its.run is not None]
+        """See Watched."""
+        return [self._outcome(watched.run, watched.events) for watched in self._runs if watched.run is not None]
 
     def detach_hint(self) -> str:
-        """See Followed."""
-        ids = " ".join(its.run_id for its in self._runs)
+        """See Watched."""
+        ids = " ".join(watched.run_id for watched in self._runs)
         return (
-            f"{'The run goes' if len(self._runs) == 1 else 'The runs go'} on: {self._api.url}/runs. "
+            f"{'The run continues' if len(self._runs) == 1 else 'The runs continue'}: {self._api.url}/runs. "
             f"To cancel: qt-pipeline cancel {ids}"
         )
 
@@ -108,7 +108,7 @@ class WatchedRuns:
 
 
 class WatchedBackfill:
-    """A backfill: a run for each of its datasets, as fast as Dagster's queue lets them."""
+    """A watched backfill: one run per dataset, started by Dagster's queue."""
 
     def __init__(self, api: DagsterApi) -> None:
         self._api = api
@@ -118,38 +118,38 @@ class WatchedBackfill:
         self._began = time.monotonic()
 
     def start(self, dataset_ids: Sequence[str], tags: Mapping[str, str]) -> None:
-        """Ask for the backfill."""
+        """Request the backfill."""
         self._id, self._datasets = self._api.launch_backfill(dataset_ids, tags), len(dataset_ids)
 
     def started(self) -> list[dict[str, object]]:
-        """What was started."""
+        """The started runs, for output."""
         url = self._api.backfill_url(self._id)
         return [{"backfill_id": self._id, "datasets": self._datasets, "url": url}] if self._id else []
 
     def poll(self) -> bool:
-        """See Followed."""
+        """See Watched."""
         self._backfill = self._api.backfill(self._id)
         if not self._runs or any(run.status.waits for run in self._runs):
             expect_daemon(self._api)
         return self._backfill.is_over
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """See Followed."""
-        yield f"{self._datasets} datasets", self._counted() or "wait for the daemon"
+        """See Watched."""
+        yield f"{self._datasets} datasets", self._counted() or "waiting for the daemon"
         for run in self._runs:
             if run.status in (RunStatus.STARTED, RunStatus.STARTING):
                 yield f"  {run.dataset_id}", _STATUS_LABELS[run.status]
 
     def outcomes(self) -> Sequence[WatchResult]:
-        """See Followed."""
+        """See Watched."""
         if self._backfill is None:
             return []
-        # Others of a backfill that was given up were never asked for.
+        # A backfill that was stopped has not requested all its runs.
         missing = self._datasets - len(self._runs)
-        its_own = RunStatus.CANCELED if self._backfill.status == "CANCELED" else RunStatus.FAILURE
-        statuses = [run.status for run in self._runs] + [its_own] * (missing > 0)
+        missing_status = RunStatus.CANCELED if self._backfill.status == "CANCELED" else RunStatus.FAILURE
+        statuses = [run.status for run in self._runs] + [missing_status] * (missing > 0)
         failed = [run for run in self._runs if run.status is RunStatus.FAILURE]
-        failures = {run.run_id: self._failure(run) for run in failed[:_EXPLAINED]}
+        failures = {run.run_id: self._failure(run) for run in failed[:_MAX_EXPLAINED]}
         answer: dict[str, object] = {
             **self.started()[0],
             "status": self._backfill.status,
@@ -158,19 +158,19 @@ class WatchedBackfill:
             "failed": [self._failed(run, failures.get(run.run_id)) for run in failed],
             "error": self._backfill.error,
         }
-        explained = ((run, failures[run.run_id]) for run in failed[:_EXPLAINED])
-        complaints = [f"{run.dataset_id}: {failure.message} {failure.hint}".rstrip() for run, failure in explained]
-        if failed[_EXPLAINED:]:
-            complaints.append("Also failed: " + ", ".join(str(run.dataset_id) for run in failed[_EXPLAINED:]) + ".")
+        explained_runs = ((run, failures[run.run_id]) for run in failed[:_MAX_EXPLAINED])
+        complaints = [f"{run.dataset_id}: {failure.message} {failure.hint}".rstrip() for run, failure in explained_runs]
+        if failed[_MAX_EXPLAINED:]:
+            complaints.append("Also failed: " + ", ".join(str(run.dataset_id) for run in failed[_MAX_EXPLAINED:]) + ".")
         complaints += [self._backfill.error] if self._backfill.error else []
-        never = f", {pluralize(missing, 'dataset')} never asked for" if missing > 0 else ""
-        took = format_duration(time.monotonic() - self._began)
-        headline = f"{pluralize(self._datasets, 'dataset')} after {took}: {self._counted()}{never}."
+        unrequested = f", {pluralize(missing, 'dataset')} never requested" if missing > 0 else ""
+        duration = format_duration(time.monotonic() - self._began)
+        headline = f"{pluralize(self._datasets, 'dataset')} after {duration}: {self._counted()}{unrequested}."
         return [WatchResult(tuple(statuses), answer, headline, tuple(complaints))]
 
     def detach_hint(self) -> str:
-        """See Followed."""
-        return f"The backfill goes on. It can be canceled in the UI: {self._api.backfill_url(self._id)}"
+        """See Watched."""
+        return f"The backfill continues. Cancel it in the UI: {self._api.backfill_url(self._id)}"
 
     @property
     def _runs(self) -> Sequence[Run]:
@@ -178,7 +178,7 @@ class WatchedBackfill:
 
     def _counted(self) -> str:
         counts = Counter(_STATUS_LABELS.get(run.status, run.status.value) for run in self._runs)
-        return ", ".join(f"{count} {words}" for words, count in counts.most_common())
+        return ", ".join(f"{count} {label}" for label, count in counts.most_common())
 
     def _failure(self, run: Run) -> Failure:
         return self._api.events(run.run_id).why_failed
@@ -204,9 +204,9 @@ def _failure_of(run: Run, events: RunEvents) -> Failure | None:
 
 
 def complaints(failure: Failure) -> tuple[str, ...]:
-    """Why something failed and the next step, a line each."""
-    hint = (f"What to do:    {failure.hint}",) if failure.hint else ()
-    return (f"What happened: {failure.message}", *hint)
+    """The error and the fix of a failure, one line each."""
+    hint = (f"How to fix: {failure.hint}",) if failure.hint else ()
+    return (f"Error:      {failure.message}", *hint)
 
 
 def _seconds(run: Run) -> float:

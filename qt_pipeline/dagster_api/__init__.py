@@ -1,6 +1,6 @@
-"""A running Dagster, over the HTTP API that its own UI speaks. No Dagster is imported.
+"""A client of a running Dagster, over the HTTP API of its UI. Does not import Dagster.
 
-Here: what is asked of it, and what its answers mean. Not here: what a dataset is, when a run is due.
+Here: requests and parsed responses. Not here: what a dataset is, when a run is due.
 """
 
 from qt_pipeline.dagster_api.client import DagsterApi

@@ -1,6 +1,6 @@
-"""The client: one method for each thing that is asked of a running Dagster.
+"""The client of a running Dagster: one method per request.
 
-Here: requests, their errors, and the reading of answers. Not here: what the values are (see model).
+Here: requests, errors, and parsing of responses. Not here: the value types (see model).
 """
 
 import re
@@ -43,21 +43,21 @@ _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
 _EVENTS_BATCH_SIZE = 500
 _ENDED_BATCH_SIZE = 500
-# Each loop gives a sign every 30 seconds; Dagster itself would wait for half an hour before it worries.
+# Each daemon sends a heartbeat every 30 seconds; Dagster itself reports a missing one only after half an hour.
 _SILENT_SECONDS = 120
 _CLASS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Failure): ")
-# A name that is nobody's, by RFC 2606.
+# A name reserved by RFC 2606.
 _OTHER_ORIGIN = "http://another-page.invalid"
-_START = "Start it with `make dev`, or set QT_DAGSTER_URL to where it runs."
+_START = "Start it with `make dev`, or set QT_DAGSTER_URL to its address."
 
 
 class DagsterApi:
-    """A Dagster at `url`, the address of its UI, which may hold a user and a password for what stands before it.
+    """A client of the Dagster whose UI is at `url`, which may contain user and password of a proxy.
 
-    Nothing is asked before a method is called. The attribute `url` is without them, for people.
+    The constructor sends no request. The attribute `url` has no credentials, for output.
 
-    Every method raises DagsterUnavailableError when nobody answers, and DagsterRefusedError when Dagster does not do
-    what is asked.
+    Every method raises DagsterUnavailableError if Dagster is unreachable, and DagsterRefusedError if it rejects the
+    request.
     """
 
     def __init__(self, url: str, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
@@ -65,9 +65,9 @@ class DagsterApi:
         self._answer_seconds = answer_seconds
         self._http = requests.Session()
         self._base, self._http.auth = split_credentials(url.rstrip("/"))
-        # A proxy of the environment must not be asked for what is on this machine.
+        # Do not use a proxy from the environment for this machine.
         self._http.trust_env = not is_loopback_url(url)
-        # A server that closes what was idle, just when the next question comes, must not look as if it were away.
+        # A server that closes an idle connection during the next request would appear unavailable.
         self._http.headers["Connection"] = "close"
 
     def run_url(self, run_id: str) -> str:
@@ -79,11 +79,11 @@ class DagsterApi:
         return f"{self.url}/runs/b/{backfill_id}"
 
     def version(self) -> str:
-        """The version of Dagster that answers."""
+        """Dagster's version."""
         return str(self._ask(queries.VERSION)["version"])
 
     def answers_other_pages(self) -> bool:
-        """Whether a page of another origin could drive this Dagster from a browser. The question changes nothing."""
+        """Whether a page of another origin could control this Dagster from a browser. The check changes nothing."""
         try:
             answer = self._http.get(
                 f"{self.url}/graphql",
@@ -97,10 +97,10 @@ class DagsterApi:
         return answer.status_code == requests.codes.ok
 
     def daemons(self) -> list[Daemon]:
-        """The loops of the daemon, which starts runs, ticks sensors and carries backfills out."""
+        """The daemons, which start runs, tick sensors and execute backfills."""
         answer, now = self._answer(queries.STATE)
-        found = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
-        return [_daemon(status, now) for status in found]
+        statuses = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return [_daemon(status, now) for status in statuses]
 
     def code_location(self) -> CodeLocation:
         """Whether the code location of this project is loaded."""
@@ -109,13 +109,15 @@ class DagsterApi:
         entry = entries.get(LOCATION)
         if LOCATION not in entries:
             others = ", ".join(sorted(entries)) or "none"
-            return CodeLocation(False, workspace.get("message") or f"It has no {LOCATION!r}; there are: {others}.")
+            return CodeLocation(
+                False, workspace.get("message") or f"There is no code location {LOCATION!r}; loaded: {others}."
+            )
         if entry is None:
-            return CodeLocation(False, "It is being loaded.")
+            return CodeLocation(False, "It is still loading.")
         return CodeLocation(entry["__typename"] == "RepositoryLocation", entry.get("message"))
 
     def is_sensor_running(self, name: str) -> bool:
-        """Whether a sensor of this project is on."""
+        """Whether a sensor of this project is running."""
         sensor = self._ask(queries.SENSOR, sensor={**_REPOSITORY, "sensorName": name})["sensorOrError"]
         if "sensorState" not in sensor:
             self._refuse_errors(f"show the sensor {name}", sensor)
@@ -129,15 +131,15 @@ class DagsterApi:
         return node["partitionKeys"]
 
     def add_partitions(self, dataset_ids: Iterable[str]) -> None:
-        """Make dataset ids known as partitions. Those that are stay."""
+        """Add dataset ids as partitions. Existing ones stay."""
         for dataset_id in dataset_ids:
-            named = {"definition": _PARTITIONS_DEFINITION, "key": dataset_id}
-            answer = self._ask(queries.ADD_PARTITION, repository=_REPOSITORY, **named)["addDynamicPartition"]
+            variables = {"definition": _PARTITIONS_DEFINITION, "key": dataset_id}
+            answer = self._ask(queries.ADD_PARTITION, repository=_REPOSITORY, **variables)["addDynamicPartition"]
             if answer["__typename"] not in ("AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"):
                 self._refuse_errors("add the partition", answer)
 
     def launch(self, dataset_id: str, tags: Mapping[str, str]) -> str:
-        """Ask for a run that downloads and loads a dataset, which is a partition already; the id of the run."""
+        """Request a run that downloads and loads a dataset, an existing partition. Returns the run's id."""
         selector = {**_REPOSITORY, "jobName": "__ASSET_JOB", "assetSelection": _ASSETS}
         execution = {"tags": _as_tags({**tags, _PARTITION_TAG: dataset_id})}
         params = {"selector": selector, "executionMetadata": execution, "mode": "default", "runConfigData": {}}
@@ -147,7 +149,7 @@ class DagsterApi:
         return launched["run"]["runId"]
 
     def launch_backfill(self, dataset_ids: Sequence[str], tags: Mapping[str, str]) -> str:
-        """Ask for a run for each of these datasets, which are partitions already; the id of the backfill."""
+        """Request one run for each of these datasets, existing partitions. Returns the backfill's id."""
         params = {"assetSelection": _ASSETS, "partitionNames": list(dataset_ids), "tags": _as_tags(tags)}
         launched = self._ask(queries.BACKFILL, params=params)["launchPartitionBackfill"]
         if launched["__typename"] != "LaunchBackfillSuccess":
@@ -156,46 +158,46 @@ class DagsterApi:
 
     def run(self, run_id: str) -> Run:
         """One run."""
-        found = self._runs({"runIds": [run_id]}, limit=1)
-        if not found:
-            raise DagsterRefusedError(f"Dagster at {self.url} knows no run {run_id}.", hint="Look for it in the UI.")
-        return found[0]
+        runs = self._runs({"runIds": [run_id]}, limit=1)
+        if not runs:
+            raise DagsterRefusedError(f"Dagster at {self.url} has no run {run_id}.", hint="Search for it in the UI.")
+        return runs[0]
 
     def runs(self, *, tags: Mapping[str, str], in_flight: bool = False, limit: int = 100) -> list[Run]:
-        """Runs that carry all of these tags, newest first; with `in_flight` those that are not over."""
+        """Runs with all of these tags, newest first; with `in_flight`, only unfinished ones."""
         filter_: dict[str, Any] = {"tags": _as_tags(tags)}
         return self._runs(filter_ | ({"statuses": _IN_FLIGHT} if in_flight else {}), limit=limit)
 
     def runs_of(self, dataset_id: str, *, in_flight: bool = False, limit: int = 100) -> list[Run]:
-        """Runs of a dataset, newest first; with `in_flight` those that are not over."""
+        """Runs of a dataset, newest first; with `in_flight`, only unfinished ones."""
         return self.runs(tags={_PARTITION_TAG: dataset_id}, in_flight=in_flight, limit=limit)
 
     def last_failed(self, dataset_id: str | None = None) -> dict[str, Run]:
-        """For each dataset, or for one, its newest run that ended, if that failed; in one question.
+        """The newest finished run of each dataset, or of one, if it failed; with one request.
 
-        It looks through the newest runs that failed, and through as many that did not.
+        Reads the newest failed runs, and as many of the newest successful ones.
         """
         of_dataset = {"tags": _as_tags({_PARTITION_TAG: dataset_id})} if dataset_id else {}
         filters = {name: {"statuses": [status.value], **of_dataset} for name, status in _ENDED.items()}
-        found = self._ask(queries.LAST_ENDED, **filters, limit=1 if dataset_id else _ENDED_BATCH_SIZE)
-        ended = [run for name in _ENDED for run in self._results(found[name])]
+        response = self._ask(queries.LAST_ENDED, **filters, limit=1 if dataset_id else _ENDED_BATCH_SIZE)
+        ended = [run for name in _ENDED for run in self._results(response[name])]
         newest = {run.dataset_id: run for run in sorted(ended, key=lambda run: run.last_change_at)}
-        failed = ((its, run) for its, run in newest.items() if run.status is RunStatus.FAILURE)
-        return {its: run for its, run in failed if its is not None}
+        failed = ((dataset, run) for dataset, run in newest.items() if run.status is RunStatus.FAILURE)
+        return {dataset: run for dataset, run in failed if dataset is not None}
 
     def events(self, run_id: str, after: RunEvents | None = None) -> RunEvents:
-        """What the events of a run tell, all of them or those that came after an earlier look; both together."""
-        seen = after or RunEvents()
+        """The state of a run from its events; with `after`, reads only later events and merges them."""
+        merged = after or RunEvents()
         more = True
         while more:
-            asked = {"id": run_id, "cursor": seen.cursor, "limit": _EVENTS_BATCH_SIZE}
-            found = self._ask(queries.EVENTS, **asked)["runOrError"]
-            if "eventConnection" not in found:
-                self._refuse_errors("show the run", found)
-            connection = found["eventConnection"]
-            told = reduce(RunEvents.then, map(_describe_entries, connection["events"]), RunEvents(connection["cursor"]))
-            seen, more = seen.then(told), connection["hasMore"]
-        return seen
+            variables = {"id": run_id, "cursor": merged.cursor, "limit": _EVENTS_BATCH_SIZE}
+            response = self._ask(queries.EVENTS, **variables)["runOrError"]
+            if "eventConnection" not in response:
+                self._refuse_errors("show the run", response)
+            connection = response["eventConnection"]
+            page = reduce(RunEvents.then, map(_describe_entries, connection["events"]), RunEvents(connection["cursor"]))
+            merged, more = merged.then(page), connection["hasMore"]
+        return merged
 
     def terminate(self, run_id: str) -> None:
         """Cancel a run, as the UI does."""
@@ -204,7 +206,7 @@ class DagsterApi:
             self._refuse_errors("cancel the run", answer)
 
     def backfill(self, backfill_id: str) -> Backfill:
-        """How far a backfill is."""
+        """The state of a backfill."""
         found = self._ask(queries.BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]
         if "status" not in found:
             self._refuse_errors("show the backfill", found)
@@ -212,7 +214,7 @@ class DagsterApi:
         return Backfill(backfill_id, found["status"], error, tuple(map(_run, found["runs"])))
 
     def report_table(self, dataset_id: str, *, description: str, metadata: Mapping[str, str | int]) -> None:
-        """Let the UI show that a dataset's table was loaded without a run."""
+        """Report that a dataset's table was loaded without a run, for the UI."""
         path = "/".join(TABLE)
         content = {"partition": dataset_id, "description": description, "metadata": dict(metadata)}
         self._post(f"report_asset_materialization/{path}", content)
@@ -229,7 +231,7 @@ class DagsterApi:
         return self._answer(query, **variables)[0]
 
     def _answer(self, query: str, **variables: object) -> tuple[dict[str, Any], datetime]:
-        """The answer, and Dagster's time when it was given."""
+        """The response, and Dagster's clock at that time."""
         answer = self._post("graphql", {"query": query, "variables": variables})
         try:
             content: Any = answer.json()
@@ -238,42 +240,44 @@ class DagsterApi:
             errors, data = None, None
         if errors or not isinstance(data, dict):
             self._refuse_errors(
-                "answer", {"message": errors[0].get("message", "") if errors else "what answers is not it"}
+                "answer", {"message": errors[0].get("message", "") if errors else "the response is not GraphQL"}
             )
-        told = answer.headers.get("Date")
-        return cast("dict[str, Any]", data), parsedate_to_datetime(told) if told else datetime.now(UTC)
+        date = answer.headers.get("Date")
+        return cast("dict[str, Any]", data), parsedate_to_datetime(date) if date else datetime.now(UTC)
 
     def _post(self, path: str, content: object) -> requests.Response:
         try:
             timeout = (min(_CONNECT_SECONDS, self._answer_seconds), self._answer_seconds)
             answer = self._http.post(f"{self._base}/{path}", json=content, timeout=timeout)
         except requests.RequestException as error:
-            # Its own words repeat addresses and objects of libraries.
-            why = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
-            raise DagsterUnavailableError(f"Dagster {why} at {self.url}.", hint=_START) from None
+            # The message of requests contains URLs and library objects.
+            problem = "did not respond in time" if isinstance(error, requests.Timeout) else "cannot be reached"
+            raise DagsterUnavailableError(f"Dagster {problem} at {self.url}.", hint=_START) from None
         if answer.status_code >= requests.codes.server_error:
-            raise DagsterUnavailableError(f"Dagster at {self.url} answers {answer.status_code}.", hint=_START)
+            raise DagsterUnavailableError(
+                f"Dagster at {self.url} responds with status {answer.status_code}.", hint=_START
+            )
         if not answer.ok:
             raise DagsterRefusedError(
-                f"What answers at {self.url} refuses ({answer.status_code}).",
-                hint="Check that QT_DAGSTER_URL is the address of Dagster's UI, and that it may be asked from here.",
+                f"The server at {self.url} rejects the request (status {answer.status_code}).",
+                hint="Check that QT_DAGSTER_URL is the address of Dagster's UI, and that this machine may access it.",
             )
         return answer
 
-    def _refuse_errors(self, what: str, answer: Mapping[str, Any]) -> NoReturn:
+    def _refuse_errors(self, action: str, answer: Mapping[str, Any]) -> NoReturn:
         if "NotFound" in str(answer.get("__typename")) and "job" in str(answer.get("message", "")).lower():
             self._not_loaded()
-        why = _first_line(str(answer.get("message") or answer.get("__typename") or "no reason given"))
+        reason = _first_line(str(answer.get("message") or answer.get("__typename") or "no reason given"))
         raise DagsterRefusedError(
-            f"Dagster at {self.url} does not {what}: {why.rstrip('.')}.", hint="See its UI for more."
+            f"Dagster at {self.url} cannot {action}: {reason.rstrip('.')}.", hint="See Dagster's UI for details."
         )
 
     def _not_loaded(self) -> NoReturn:
         location = self.code_location()
-        why = _first_line(location.error or "no reason given")
+        reason = _first_line(location.error or "no reason given")
         raise DagsterRefusedError(
-            f"Dagster at {self.url} has not loaded the code location {LOCATION!r}: {why.rstrip('.')}.",
-            hint="Mend the cause, then reload it in the UI under Deployment.",
+            f"Dagster at {self.url} has not loaded the code location {LOCATION!r}: {reason.rstrip('.')}.",
+            hint="Fix the cause, then reload the code location in the UI under Deployment.",
         )
 
 
@@ -321,7 +325,7 @@ def _describe_entries(event: Mapping[str, Any]) -> RunEvents:
         case "ExecutionStepFailureEvent":
             return RunEvents(failure=_failure(event))
         case "RunFailureEvent":
-            # After the failure of a step it only says that there was one.
+            # After a failed step, this event only says that a step failed.
             error = event.get("error") or {"message": event["message"], "causes": ()}
             steps = "Steps failed" in event["message"]
             return RunEvents() if steps else RunEvents(failure=Failure(_deepest(error)))
@@ -336,8 +340,8 @@ _REPORTED = ("dagster/table_name", "rows", "load", "status")
 
 
 def _failure(event: Mapping[str, Any]) -> Failure:
-    told: Mapping[str, Any] = event.get("failureMetadata") or {}
-    entries = _entries(told.get("metadataEntries", ()))
+    failure_metadata: Mapping[str, Any] = event.get("failureMetadata") or {}
+    entries = _entries(failure_metadata.get("metadataEntries", ()))
     if "error" in entries:
         return Failure(entries["error"], entries.get("how to fix", ""))
     return Failure(_deepest(event["error"]) if event.get("error") else event["message"])
@@ -348,7 +352,7 @@ def _entries(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _deepest(error: Mapping[str, Any]) -> str:
-    """What an error says that others were made of, without the name of its class."""
+    """The message of the innermost error, without its class name."""
     messages = [error["message"], *(cause["message"] for cause in error.get("causes") or ())]
     return _CLASS.sub("", _first_line(messages[-1]))
 

@@ -1,6 +1,6 @@
-"""The values that a running Dagster's answers become.
+"""Values parsed from Dagster's responses.
 
-Here: runs, what their events tell, backfills, daemons, and the errors of asking. Not here: how they are asked for.
+Here: runs, their events, backfills, daemons, and the errors of requests. Not here: the requests (see client).
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from qt_pipeline.errors import PermanentError, TransientError
 
 
 class DagsterUnavailableError(TransientError):
-    """No Dagster answers, or it is not able to."""
+    """Dagster is unreachable, or cannot respond."""
 
 
 class DagsterRefusedError(PermanentError):
-    """Dagster does not do what is asked, or what answers is no Dagster."""
+    """Dagster rejects a request, or the server is not Dagster."""
 
 
 class RunStatus(StrEnum):
-    """How far a run is, in Dagster's words."""
+    """The status of a run, with Dagster's names."""
 
     NOT_STARTED = "NOT_STARTED"
     QUEUED = "QUEUED"
@@ -34,7 +34,7 @@ class RunStatus(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will change it any more."""
+        """Whether the status is final."""
         return self in (RunStatus.SUCCESS, RunStatus.FAILURE, RunStatus.CANCELED)
 
     @property
@@ -45,7 +45,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run. `dataset_id` is its partition; `ended_at` is None while it is not over."""
+    """A run. `dataset_id` is its partition; `ended_at` is None while it is unfinished."""
 
     run_id: str
     dataset_id: str | None
@@ -57,12 +57,12 @@ class Run:
 
     @property
     def last_change_at(self) -> datetime:
-        """When it ended; of one whose end nobody saw, when it was asked for."""
+        """When the run ended, else when it was requested."""
         return self.ended_at or self.created_at
 
 
 class Stage(StrEnum):
-    """Which of the two steps a run is at."""
+    """The current step of a run."""
 
     DOWNLOAD = "download"
     LOAD = "load"
@@ -70,7 +70,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed and the next step, in the words of the error that ended it; `hint` may be empty."""
+    """The error of a failed run and the fix; `hint` may be empty."""
 
     message: str
     hint: str = ""
@@ -78,7 +78,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What a run has told of the table it loaded. None is what it did not tell."""
+    """What a run reported about the loaded table; None for values that it did not report."""
 
     table: str | None = None
     rows: int | None = None
@@ -88,9 +88,9 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class RunEvents:
-    """What the events of a run tell that came after `cursor` of an earlier look; None for what none of them tells.
+    """The state of a run from its events up to `cursor`; None for what no event contains.
 
-    `message` is the newest line of the run's log that was written for people.
+    `message` is the newest message of the run's log for people.
     """
 
     cursor: str | None = None
@@ -101,15 +101,15 @@ class RunEvents:
 
     @property
     def why_failed(self) -> Failure:
-        """Why the run failed, if it did."""
-        return self.failure or Failure("The run failed without a word.", "See its log in the UI.")
+        """The failure, if the run failed."""
+        return self.failure or Failure("The run failed without an error message.", "See its log in the UI.")
 
     def then(self, later: "RunEvents") -> "RunEvents":
-        """Both together, the later one first."""
+        """Merge with later events, which take precedence."""
         return RunEvents(
             cursor=later.cursor or self.cursor,
             stage=later.stage or self.stage,
-            # What was said of one step says nothing of the next.
+            # A message of one step does not apply to the next.
             message=later.message or (None if later.stage else self.message),
             failure=later.failure or self.failure,
             report=later.report or self.report,
@@ -118,7 +118,7 @@ class RunEvents:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """A backfill and the runs that it has asked for so far. `status` is in Dagster's words."""
+    """A backfill and the runs that it has requested so far. `status` has Dagster's names."""
 
     backfill_id: str
     status: str
@@ -127,13 +127,13 @@ class Backfill:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will change it any more."""
+        """Whether the status is final."""
         return self.status in ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """One of the daemon's loops. `silent_seconds` is since its last heartbeat, by Dagster's clock; None for never."""
+    """One of Dagster's daemons. `silent_seconds` is the time since its last heartbeat; None if there was none."""
 
     name: str
     is_required: bool
@@ -144,7 +144,7 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class CodeLocation:
-    """Whether Dagster has loaded this project's code, and what went wrong if it has not."""
+    """Whether Dagster has loaded this project's code location, and the error if not."""
 
     is_loaded: bool
     error: str | None = None

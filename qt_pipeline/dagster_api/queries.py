@@ -1,4 +1,4 @@
-"""The GraphQL of each question, as text. Not here: who asks, what the answers mean."""
+"""The GraphQL queries, as text. Not here: sending them (see client), parsed responses (see model)."""
 
 _RUN = "runId status creationTime startTime endTime tags { key value }"
 

@@ -1,1 +1,1 @@
-"""Dagster's view of the pipeline: thin shells over the rooms below. No business rule lives here."""
+"""The Dagster definitions: thin wrappers over the lower packages, without business rules."""

@@ -1,7 +1,7 @@
-"""The assets: a dataset in Quantemplate, the events about it, its landed file, its table.
+"""The assets: a dataset in Quantemplate, its events, its landed file and its table.
 
-Here: their keys, partitions and descriptions, and what a run does for the two that it makes. Not here: what landing and
-loading are (see ingest), what is told of them (see metadata, checks).
+Here: keys, partitions and descriptions, and how a run materializes file and table. Not here: landing and loading (see
+ingest), metadata and check results (see metadata, checks).
 """
 
 from collections.abc import Collection, Iterator
@@ -29,13 +29,13 @@ EVENTS = dg.AssetSpec(
     deps=[SOURCE],
     group_name="quantemplate",
     kinds={"quantemplate"},
-    description="The inbox of events, as the relay keeps them. `parked` ones wait for a person: `qt-pipeline events "
-    "--state parked` shows them, `qt-pipeline replay --parked` tries them again.",
+    description="The inbox of events from the relay. `parked` events wait for a person: `qt-pipeline events "
+    "--state parked` lists them, `qt-pipeline replay --parked` retries them.",
 )
 DATASET = dg.AssetKey(["quantemplate", "dataset"])
 TABLE = dg.AssetKey(["warehouse", "table"])
 FORCE_TAG = "qt/force"
-"""`true` on a run loads its file even if the table shows it already."""
+"""`true` on a run loads its file even if the table is up to date with it."""
 THROUGH_SEQ_TAG = "qt/through_seq"
 _DATA_VERSION_TAG = "dagster/data_version"
 
@@ -64,7 +64,7 @@ def dataset(
         SOURCE.key,
         partition=context.partition_key,
         metadata=metadata.of_source(outcome),
-        # The same bytes are the same version: what hangs on it is out of date only after a change.
+        # The same bytes are the same data version: downstream assets are stale only after a change.
         tags={_DATA_VERSION_TAG: manifest.sha256},
     )
     yield dg.MaterializeResult(metadata=metadata.of_landing(outcome), data_version=dg.DataVersion(manifest.sha256))
@@ -92,8 +92,8 @@ def table(
         if wait is None:
             yield from _results_of(context, error)
             raise _failure(context, error) from None
-        # The download has patience of its own; the target gets some here.
-        context.log.warning("%s The load is tried again in %.0f seconds.", printable(str(error)), wait)
+        # The download client has its own retries; a load is retried here.
+        context.log.warning("%s Retrying the load in %.0f seconds.", printable(str(error)), wait)
         raise dg.RetryRequested(max_retries=patience.attempts, seconds_to_wait=wait) from None
     except PipelineError as error:
         yield from _results_of(context, error)
@@ -113,7 +113,7 @@ def _results_of(
 def _not_evaluated(
     context: dg.AssetExecutionContext, *, but: Collection[str] = ()
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What is shown of the checks that this run announced and does not come to."""
+    """The evaluations of planned checks that this run does not reach."""
     if context.run.asset_selection is None or TABLE in context.run.asset_selection:
         yield from checks.not_evaluated(context.instance, TABLE, context.partition_key, but=but)
 

@@ -1,7 +1,7 @@
-"""The checks of a table: what a load that went well says of each, and which of them an error fails.
+"""The asset checks of a table: their results after a successful load, and which check an error fails.
 
-Here: names, descriptions and results. Not here: the checking, which comes before anything is published (see ingest and
-warehouse); how long a table may go without a load (see freshness).
+Here: names, descriptions and results. Not here: the verification, which precedes publishing (see ingest, warehouse);
+staleness (see freshness).
 """
 
 import warnings
@@ -30,15 +30,15 @@ REQUIRED_VALUES = "required_values"
 FRESH = "fresh"
 
 DESCRIPTIONS = {
-    COMPLETE: "Rows, and the exact sum of every column of numbers, agree between file and table.",
+    COMPLETE: "Row counts, and the exact sum of every numeric column, agree between file and table.",
     NO_DRIFT: "The file has the columns and types of its table. A difference that the dataset's policy accepts is a "
-    "warning; any other fails the load.",
-    ENOUGH_ROWS: "The file has as many rows as `min_rows`, `max_drop_percent` and `empty` in the catalog want.",
-    UNIQUE_KEY: "No two rows of the file share the `key` that the catalog declares, and no row lacks it.",
+    "warning; any other difference fails the load.",
+    ENOUGH_ROWS: "The file has enough rows by `min_rows`, `max_drop_percent` and `empty` in the catalog.",
+    UNIQUE_KEY: "The `key` that the catalog declares is unique and set in every row of the file.",
     REQUIRED_VALUES: "Every row has a value in each column that the catalog declares as `required`.",
     FRESH: "A download was loaded, or found unchanged, within `fresh_within_hours` of the catalog.",
 }
-"""What each check says, by its name."""
+"""The description of each check, by its name."""
 
 _FAILED_BY: dict[type[PipelineError], str] = {
     VerificationError: COMPLETE,
@@ -51,16 +51,16 @@ _FAILED_BY: dict[type[PipelineError], str] = {
 }
 _BLOCKING = frozenset(DESCRIPTIONS) - {FRESH}
 _NOT_EVALUATED = "Not evaluated in this run"
-_NEVER = "nor before"
+_NEVER = "or any earlier run"
 _LAST = "last evaluated"
 _CONCLUDED = frozenset({AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED})
 _NOT_DECLARED = "The catalog declares none for this dataset."
 
 
 def check_specs(table: dg.AssetKey) -> Sequence[dg.AssetCheckSpec]:
-    """The checks of a table. Each has a result for each dataset: one that is well must not hide one that is not."""
+    """The checks of a table, partitioned by dataset: a passed check hides no failed one of another dataset."""
     with warnings.catch_warnings():
-        # Partitions of checks are a preview in the release of Dagster that this project holds fast.
+        # Partitioned checks are a preview feature of the pinned Dagster release.
         warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
         return [
             dg.AssetCheckSpec(
@@ -71,7 +71,7 @@ def check_specs(table: dg.AssetKey) -> Sequence[dg.AssetCheckSpec]:
 
 
 def of_load(outcome: LoadOutcome) -> Iterator[dg.AssetCheckResult]:
-    """The results of a load whose file is in its table."""
+    """The check results of a successful load."""
     dataset, file = outcome.file.dataset, outcome.file
     yield _passed(COMPLETE, metadata.of_sums(outcome))
     if file.changes:
@@ -88,7 +88,7 @@ def of_load(outcome: LoadOutcome) -> Iterator[dg.AssetCheckResult]:
 
 
 def of_error(error: PipelineError) -> Iterator[dg.AssetCheckResult]:
-    """The result of the check that an error fails, if it fails one. The others have none: see not_evaluated."""
+    """The result of the check that an error fails, if any. For the other checks, see `not_evaluated`."""
     failed = _FAILED_BY.get(type(error))
     if failed is not None:
         details = metadata.of_difference(error) if isinstance(error, VerificationError) else metadata.of_error(error)
@@ -99,10 +99,10 @@ def of_error(error: PipelineError) -> Iterator[dg.AssetCheckResult]:
 def not_evaluated(
     instance: dg.DagsterInstance, table: dg.AssetKey, dataset_id: str, *, but: Collection[str] = ()
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """For each check of a dataset that a run did not come to, its last result, which says that it is that.
+    """Repeat the last result, marked as such, of each check that a run did not reach.
 
-    A run announces its checks when it is requested. Dagster shows one without a result as failed, in red, and hides the
-    result that it had. One that never had a result is a warning, since Dagster knows no other.
+    A requested run plans its checks. Dagster shows a planned check without a result as failed, and hides its previous
+    result. A check without any result becomes a warning, the mildest state that Dagster has.
     """
     for name in DESCRIPTIONS:
         if name not in but:
@@ -122,7 +122,7 @@ def _last_result(
             name,
             passed=False,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{_NOT_EVALUATED}, {_NEVER}.",
+            description=f"{_NOT_EVALUATED} {_NEVER}.",
             partition=dataset_id,
         )
     event = records[0].event
@@ -133,10 +133,10 @@ def _last_result(
         name,
         passed=last.passed,
         severity=last.severity,
-        description=f"{_NOT_EVALUATED}: the last result is shown.",
+        description=f"{_NOT_EVALUATED}: showing the last result.",
         blocking=name in _BLOCKING,
         partition=dataset_id,
-        # A result that was itself repeated says already when and where it was reached.
+        # A repeated result already has the time and run of the original one.
         metadata={_LAST: f"{evaluated_at:%Y-%m-%d %H:%M} UTC{where}", **last.metadata},
     )
 

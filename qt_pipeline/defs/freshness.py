@@ -1,6 +1,6 @@
-"""Watches how long each dataset has gone without a load: the check `fresh` fails when it is too long.
+"""The freshness sensor: fails the check `fresh` of datasets without a recent load.
 
-Here: when the check is told. Not here: the rule (see ingest), that a load makes a table fresh again (see checks).
+Here: when the check is reported. Not here: the rule (see ingest), the check result of a load (see checks).
 """
 
 import json
@@ -19,27 +19,27 @@ _SECONDS = 60
 
 
 def freshness_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
-    """Fails the check of stale datasets, every so many seconds."""
+    """Build the sensor that fails the check `fresh` of stale datasets."""
 
-    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub has a PathLike without a type argument
         name="quantemplate_freshness",
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fails the check `fresh` of a dataset that was not downloaded for longer than its catalog allows.",
+        description="Fails the check `fresh` of a dataset whose last download is older than the catalog allows.",
     )
     def quantemplate_freshness(
         context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
     ) -> dg.SensorResult | dg.SkipReason:
-        """One look. A dataset that becomes stale is told once; its next load tells that it is fresh again."""
+        """Evaluate one tick. A stale dataset is reported once; its next load passes the check again."""
         try:
-            found = stale_now(dispatcher)
+            stale_datasets = stale_now(dispatcher)
         except PipelineError as error:
-            return dg.SkipReason(f"Nobody knows how fresh the tables are. {printable(str(error))}")
-        told: list[str] = json.loads(context.cursor) if context.cursor else []
+            return dg.SkipReason(f"Freshness unknown: {printable(str(error))}")
+        reported: list[str] = json.loads(context.cursor) if context.cursor else []
         return dg.SensorResult(
-            asset_events=[_failed(one) for one in found if one.dataset.id not in told],
-            skip_reason=f"{len(found)} datasets are stale." if found else "No dataset is stale.",
-            cursor=json.dumps([one.dataset.id for one in found]),
+            asset_events=[_failed(entry) for entry in stale_datasets if entry.dataset.id not in reported],
+            skip_reason=f"{len(stale_datasets)} datasets are stale." if stale_datasets else "No dataset is stale.",
+            cursor=json.dumps([entry.dataset.id for entry in stale_datasets]),
         )
 
     return quantemplate_freshness
@@ -57,17 +57,17 @@ def stale_now(dispatcher: Dispatcher) -> list[Stale]:
     return list(stale(accepted, newest, utc_now()))
 
 
-def _failed(one: Stale) -> dg.AssetCheckEvaluation:
+def _failed(entry: Stale) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         TABLE,
         FRESH,
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=markdown_text(str(one)),
-        partition=one.dataset.id,
+        description=markdown_text(str(entry)),
+        partition=entry.dataset.id,
         metadata={
-            "name": dg.MetadataValue.text(printable(one.dataset.label)),
-            "hours": dg.MetadataValue.float(round(one.age.total_seconds() / 3600, 2)),
-            "load": dg.MetadataValue.int(one.load.load_id),
+            "name": dg.MetadataValue.text(printable(entry.dataset.label)),
+            "hours": dg.MetadataValue.float(round(entry.age.total_seconds() / 3600, 2)),
+            "load": dg.MetadataValue.int(entry.load.load_id),
         },
     )

@@ -1,10 +1,10 @@
-"""Dagster's own commands `dev` and `webserver`, with a guard before the webserver.
+"""Dagster's commands `dev` and `webserver`, with a guard against cross-site requests.
 
 As `python -m qt_pipeline.defs.guarded dev` with the options of `dagster dev`, or `... guarded webserver` with those of
 `dagster-webserver`.
 
-Dagster executes mutations by GET and by text/plain and checks neither Host nor Origin, so that any page in the browser
-of whoever runs it could drive it. Here: where the guard is put in. Not here: what it refuses (see web_guard).
+Dagster executes mutations sent by GET or as text/plain and checks neither Host nor Origin, so any page in its user's
+browser could control it. Here: installing the guard. Not here: what the guard rejects (see web_guard).
 """
 
 import sys
@@ -22,7 +22,7 @@ _WEBSERVER = "dagster_webserver"
 
 
 def guarded_app(app: ASGIApp, settings: Settings) -> WebGuard:
-    """Dagster's webserver behind the guard, under the names that people reach it by."""
+    """Dagster's webserver behind the guard, which accepts the configured host names."""
     return WebGuard(
         app, (urlsplit(settings.dagster_url).netloc.rpartition("@")[2], *settings.dagster_hosts), json_only=True
     )
@@ -32,7 +32,7 @@ def webserver() -> None:
     """`dagster-webserver`, guarded."""
     settings = load_settings()
     cli: Any = import_module("dagster_webserver.cli")
-    # Dagster has no place for a layer of one's own: this is where its command makes the application.
+    # Dagster has no hook for middleware, so its command's application factory is replaced.
     make_app = cli.create_app_from_workspace_process_context
 
     def make_guarded_app(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as Dagster calls it
@@ -43,15 +43,15 @@ def webserver() -> None:
 
 
 def dev() -> None:
-    """`dagster dev`, whose webserver is ours."""
+    """`dagster dev` with the guarded webserver."""
     dagster: Any = import_module("dagster._cli")
     command: Any = import_module("dagster._cli.dev")
     start = command.open_ipc_subprocess
 
     def start_guarded(parts: Sequence[str], **options: Any) -> Any:  # noqa: ANN401  # as Dagster calls it
         if _WEBSERVER in parts:
-            place = parts.index(_WEBSERVER)
-            parts = [*parts[:place], __spec__.name, "webserver", *parts[place + 1 :]]
+            position = parts.index(_WEBSERVER)
+            parts = [*parts[:position], __spec__.name, "webserver", *parts[position + 1 :]]
         return start(list(parts), **options)
 
     command.open_ipc_subprocess = start_guarded

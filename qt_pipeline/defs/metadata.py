@@ -1,7 +1,6 @@
-"""What a person sees of a run in the Dagster UI: outcomes as metadata, errors as failures.
+"""Builds the metadata and failures that Dagster's UI shows.
 
-Here: names and forms of metadata. All text is untrusted and none of it is Markdown. Not here: any figure that the
-outcome does not bring along.
+Here: names and formats of metadata. All text is untrusted, and none of it is Markdown. Not here: computing any figure.
 """
 
 from collections.abc import Sequence
@@ -16,16 +15,16 @@ from qt_pipeline.safe_text import shortened
 from qt_pipeline.tabular import LOAD_COLUMN, LOADED_AT_COLUMN, ROW_COLUMN, DriftError, InvalidValue, header_key
 from qt_pipeline.warehouse import VerificationError
 
-# What a run leaves in Dagster's database is bounded, however wide the file is and however much there is to say of it.
+# The metadata of a run is bounded, however wide the file is and however long the messages are.
 _MAX_COLUMNS = 1000
 _MAX_TABLE_COLUMNS = 200
 _MAX_ROWS = 200
 _MAX_CHARACTERS = 5000
 _MORE = "… and {:,} more"
 
-_OWN_COLUMNS = {
-    LOADED_AT_COLUMN: ("timestamp", "When the file that the row came with was landed, in UTC."),
-    LOAD_COLUMN: ("integer", "The load that brought the row: a line of _qt_loads."),
+_SYSTEM_COLUMNS = {
+    LOADED_AT_COLUMN: ("timestamp", "When the row's file was landed, in UTC."),
+    LOAD_COLUMN: ("integer", "The load of the row: its load_id in _qt_loads."),
     ROW_COLUMN: ("integer", "The line of the landed file on which the row begins."),
 }
 
@@ -33,7 +32,7 @@ Metadata = dict[str, dg.MetadataValue]
 
 
 def of_landing(outcome: LandOutcome) -> Metadata:
-    """What is known of a download."""
+    """The metadata of a download."""
     shown = [dg.TableColumn(_inert(name), "text") for name in outcome.headers[:_MAX_COLUMNS]]
     headers = _columns(shown, len(outcome.headers))
     return {
@@ -48,7 +47,7 @@ def of_landing(outcome: LandOutcome) -> Metadata:
 
 
 def of_load(outcome: LoadOutcome, landed_as: dg.AssetKey) -> Metadata:
-    """What is known of a load whose file is in its table; `landed_as` is the asset that the file is."""
+    """The metadata of a successful load; `landed_as` is the asset of the landed file."""
     file = outcome.file
     preview = {} if file.preview is None else {"preview": _table(file.preview.columns, file.preview.rows)}
     remarks = [*(f"{change}." for change in map(str, file.changes)), *file.warnings]
@@ -65,13 +64,13 @@ def of_load(outcome: LoadOutcome, landed_as: dg.AssetKey) -> Metadata:
         "status": _text(file.status.value),
         "replaced load": _maybe_int(file.replaced_load_id),
         **_provenance(outcome.landed),
-        **{f"seconds: {stage}": dg.MetadataValue.float(round(took, 3)) for stage, took in file.seconds.items()},
+        **{f"seconds: {stage}": dg.MetadataValue.float(round(duration, 3)) for stage, duration in file.seconds.items()},
         **_delay(outcome),
     }
 
 
 def of_source(outcome: LandOutcome) -> Metadata:
-    """What a download tells of the dataset in Quantemplate."""
+    """The metadata that a download provides about the dataset in Quantemplate."""
     manifest = outcome.landed.manifest
     return {
         "name": _text(outcome.dataset.label),
@@ -82,7 +81,7 @@ def of_source(outcome: LandOutcome) -> Metadata:
 
 
 def of_sums(outcome: LoadOutcome) -> Metadata:
-    """The sums that agree between file and table, unless they would show a row that must be hidden."""
+    """The verified sums, unless they would reveal values of a row that must stay hidden."""
     totals = outcome.file.totals
     shown = totals.sums.items() if totals.hides_rows or outcome.file.dataset.show_values else ()
     sums: Metadata = {f"sum of {_inert(name)}": _text(f"{total:f}") for name, total in islice(shown, _MAX_ROWS)}
@@ -92,7 +91,7 @@ def of_sums(outcome: LoadOutcome) -> Metadata:
 
 
 def of_difference(error: VerificationError) -> Metadata:
-    """Which figure differed, and where."""
+    """The metadata of a failed verification: what differed, and where."""
     return {
         "where": _text(error.stage),
         "difference": _text(error.verification.difference),
@@ -102,26 +101,26 @@ def of_difference(error: VerificationError) -> Metadata:
 
 
 def of_lines(name: str, lines: Sequence[str]) -> dg.TableMetadataValue:
-    """A list of texts: a table whose one column is called `name`."""
+    """A list of texts, as a table with the single column `name`."""
     return _table((name,), [(line,) for line in lines])
 
 
 def failure(error: PipelineError) -> dg.Failure:
-    """The failure of a run, with the explanation and the next step as the first thing one sees.
+    """The failure of a run, which shows error and fix first.
 
-    Raise it `from None`: what lies below our own errors may repeat values of rows.
+    Raise it `from None`: causes of a PipelineError may contain values of rows.
     """
-    # Whatever may be tried again was, by those who know how.
+    # Retries have been exhausted where the error can be retried.
     return dg.Failure(_inert(str(error)), metadata=of_error(error), allow_retries=False)
 
 
 def of_error(error: PipelineError) -> Metadata:
-    """What an error says: what happened, to which dataset, what to do, and the places of values that do not fit."""
-    words = {"error": error.message, "how to fix": error.hint, "dataset": error.dataset_id or ""}
-    said: Metadata = {k: _text(v) for k, v in words.items() if v}
+    """The metadata of an error: message, fix, dataset, and the positions of invalid values."""
+    texts = {"error": error.message, "how to fix": error.hint, "dataset": error.dataset_id or ""}
+    details: Metadata = {name: _text(text) for name, text in texts.items() if text}
     if isinstance(error, DriftError) and error.invalid_values:
-        said["invalid_values"] = _invalid_values(error.invalid_values)
-    return said
+        details["invalid_values"] = _invalid_values(error.invalid_values)
+    return details
 
 
 def _provenance(landed: Landed) -> Metadata:
@@ -131,7 +130,7 @@ def _provenance(landed: Landed) -> Metadata:
         "sha256": _text(manifest.sha256),
         "bytes": dg.MetadataValue.int(manifest.bytes),
         "trace id": _text(manifest.trace_id),
-        "event": _text(manifest.event_id or "none: asked for by hand"),
+        "event": _text(manifest.event_id or "none: requested manually"),
         "events covered up to": dg.MetadataValue.int(manifest.through_seq),
     }
 
@@ -160,16 +159,17 @@ def _schema(file: FileOutcome) -> dg.TableSchema:
         for c in file.contract.columns[:_MAX_COLUMNS]
     ]
     columns = _columns(columns, len(file.contract.columns))
-    own = [dg.TableColumn(name, *_OWN_COLUMNS[name]) for name in file.system_columns]
-    return dg.TableSchema([*columns, *own])
+    system = [dg.TableColumn(name, *_SYSTEM_COLUMNS[name]) for name in file.system_columns]
+    return dg.TableSchema([*columns, *system])
 
 
-def _invalid_values(misfits: Sequence[InvalidValue]) -> dg.TableMetadataValue:
-    """Where the values are that do not fit; what they are only where the catalog shows values."""
-    with_values = any(misfit.value is not None for misfit in misfits)
+def _invalid_values(invalid_values: Sequence[InvalidValue]) -> dg.TableMetadataValue:
+    """The positions of invalid values, and the values if the catalog allows to show them."""
+    with_values = any(invalid.value is not None for invalid in invalid_values)
     head = ("line", "column", "expected", *(("value",) if with_values else ()))
     rows = [
-        (str(misfit.line), misfit.column, misfit.type, *((misfit.value,) if with_values else ())) for misfit in misfits
+        (str(invalid.line), invalid.column, invalid.type, *((invalid.value,) if with_values else ()))
+        for invalid in invalid_values
     ]
     return _table(head, rows)
 
@@ -183,7 +183,7 @@ def _text(text: str) -> dg.TextMetadataValue:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> dg.TableMetadataValue:
-    """A table of texts, which the UI shows as they stand: no program looks for Markdown or addresses in them."""
+    """A table of texts, which the UI shows literally, without interpreting Markdown or links."""
     more_columns, more_rows = len(head) - _MAX_TABLE_COLUMNS, len(rows) - _MAX_ROWS
     names = list(map(_inert, head[:_MAX_TABLE_COLUMNS]))
     cells = [
@@ -205,7 +205,7 @@ def _inert(text: str) -> str:
     return shortened(text, length=_MAX_CHARACTERS)
 
 
-def _columns(columns: list[dg.TableColumn], there_are: int) -> list[dg.TableColumn]:
-    """The columns that are shown, and how many there are besides."""
-    more = there_are - len(columns)
+def _columns(columns: list[dg.TableColumn], total: int) -> list[dg.TableColumn]:
+    """The columns to show, with a count of the omitted ones."""
+    more = total - len(columns)
     return [*columns, dg.TableColumn(_MORE.format(more), "text")] if more > 0 else columns

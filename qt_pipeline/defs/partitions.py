@@ -1,8 +1,8 @@
-"""The partitions: one for each dataset id. Not here: who adds them (see sensors)."""
+"""The partitions: one per dataset id. The events sensor adds them (see sensors)."""
 
 import dagster as dg
 
 datasets = dg.DynamicPartitionsDefinition(name="quantemplate_datasets")
 
 PARTITION_TAG = "dagster/partition"
-"""Set by Dagster on each run: the dataset that it is for."""
+"""Set by Dagster on each run: its dataset id."""

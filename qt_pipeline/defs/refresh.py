@@ -1,6 +1,6 @@
-"""Looks at every dataset without an event: by a schedule, and by polling for those with no public endpoint.
+"""Loads every dataset without an event: by a daily schedule, or by polling where the relay has no public endpoint.
 
-Here: which datasets are asked for. Not here: what a run does when its file is unchanged (see warehouse).
+Here: which datasets get a run. Not here: how a run handles an unchanged file (see warehouse).
 """
 
 from collections.abc import Collection, Sequence
@@ -16,19 +16,19 @@ from qt_pipeline.errors import PipelineError
 from qt_pipeline.ingest import missing
 from qt_pipeline.safe_text import printable
 
-_NAMED = 10
+_MAX_NAMED = 10
 _TARGET = dg.AssetSelection.assets(DATASET, TABLE)
 
 
 def refresh_schedule(cron: str) -> dg.ScheduleDefinition:
-    """Asks for a run for each known dataset at the times of `cron`, in UTC."""
+    """Build the schedule that requests a run of each known dataset at the times of `cron`, in UTC."""
 
-    @dg.schedule(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+    @dg.schedule(  # pyright: ignore[reportUnknownMemberType]  # its stub has a PathLike without a type argument
         name="quantemplate_refresh",
         cron_schedule=cron,
         target=_TARGET,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Looks at every dataset, in case an event never came. A file that is unchanged is not loaded.",
+        description="Downloads every dataset, in case an event was lost. An unchanged file is not loaded.",
     )
     def quantemplate_refresh(
         context: dg.ScheduleEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
@@ -39,14 +39,14 @@ def refresh_schedule(cron: str) -> dg.ScheduleDefinition:
 
 
 def polling_sensor(minutes: float) -> dg.SensorDefinition:
-    """Asks for a run for each known dataset every so many minutes."""
+    """Build the sensor that requests a run of each known dataset every `minutes`."""
 
     @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # as above
         name="quantemplate_polling",
         target=_TARGET,
         minimum_interval_seconds=round(minutes * 60),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks at every dataset now and then, instead of events. A file that is unchanged is not loaded.",
+        description="Downloads every dataset periodically, instead of events. An unchanged file is not loaded.",
     )
     def quantemplate_polling(
         context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
@@ -56,13 +56,13 @@ def polling_sensor(minutes: float) -> dg.SensorDefinition:
     return quantemplate_polling
 
 
-def _why_none(known: Sequence[str], restored: Collection[str]) -> str:
+def _skip_message(known: Sequence[str], restored: Collection[str]) -> str:
     if not restored:
         return f"{len(known)} datasets are known; each of them has a run in flight."
-    named = ", ".join(sorted(restored)[:_NAMED])
+    names = ", ".join(sorted(restored)[:_MAX_NAMED])
     return (
-        f"{len(known)} datasets are known; {len(restored)} show a load that somebody restored, until an event or a run "
-        f"by hand brings them up to date ({named}); the others have a run in flight."
+        f"{len(known)} datasets are known; {len(restored)} show restored data until an event or a manual run "
+        f"loads them ({names}); the others have a run in flight."
     )
 
 
@@ -75,12 +75,12 @@ def _requests(
     try:
         newest = dispatcher.open_warehouse().newest_loads()
     except PipelineError as error:
-        # What a person has restored must not be undone while nobody can say what that is.
-        return dg.SkipReason(f"No dataset is looked at, because the ledger cannot be read. {printable(str(error))}")
+        # Without the ledger, a run could replace data that a person has restored.
+        return dg.SkipReason(f"No runs requested, because the ledger cannot be read. {printable(str(error))}")
     restored = {dataset_id for dataset_id in known if dataset_id in newest and newest[dataset_id].restores_load_id}
     due = due_for_refresh(known, known_runs(instance, dispatcher.locks, ()), restored)
     if not due:
-        return dg.SkipReason(_why_none(known, restored))
+        return dg.SkipReason(_skip_message(known, restored))
     return [
         dg.RunRequest(
             partition_key=dataset_id,

@@ -1,6 +1,6 @@
-"""What assets and sensors are given: plain objects of the rooms below, made from the settings.
+"""The resources of assets and sensors, built from the settings with the lower packages.
 
-Here: how the rooms are put together. Not here: what they do.
+Here: construction. Not here: what the objects do.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -30,21 +30,21 @@ from qt_pipeline.urls import redacted_url
 
 @dataclass(frozen=True, slots=True)
 class LoadRetryPolicy:
-    """How often a run tries a load while its target is away. The wait in between doubles."""
+    """How often a run retries a load while the target database is unavailable. The delay doubles each time."""
 
     attempts: int = 4
     delay_seconds: float = 10
 
-    def wait_after(self, tries: int) -> float | None:
-        """The seconds to wait after so many tries; None when there were enough."""
-        return None if tries >= self.attempts else self.delay_seconds * 2 ** (tries - 1)
+    def wait_after(self, attempts_made: int) -> float | None:
+        """The seconds to wait after so many attempts; None if no attempts are left."""
+        return None if attempts_made >= self.attempts else self.delay_seconds * 2 ** (attempts_made - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertMonitor:
-    """What the sensor of alerts needs. Whatever may be out of reach is opened by the tick itself.
+    """The dependencies of the alerts sensor. Each tick opens the databases, which may be unavailable.
 
-    `dagster_url` is where people look at runs.
+    `dagster_url` is the URL of Dagster's UI, for links.
     """
 
     routing: AlertRouting
@@ -56,7 +56,7 @@ class AlertMonitor:
 
 
 class Queue(Protocol):
-    """What stands in front of the inbox where the relay cannot reach it."""
+    """A queue in front of the inbox, for a relay that cannot reach the inbox."""
 
     def drain_into(self, inbox: Inbox, *, limit: int, seconds: float) -> DrainResult:
         """See `qt_pipeline.inbox.azure_queue`."""
@@ -65,11 +65,11 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """What the sensor needs to plan deliveries and to carry a plan out.
+    """The dependencies of the events sensor, to plan deliveries and to execute a plan.
 
-    `queue` is what stands in front of the inbox, if anything does. `max_datasets` bounds the partitions that events may
-    add. `retention` is how long settled events are kept; None for ever. `wait_seconds` is how long a tick that has
-    nothing to ask for waits for the next event.
+    `queue` is the queue in front of the inbox, if any. `max_datasets` limits the partitions that events can add.
+    `retention` is how long settled events are kept; None for ever. `wait_seconds` is how long a tick without requests
+    waits for the next event.
     """
 
     inbox: Inbox
@@ -85,13 +85,13 @@ class Dispatcher:
 
 
 _REQUESTS = 50
-# Most of the daemon's 5 seconds between two ticks, so that an event seldom waits for the next. The rest is for the tick
-# itself: one that is still going when the next is due makes the daemon leave that one out.
+# Most of the daemon's 5 seconds between two ticks, so that an event seldom waits for the next tick. The rest is for the
+# tick itself: the daemon skips a tick while the previous one is still running.
 _WAIT_SECONDS = 4.0
 
 
 def _open_queue(url: str) -> Queue:
-    # Azure's libraries are imported for those alone who need them.
+    # Azure's libraries are imported only if needed.
     from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
 
     return open_queue(url)
@@ -106,13 +106,13 @@ _alert_store = cache(open_store)
 
 @cache
 def _alert_routing(urls: tuple[SecretStr, ...], per_hour: int) -> AlertRouting:
-    # One courier: it knows which address still hangs since an earlier tick.
+    # One sender: it remembers which address hangs since an earlier tick.
     return AlertRouting(addresses_of(urls), Sender(), per_hour)
 
 
-@dg.resource(description="The two steps of a dataset's way: land its file, load it into its table.")
+@dg.resource(description="The two steps of a run: land the dataset's file, load it into the table.")
 def ingest_resource(context: dg.InitResourceContext) -> Generator[Ingest]:
-    """The steps; in a run, also the sign that its process lives, its lines of the log and its trace."""
+    """The steps; in a run, also the lock that shows its process is alive, its log lines and its trace."""
     try:
         settings = load_settings()
         if context.run is not None:
@@ -139,9 +139,9 @@ def _run_telemetry(run: dg.DagsterRun | None, settings: Settings) -> Generator[N
         yield
 
 
-@dg.resource(description="How often a run tries a load again.")
+@dg.resource(description="How often a run retries a load.")
 def load_retry_policy_resource() -> LoadRetryPolicy:
-    """The patience that the settings ask for."""
+    """The retry policy from the settings."""
     settings = load_settings()
     return LoadRetryPolicy(settings.load_attempts, settings.load_delay_seconds)
 
@@ -158,9 +158,9 @@ def _ingest(settings: Settings) -> Ingest:
     )
 
 
-@dg.resource(description="The inbox of events, the ledger, and the rules for trying again.")
+@dg.resource(description="The inbox of events, the ledger, and the retry rules.")
 def dispatcher_resource() -> Dispatcher:
-    """What the sensor works with."""
+    """The dependencies of the events sensor, from the settings."""
     settings = load_settings()
     return Dispatcher(
         inbox=_inbox(settings),
@@ -172,7 +172,7 @@ def dispatcher_resource() -> Dispatcher:
             attempts=settings.delivery_attempts,
             delay=timedelta(seconds=settings.delivery_delay_seconds),
             rechecks=tuple(timedelta(minutes=minutes) for minutes in settings.recheck_delays_minutes),
-            # A tick that comes seldom asks for all at once.
+            # With a long interval, a tick requests all runs at once.
             requests=_REQUESTS if settings.keep_connections else settings.max_datasets,
         ),
         max_datasets=settings.max_datasets,
@@ -182,9 +182,9 @@ def dispatcher_resource() -> Dispatcher:
     )
 
 
-@dg.resource(description="Who is told of failures, and where it is kept who knows of what.")
+@dg.resource(description="Alert routing and the incident store.")
 def alert_monitor_resource() -> AlertMonitor:
-    """What the sensor of alerts works with."""
+    """The dependencies of the alerts sensor, from the settings."""
     settings = load_settings()
     return AlertMonitor(
         routing=_alert_routing(settings.alert_urls, settings.alerts_per_hour),

@@ -1,7 +1,7 @@
-"""What Dagster knows of runs, as planning wants it.
+"""Reads Dagster's runs for planning, and tags runs.
 
-Here: which runs are looked up, what their status and tags mean, and the mark of a failure that a repeat will not mend.
-Not here: what is decided about them (see dispatch).
+Here: which runs are read, the meaning of their status and tags, and the tag of a permanent failure.
+Not here: planning (see dispatch).
 """
 
 from collections.abc import Collection
@@ -19,10 +19,10 @@ from qt_pipeline.values import utc_now
 DELIVERY_TAG = "qt/delivery"
 FAILURE_SCOPE_TAG = "qt/failure_scope"
 DATASET_TAG = "qt/dataset"
-"""What people call the dataset that a run is for."""
+"""The display name of a run's dataset."""
 _FAILURE_TAG = "qt/failure"
 _PERMANENT = "permanent"
-# Set by the launcher that starts runs as processes beside this one; others have monitoring of their own.
+# Set by the launcher that starts runs as local processes; other launchers monitor their runs.
 _LOCAL_TAG = ".dagster/grpc_info"
 _KEYS_BATCH_SIZE = 500
 
@@ -36,26 +36,28 @@ _IN_FLIGHT = [status for status in dg.DagsterRunStatus if status not in _STATES]
 
 
 def tag_dataset(instance: dg.DagsterInstance, run: dg.DagsterRun, label: str) -> None:
-    """Give a run the name of its dataset, if whoever asked for it has not: the UI and backfills know only its id."""
+    """Tag a run with the name of its dataset, unless its requester did: the UI and backfills only know the id."""
     if DATASET_TAG not in run.tags:
         instance.add_run_tags(run.run_id, {DATASET_TAG: printable(label)})
 
 
 def tag_failure(instance: dg.DagsterInstance, run_id: str, error: PipelineError) -> None:
-    """Mark a run that fails: whose fault it is, and, where a repeat would change nothing, that none is to be tried."""
+    """Tag a failed run with its failure scope and, for a permanent error, that it must not be retried."""
     permanent = {_FAILURE_TAG: _PERMANENT} if isinstance(error, PermanentError) else {}
     instance.add_run_tags(run_id, {FAILURE_SCOPE_TAG: error.scope.value, **permanent})
 
 
 def known_runs(instance: dg.DagsterInstance, locks: RunLocks, deliveries: Collection[str]) -> list[KnownRun]:
-    """All runs in flight, and all that carry one of these deliveries, newest first. Those that are dead are failed."""
+    """All runs in flight, and all runs of these deliveries, newest first. Fails runs whose process is dead."""
     keys = sorted(deliveries)
     filters = [dg.RunsFilter(statuses=_IN_FLIGHT)]
     filters += [
         dg.RunsFilter(tags={DELIVERY_TAG: keys[start : start + _KEYS_BATCH_SIZE]})
         for start in range(0, len(keys), _KEYS_BATCH_SIZE)
     ]
-    records = {record.dagster_run.run_id: record for found in filters for record in instance.get_run_records(found)}
+    records = {
+        record.dagster_run.run_id: record for run_filter in filters for record in instance.get_run_records(run_filter)
+    }
     newest_first = sorted(records.values(), key=lambda record: record.storage_id, reverse=True)
     return [_known_run(instance, locks, record) for record in newest_first if PARTITION_TAG in record.dagster_run.tags]
 
@@ -70,7 +72,8 @@ def _known_run(instance: dg.DagsterInstance, locks: RunLocks, record: dg.RunReco
         unseen_for: timedelta = utc_now() - started.astimezone(UTC)
         if is_orphaned(locks.status(run.run_id), unseen_for):
             instance.report_run_failed(
-                run, "The process of this run is gone, and so is the code server that watched it. It is tried again."
+                run,
+                "The process of this run and the code server that monitored it have ended. The run will be retried.",
             )
             state = RunState.FAILED
     return KnownRun(run.run_id, run.tags[PARTITION_TAG], state, run.tags.get(DELIVERY_TAG))

@@ -1,7 +1,7 @@
-"""The sensor: on each tick it brings events and runs to the plan, and carries the plan out.
+"""The events sensor: each tick reads events and runs, plans, and executes the plan.
 
-Here: what a tick reads, writes, asks for and says. Not here: what is decided (see dispatch), what Dagster knows of runs
-(see runs).
+Here: what a tick reads, writes and requests, and its skip message. Not here: planning (see dispatch), reading runs (see
+runs).
 """
 
 import json
@@ -24,41 +24,40 @@ from qt_pipeline.safe_text import printable
 from qt_pipeline.values import utc_now
 from qt_pipeline.warehouse import LoadProgress
 
-# Below the 5 seconds of the daemon's own loop: at 5, every other tick would come a moment too early and be skipped.
+# Below the 5 seconds of the daemon's loop: with 5, every other tick would come slightly too early and be skipped.
 _SECONDS = 1
 
-# Bounds of the work that a tick does before it plans.
+# Limits of the work of a tick before planning.
 _MAX_MESSAGES = 2000
 _DRAIN_SECONDS = 10
 _QUEUE_POLL_SECONDS = 1
 _PURGE_BATCH_SIZE = 100_000
 
-_NOT_LISTED = "The catalog refuses datasets that it does not list. List this one, then replay the event."
+_NOT_LISTED = "The catalog rejects unlisted datasets. List this dataset, then replay the event."
 _TOO_MANY = (
-    "There are {most} datasets, the most that QT_MAX_DATASETS allows. List this one in the catalog or raise the limit, "
+    "The limit of {limit} datasets (QT_MAX_DATASETS) is reached. List this dataset in the catalog or raise the limit, "
     "then replay the event."
 )
 
 
 def events_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
-    """Turns events into runs, every so many seconds."""
+    """Build the sensor that requests runs for events."""
 
-    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub leaves a PathLike open
+    @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # its stub has a PathLike without a type argument
         name="quantemplate_events",
         target=dg.AssetSelection.assets(DATASET, TABLE),
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reads the inbox of events, asks for one run for each dataset that changed, and settles what is "
-        "done.",
+        description="Reads the inbox of events, requests one run per changed dataset, and settles events.",
     )
     def quantemplate_events(
         context: dg.SensorEvaluationContext, dispatcher: dg.ResourceParam[Dispatcher]
     ) -> dg.SensorResult:
-        """One tick. What it writes into the inbox is committed before Dagster sees a request."""
+        """Evaluate one tick. Its inbox updates are committed before Dagster gets a run request."""
         _drain_queue(context, dispatcher)
         newest = dispatcher.inbox.newest_seq()
         result = _evaluate_tick(context, dispatcher)
-        # The daemon looks every 5 seconds; a tick that stays a while spares most events that wait.
+        # The daemon ticks every 5 seconds; a tick that waits for events saves most events that delay.
         if not result.run_requests and _waited_for_newer(context, dispatcher, newest):
             result = _evaluate_tick(context, dispatcher)
         return result
@@ -67,19 +66,19 @@ def events_sensor(interval_seconds: int = _SECONDS) -> dg.SensorDefinition:
 
 
 def _drain_queue(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) -> int:
-    """Move what waits in the queue in front of the inbox, if there is one, and return how many events that were."""
+    """Move messages from the queue into the inbox, if there is a queue. Returns the number of moved events."""
     if dispatcher.queue is None:
         return 0
     try:
-        taken = dispatcher.queue.drain_into(dispatcher.inbox, limit=_MAX_MESSAGES, seconds=_DRAIN_SECONDS)
+        drained = dispatcher.queue.drain_into(dispatcher.inbox, limit=_MAX_MESSAGES, seconds=_DRAIN_SECONDS)
     except InboxUnavailableError as error:
-        context.log.warning("Events of the queue stay there for now. %s", printable(str(error)))
+        context.log.warning("Events stay in the queue for now. %s", printable(str(error)))
         return 0
-    if taken.poisoned:
+    if drained.poisoned:
         context.log.warning(
-            "%d messages of the queue are no events and were moved to the poison queue.", taken.poisoned
+            "%d messages of the queue are not valid events and were moved to the poison queue.", drained.poisoned
         )
-    return taken.moved
+    return drained.moved
 
 
 def _waited_for_newer(context: dg.SensorEvaluationContext, dispatcher: Dispatcher, newest: int) -> bool:
@@ -100,7 +99,7 @@ def _evaluate_tick(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) 
     deliveries = {group.delivery for group in pending if group.delivery is not None}
     runs = known_runs(context.instance, dispatcher.locks, deliveries)
     if dispatcher.missing_credentials:
-        # Nothing is written: a delivery that cannot be downloaded would only use up a try.
+        # Nothing is written: a delivery that cannot be downloaded would only use up an attempt.
         reason = f"Nothing can be downloaded; {_waiting(pending)}. {missing(dispatcher.missing_credentials)}"
         return dg.SensorResult(skip_reason=reason, dynamic_partitions_requests=_additions(partitions, dispatcher, ()))
     decided = plan(
@@ -127,10 +126,10 @@ def _evaluate_tick(context: dg.SensorEvaluationContext, dispatcher: Dispatcher) 
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """What one tick tells the next, as Dagster's cursor: no event depends on it.
+    """What one tick passes to the next as Dagster's cursor; no event depends on it.
 
-    `counts` of events were observed last, so that each change is one observation. `purged` is when events were purged
-    last, to the hour.
+    `counts` are the last observed event counts, so that each change is one observation. `purged` is the hour of the
+    last purge.
     """
 
     purged: str = ""
@@ -145,7 +144,7 @@ class _Cursor:
 
 
 def _purge(dispatcher: Dispatcher, purged: str) -> str:
-    """Delete old events once an hour, which is often enough for what is kept for days; the hour of the last time."""
+    """Delete old events once an hour. Returns the hour of the last purge."""
     now = utc_now()
     hour = f"{now:%Y-%m-%d %H}"
     if dispatcher.retention is not None and hour != purged:
@@ -158,7 +157,7 @@ def _refused(pending: Sequence[OpenEvents], partitions: Collection[str], dispatc
     unlisted = {dataset_id: _NOT_LISTED for dataset_id in named if not dispatcher.catalog.accepts(dataset_id)}
     known = {*partitions, *(dataset.id for dataset in dispatcher.catalog.datasets)}
     wanted = (dataset_id for dataset_id in named if dataset_id not in unlisted)
-    too_many = _TOO_MANY.format(most=dispatcher.max_datasets)
+    too_many = _TOO_MANY.format(limit=dispatcher.max_datasets)
     return dict.fromkeys(over_limit(wanted, known, dispatcher.max_datasets), too_many) | unlisted
 
 
@@ -199,18 +198,18 @@ def _additions(
 
 def _skip_reason(pending: Sequence[OpenEvents], runs: Sequence[KnownRun], counts: Mapping[str, int]) -> str:
     parked = counts[EventState.PARKED]
-    aside = f" {parked} are parked: see `qt-pipeline events --state parked`." if parked else ""
+    parked_note = f" {parked} are parked: see `qt-pipeline events --state parked`." if parked else ""
     if not pending:
-        return f"No event waits.{aside}"
-    going = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}
-    busy = len({group.dataset_id for group in pending} & going)
-    others = "the others are settled or wait for their next try or look"
-    return f"{_waiting(pending)}: {busy} have a run in flight, {others}.{aside}"
+        return f"No pending events.{parked_note}"
+    in_flight = {run.dataset_id for run in runs if run.state is RunState.IN_FLIGHT}
+    busy = len({group.dataset_id for group in pending} & in_flight)
+    others = "the others are settled or wait for their next retry or recheck"
+    return f"{_waiting(pending)}: {busy} have a run in flight, {others}.{parked_note}"
 
 
 def _waiting(pending: Sequence[OpenEvents]) -> str:
     number = len({group.dataset_id for group in pending if group.dataset_id is not None})
-    return f"events wait for {number} dataset{'' if number == 1 else 's'}"
+    return f"events of {number} dataset{'' if number == 1 else 's'} are pending"
 
 
 def _observation(counts: Mapping[str, int]) -> dg.AssetObservation:

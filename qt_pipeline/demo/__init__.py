@@ -1,7 +1,7 @@
-"""The local demo: sandbox, relay and Dagster as processes of this machine, the first events, and what came of them.
+"""The local demo: sandbox, relay and Dagster as local processes, the first events, and their loads.
 
-Here: starting and stopping these processes, and driving them as Quantemplate would.
-Not here: the processes themselves; nothing of this plays a part in production.
+Here: starting and stopping these processes, and sending events as Quantemplate would.
+Not here: the processes themselves. Production uses none of this.
 """
 
 from qt_pipeline.demo.dagster_dev import dagster_dev, prepare_dagster_home

@@ -1,6 +1,6 @@
 """Dagster's webserver, daemon and code server on this machine, as one command.
 
-Here: the command and the folder that it wants. Not here: running it.
+Here: the command and its home folder. Not here: running it.
 """
 
 import sys
@@ -12,7 +12,7 @@ from qt_pipeline.settings import PROJECT_ROOT
 
 # By name: this package does not import Dagster.
 _GUARDED = "qt_pipeline.defs.guarded"
-# Dagster writes the path of its databases into a URL as it stands, and into YAML a comment begins at ` #`.
+# Dagster writes the path of its databases unescaped into a URL, and ` #` begins a comment in YAML.
 _UNUSABLE = "%?#"
 
 
@@ -23,14 +23,14 @@ def dagster_dev(port: int) -> list[str]:
 
 
 def prepare_dagster_home(home: Path) -> None:
-    """Write the project's `dagster.yaml` to a folder of its own, where Dagster may leave files.
+    """Write the project's `dagster.yaml` to a separate folder, in which Dagster creates files.
 
     Raises:
-        ConfigurationError: Dagster would keep its databases in another folder than this one.
+        ConfigurationError: Dagster cannot keep its databases in this folder.
     """
     if not set(_UNUSABLE).isdisjoint(str(home)):
         raise ConfigurationError(
-            f"Dagster cannot keep its databases in {home}: its path has one of {' '.join(_UNUSABLE)} in it.",
+            f"Dagster cannot keep its databases in {home}: the path contains one of {' '.join(_UNUSABLE)}.",
             hint="Set QT_STATE_DIR to another folder.",
         )
     make_folder(home)

@@ -1,11 +1,11 @@
-"""What goes wrong with a demo."""
+"""Errors of the demo."""
 
 from qt_pipeline.errors import PipelineError
 
 
 class DemoError(PipelineError):
-    """The demo did not do what it should; its logs say more."""
+    """The demo failed; see its logs."""
 
 
 class NotArrivedError(DemoError):
-    """What an event announced is not in its table: somebody has told the sandbox to serve something else, perhaps."""
+    """The data of an event is not in its table, possibly because somebody changed what the sandbox serves."""

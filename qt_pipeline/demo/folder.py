@@ -1,6 +1,6 @@
-"""The folder of a demo: where it is, whose it is, and how other commands find the demo that runs on it.
+"""The folder of a demo, its lock, and how other commands find the running demo.
 
-Here: the lock on the folder and the path of the file with its settings. Not here: what is in that file (see stack).
+Here: the lock and the path of the settings file. Not here: the content of that file (see stack).
 """
 
 from collections.abc import Generator
@@ -14,36 +14,38 @@ from qt_pipeline.private import FILE_MODE, make_folder
 from qt_pipeline.settings import PROJECT_ROOT
 
 DEMO_FOLDER = PROJECT_ROOT / ".qt" / "demo"
-"""Where `make demo` keeps its state: apart from that of the user's own settings, whatever these point at."""
+"""The state of `make demo`, separate from the user's own settings and state."""
 _LOCK = "demo.lock"
 
 
 def env_file_of(folder: Path) -> Path:
-    """The settings of the demo that runs on a folder; there as long as it runs."""
+    """The settings file of the demo that runs in a folder; it exists while the demo runs."""
     return folder / "demo.env"
 
 
 @contextmanager
 def held(folder: Path) -> Generator[None]:
-    """Hold the folder: two demos would each find the other's rows in the tables.
+    """Lock the folder: two demos would load into the same tables.
 
     Raises:
-        DemoError: a demo runs on it already.
+        DemoError: a demo already runs in the folder.
     """
     make_folder(folder)
     try:
         with FileLock(folder / _LOCK, blocking=False, mode=FILE_MODE):
             yield
     except Timeout:
-        raise DemoError(f"A demo runs already on {folder}.", hint="End it first, by Ctrl-C in its terminal.") from None
+        raise DemoError(
+            f"A demo is already running in {folder}.", hint="Stop it first, with Ctrl-C in its terminal."
+        ) from None
 
 
 def running_demo(folder: Path = DEMO_FOLDER) -> Path | None:
-    """The settings of the demo that runs on a folder; None if none does."""
+    """The settings file of the demo that runs in a folder; None if none does."""
     if not env_file_of(folder).exists():
         return None
     try:
         with held(folder):
-            return None  # It was killed, and left its settings behind.
+            return None  # The demo was killed and left its settings file.
     except DemoError:
         return env_file_of(folder)

@@ -1,6 +1,6 @@
-"""What came of the events of a round: each in its table, by which load, after how long.
+"""Waits for the loads of a round of events.
 
-Here: waiting for them, and holding the tables against what the sandbox serves. Not here: posting them (see stack).
+Here: waiting, and comparing the tables with what the sandbox serves. Not here: posting events (see stack).
 """
 
 import time
@@ -18,7 +18,7 @@ _ROUND_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A dataset whose event is done: the load that brought its data, and the seconds from the event to its commit."""
+    """A dataset whose event is done: the load of its data, and the seconds from event to commit."""
 
     dataset: str
     load: LoadRecord
@@ -26,7 +26,7 @@ class Arrival:
 
 
 def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[Arrival]:
-    """Wait until every one of these events is done, and say which loads brought their data."""
+    """Wait until all these events are done, and return the loads of their data."""
     inbox, warehouse = stack.open_inbox(), stack.open_warehouse()
     served = {entry["datasetId"]: entry["sha256"] for entry in stack.control("GET", "datasets")}
     names = {dataset.id: dataset.name for dataset in SANDBOX_DATASETS}
@@ -48,14 +48,14 @@ def await_round(stack: Stack, seqs: Mapping[str, int]) -> list[Arrival]:
                 name = names[dataset_id]
                 raise NotArrivedError(f"The event {event.seq} of {name} ended as {event.state}: {event.outcome}")
             if load.sha256 != served[dataset_id]:
-                raise NotArrivedError(f"The table of {names[dataset_id]} does not hold what the sandbox serves.")
+                raise NotArrivedError(f"The table of {names[dataset_id]} does not match what the sandbox serves.")
             seconds = (load.finished_at - event.received_at).total_seconds()
             arrivals[dataset_id] = Arrival(names[dataset_id], load, seconds)
     return [arrivals[dataset_id] for dataset_id in seqs]
 
 
 def _load_of(event: StoredEvent, warehouse: Warehouse) -> LoadRecord | None:
-    """The first publish that shows the data of an event."""
+    """The first published load with the data of an event."""
     loads = [
         load
         for load in warehouse.loads(dataset_id=event.dataset_id)

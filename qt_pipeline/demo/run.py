@@ -1,6 +1,6 @@
-"""`make demo`: the first events, a change now and then, and what a person sees of them.
+"""`make demo`: sends first events, changes datasets occasionally, and prints the loads.
 
-Here: the order of it all, and the words. Not here: the processes (see stack), what becomes of events (see rounds).
+Here: the sequence and the output. Not here: the processes (see stack), waiting for loads (see rounds).
 """
 
 import signal
@@ -27,17 +27,17 @@ _CHANGE_SECONDS = (10, 30)
 
 
 def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
-    """Run the whole path on this machine: one round with `once`, else until Ctrl-C.
+    """Run the whole pipeline on this machine: one round with `once`, else until Ctrl-C.
 
     Raises:
-        DemoError: anything is wrong.
+        DemoError: the demo failed.
     """
     console = Console(soft_wrap=True, emoji=False)
-    with held(state_dir), _ending_in_order():
+    with held(state_dir), _interrupt_on_termination():
         ports = free_ports(wanted, console.print)
-        # Nobody is told of a demo's failures but those who watch it, unless they say otherwise for this very demo.
-        here = f"json://127.0.0.1:{ports.sandbox}/_control/alerts"
-        stack = Stack(state_dir, ports, defaults={"QT_ALERT_URLS": here})
+        # The demo prints its own alerts, unless the user sets other addresses for it.
+        alert_url = f"json://127.0.0.1:{ports.sandbox}/_control/alerts"
+        stack = Stack(state_dir, ports, defaults={"QT_ALERT_URLS": alert_url})
         try:
             console.print("Starting the sandbox, the relay and Dagster ...")
             stack.start_sandbox()
@@ -48,10 +48,10 @@ def run_demo(state_dir: Path, wanted: Ports, *, once: bool) -> None:
             seqs = {dataset.id: stack.fire(dataset.id) for dataset in SANDBOX_DATASETS}
             _show(console, await_round(stack, seqs))
             if not once:
-                _change_now_and_then(stack, console)
+                _change_occasionally(stack, console)
         except KeyboardInterrupt:
             if once:
-                raise DemoError("The demo was interrupted before its round was over.") from None
+                raise DemoError("The demo was interrupted before its round ended.") from None
         finally:
             console.print("Stopping ...")
             stack.stop_all()
@@ -64,9 +64,9 @@ def _welcome(stack: Stack) -> str:
         "  Automation > quantemplate_events: the sensor that turns events into runs\n"
         f"The tables: sqlite3 {stack.state_dir / 'warehouse.db'}\n"
         f"The logs: {stack.state_dir / 'logs'}\n"
-        f"Ask it from a second terminal: QT_ENV_FILE={_from_root(stack.env_file)} "
+        f"Use it from a second terminal: QT_ENV_FILE={_from_root(stack.env_file)} "
         f"{_from_root(Path(sys.prefix))}/bin/qt-pipeline doctor (or events, datasets, run ...)\n\n"
-        "Three datasets have changed in the sandbox; their events are on the way ..."
+        "Three datasets have changed in the sandbox; their events are being processed ..."
     )
 
 
@@ -82,9 +82,9 @@ def _show(console: Console, arrivals: list[Arrival]) -> None:
     console.print(table)
 
 
-def _change_now_and_then(stack: Stack, console: Console) -> None:
-    console.print("A dataset changes now and then; watch it arrive in the UI. Ctrl-C ends everything.")
-    random = Random()  # noqa: S311  # a demo's whims
+def _change_occasionally(stack: Stack, console: Console) -> None:
+    console.print("Datasets change occasionally; watch their loads in the UI. Ctrl-C stops everything.")
+    random = Random()  # noqa: S311  # no security purpose
     alerts = _Alerts(stack, console)
     while True:
         for _ in range(random.randint(*_CHANGE_SECONDS)):
@@ -101,7 +101,7 @@ def _change_now_and_then(stack: Stack, console: Console) -> None:
 
 
 class _Alerts:
-    """What the demo's own alerts say, which the sandbox takes in place of a chat or a mailbox."""
+    """The demo's alerts, which the sandbox receives instead of a chat or a mailbox."""
 
     def __init__(self, stack: Stack, console: Console) -> None:
         self._stack = stack
@@ -109,7 +109,7 @@ class _Alerts:
         self._shown = 0
 
     def show_new(self) -> None:
-        """Print the alerts that have come since the last time."""
+        """Print new alerts."""
         alerts = self._stack.control("GET", "alerts")
         for alert in alerts[self._shown :]:
             message = "\n".join(map(rich_markup, alert["message"].splitlines()))
@@ -118,15 +118,15 @@ class _Alerts:
 
 
 @contextmanager
-def _ending_in_order() -> Generator[None]:
-    """Let a terminal that closes, or a supervisor, interrupt as Ctrl-C does."""
+def _interrupt_on_termination() -> Generator[None]:
+    """Handle SIGTERM and SIGHUP like Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    previous_handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

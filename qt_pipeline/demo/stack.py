@@ -1,7 +1,7 @@
 """The processes of the demo, their settings and their state in one folder.
 
-Here: starting them, stopping them, and calling the sandbox as Quantemplate's people would.
-Not here: the processes themselves; what comes of the events (see rounds).
+Here: starting and stopping them, and controlling the sandbox.
+Not here: the processes themselves; waiting for loads (see rounds).
 """
 
 import os
@@ -38,7 +38,7 @@ _STOP_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the three processes listen, on 127.0.0.1."""
+    """The ports of the three processes on 127.0.0.1."""
 
     sandbox: int
     relay: int
@@ -48,7 +48,7 @@ class Ports:
 class Stack:
     """The processes, their settings and their state in one folder.
 
-    Nothing of the user's own settings is used, but what the environment says of the variables in `defaults`.
+    The user's own settings are ignored, except environment variables that are named in `defaults`.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class Stack:
 
     @property
     def ui_url(self) -> str:
-        """The Dagster UI."""
+        """The URL of Dagster's UI."""
         return f"http://127.0.0.1:{self.ports.dagster}"
 
     @property
     def control_url(self) -> str:
-        """The control routes of the sandbox."""
+        """The base URL of the sandbox's control routes."""
         return f"http://127.0.0.1:{self.ports.sandbox}/_control"
 
     @property
     def webhook_url(self) -> str:
-        """Where events are posted. It holds a secret."""
+        """The webhook's URL. It contains a secret."""
         return f"http://127.0.0.1:{self.ports.relay}/webhooks/quantemplate/{self._relay_token}"
 
     @property
@@ -104,9 +104,9 @@ class Stack:
                 "QT_DAGSTER_URL": self.ui_url,
                 "QT_INBOX_URL": sqlite_url(state / "inbox.db"),
                 "QT_LANDING_URL": str(state / "landing"),
-                # A fault that stays is shown soon.
+                # Report a lasting fault quickly.
                 "QT_NOT_READY_SECONDS": "5",
-                # The stand-in has its new data ready when it posts an event.
+                # The sandbox has the new data ready when it posts an event.
                 "QT_RECHECK_DELAYS_MINUTES": "never",
                 "QT_ORGANISATION_ID": ORGANISATION_ID,
                 "QT_RELAY_TOKENS": self._relay_token,
@@ -120,26 +120,28 @@ class Stack:
 
     @property
     def env_file(self) -> Path:
-        """Where `write_env_file` keeps the settings of this stack."""
+        """The settings file that `write_env_file` writes."""
         return env_file_of(self.state_dir)
 
     def write_env_file(self) -> None:
-        """Let other commands mean this stack, by `QT_ENV_FILE`, until it is stopped. The file holds its secrets."""
+        """Write the settings file for other commands (`QT_ENV_FILE`). It contains secrets."""
         self.env_file.unlink(missing_ok=True)
         settings = {name: value for name, value in self.environment.items() if name.startswith("QT_")}
         del settings[ENV_FILE_VARIABLE]
-        write_env_file(self.env_file, settings, heading="# The demo that is running; this file goes when it ends.\n")
+        write_env_file(
+            self.env_file, settings, heading="# Settings of the running demo; this file is deleted when it ends.\n"
+        )
 
     def open_inbox(self) -> Inbox:
         """The inbox of this stack."""
         return open_inbox(self.environment["QT_INBOX_URL"])
 
     def open_warehouse(self) -> Warehouse:
-        """The target of this stack."""
+        """The target database of this stack."""
         return open_warehouse(self.environment["QT_WAREHOUSE_URL"])
 
     def start_sandbox(self) -> None:
-        """Start the sandbox, wait until it answers, and tell it where events go."""
+        """Start the sandbox, wait until it responds, and set its webhook URL."""
         self._start("sandbox", [sys.executable, "-m", "qt_pipeline", "sandbox", "--port", str(self.ports.sandbox)])
         self._wait("sandbox", f"{self.control_url}/datasets")
         self.control("PUT", "webhook", json={"url": self.webhook_url})
@@ -151,7 +153,7 @@ class Stack:
         self._wait("relay", f"http://127.0.0.1:{self.ports.relay}/readyz")
 
     def start_dagster(self) -> None:
-        """Start Dagster's webserver, daemon and code server, and wait until the UI answers."""
+        """Start Dagster's webserver, daemon and code server, and wait until the UI responds."""
         prepare_dagster_home(self.state_dir / "dagster")
         self._start("dagster", dagster_dev(self.ports.dagster))
         self._wait("dagster", f"{self.ui_url}/server_info")
@@ -160,32 +162,36 @@ class Stack:
         """Call a control route of the sandbox.
 
         Raises:
-            DemoError: it refuses.
+            DemoError: the sandbox rejects the request.
         """
         with requests.Session() as session:
             session.trust_env = False
             answer = session.request(method, f"{self.control_url}/{path}", timeout=60, **content)
         if not answer.ok:
-            raise DemoError(f"The sandbox answered {answer.status_code} to {method} {path}.", hint=self._see("sandbox"))
+            raise DemoError(
+                f"The sandbox responded with status {answer.status_code} to {method} {path}.", hint=self._see("sandbox")
+            )
         return answer.json() if answer.content else None
 
     def fire(self, dataset_id: str, *, change: bool = False) -> int:
-        """Let the sandbox post the event of a dataset, after a change of it or without; return its sequence number."""
+        """Make the sandbox post the event of a dataset, optionally after a change. Returns its sequence number."""
         path = f"datasets/{dataset_id}/change?fire=true" if change else f"datasets/{dataset_id}/fire"
         answer = self.control("POST", path)
         delivery = answer["delivery"] if change else answer
         if delivery["status"] != requests.codes.accepted:
-            raise DemoError(f"The relay answered {delivery['status']} to an event.", hint=self._see("relay"))
+            raise DemoError(
+                f"The relay responded with status {delivery['status']} to an event.", hint=self._see("relay")
+            )
         return int(delivery["body"]["sequence"])
 
     def check_alive(self) -> None:
-        """Raise DemoError if a process has ended by itself."""
+        """Raise DemoError if a process has ended unexpectedly."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise DemoError(f"The process {name} ended with {process.returncode}.", hint=self._see(name))
+                raise DemoError(f"The process {name} ended with exit code {process.returncode}.", hint=self._see(name))
 
     def is_running(self, name: str) -> bool:
-        """Whether `sandbox`, `relay` or `dagster` was started and not ended."""
+        """Whether `sandbox`, `relay` or `dagster` was started and not stopped."""
         return name in self._processes
 
     def pid(self, name: str) -> int:
@@ -193,19 +199,19 @@ class Stack:
         return self._processes[name].pid
 
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
-        """End a process and all it has started; by force when it does not end in time."""
+        """Stop a process and its child processes; kill them after a timeout."""
         process = self._processes.pop(name, None)
         if process is None:
             return
         _signal_group(process.pid, how)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_SECONDS)
-        # What is left of the group: nothing, as a rule.
+        # Kill remaining processes of the group; usually there are none.
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop_all(self) -> None:
-        """End everything, the sources of events first."""
+        """Stop all processes, the sources of events first."""
         self.env_file.unlink(missing_ok=True)
         for name in ("sandbox", "relay", "dagster"):
             self.stop(name)
@@ -214,10 +220,10 @@ class Stack:
         folder = self.state_dir / "logs"
         make_folder(folder)
         with open(folder / f"{name}.log", "ab", opener=opener) as log:  # a path's own takes no opener
-            # A session of its own: Ctrl-C reaches only this process, which ends the others in order.
-            self._processes[name] = subprocess.Popen(  # noqa: S603  # our own commands
+            # A separate session: Ctrl-C reaches only this process, which stops the others in order.
+            self._processes[name] = subprocess.Popen(  # noqa: S603  # fixed commands
                 command,
-                # Not the project's root: Dagster lets a .env file in its working directory win over the environment.
+                # Not the project's root: for Dagster, a .env file in the working directory overrides the environment.
                 cwd=folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -236,24 +242,24 @@ class Stack:
                     if session.get(url, timeout=5).ok:
                         return
                 time.sleep(0.1)
-        raise DemoError(f"The process {name} did not answer within {_START_SECONDS} seconds.", hint=self._see(name))
+        raise DemoError(f"The process {name} did not respond within {_START_SECONDS} seconds.", hint=self._see(name))
 
     def _see(self, name: str) -> str:
         return f"See {self.state_dir / 'logs' / name}.log."
 
 
-def free_ports(wanted: Ports, say: Callable[[str], None]) -> Ports:
-    """The wanted ports, and for each that is taken another one, which is said."""
+def free_ports(wanted: Ports, report: Callable[[str], None]) -> Ports:
+    """The wanted ports, each replaced by a free one if it is in use; `report` gets a message for each."""
 
     def free(port: int, name: str) -> int:
         for candidate in (port, 0):
             with socket.socket() as probe, suppress(OSError):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", candidate))
-                found = int(probe.getsockname()[1])
-                if found != port:
-                    say(f"Port {port} is taken; {name} takes {found}.")
-                return found
+                actual = int(probe.getsockname()[1])
+                if actual != port:
+                    report(f"Port {port} is in use; {name} uses {actual}.")
+                return actual
         raise DemoError("No port is free on 127.0.0.1.")
 
     return Ports(

@@ -48,7 +48,7 @@ def typed(
             if waiting and (found := re.search(re.escape(waiting[0][0]), screen[looked_at:])):
                 looked_at += found.end()
                 os.write(ours, f"{waiting.pop(0)[1]}\n".encode())
-        assert not waiting, f"never asked: {waiting[0][0]}\n{screen}"
+        assert not waiting, f"never printed: {waiting[0][0]}\n{screen}"
         return process.wait(_PATIENCE_SECONDS), screen
     finally:
         process.kill()

@@ -124,9 +124,9 @@ def test_a_run_that_failed_before_its_load_is_told_with_what_to_do(run: Run, dag
     code, told, complaint = run("history", DATASET)
     assert (code, complaint) == (0, "")
     assert told.splitlines()[-3:] == [
-        "What happened: It was refused.",
-        "What to do:    Ask for it.",
-        f"Its log:       {dagster.url}/runs/{RUN_ID}",
+        "Error:      It was refused.",
+        "How to fix: Ask for it.",
+        f"Log:        {dagster.url}/runs/{RUN_ID}",
     ]
     assert "The newest run failed, 0 s ago" in told
     told = run("datasets")[1]
@@ -145,7 +145,7 @@ def test_scripts_get_the_failed_run_with_the_dataset_and_no_line_of_history_more
     assert one["last_run"]["url"] == f"{dagster.url}/runs/{RUN_ID}"
     history = run("history", DATASET, "--json")
     assert [load["load_id"] for load in answers(history)] == [2, 1]
-    assert "What happened: It was refused." in history[2]
+    assert "Error:      It was refused." in history[2]
 
 
 def test_a_dataset_that_was_never_loaded_tells_why_too(run: Run, dagster: FakeDagster) -> None:
@@ -195,7 +195,7 @@ def test_before_anything_was_loaded_that_is_said_and_no_database_is_made(
     monkeypatch.setenv("QT_STATE_DIR", str(tmp_path / "empty"))
     monkeypatch.setenv("QT_CATALOG", str(tmp_path / "empty.yaml"))
     (tmp_path / "empty.yaml").touch()
-    assert "No dataset is known yet" in run("datasets")[1]
+    assert "No datasets yet" in run("datasets")[1]
     assert "was never loaded" in run("history", DATASET)[1]
     assert not (tmp_path / "empty" / "warehouse.db").exists()
 
@@ -223,7 +223,7 @@ def test_diff_counts_rows_and_hides_values_unless_they_are_asked_for(run: Run) -
     assert "1 removed, 2 added: 3 rows before, 4 after." in told
     assert "line 4" in told
     assert "lines 4, 5" in told
-    assert "--show-values does" in told
+    assert "--show-values shows them" in told
     assert "-3.50" not in told
     shown = run("diff", DATASET, "1", "2", "--show-values")[1]
     assert "-3.50" in shown
@@ -242,15 +242,15 @@ def test_diff_shows_values_where_the_catalog_does(run: Run, archive: Archive) ->
 
 
 def test_diff_of_a_load_with_itself_is_nothing(run: Run) -> None:
-    assert run("diff", DATASET, "2", "2")[1] == "No row differs: 4 rows before, 4 after.\n"
+    assert run("diff", DATASET, "2", "2")[1] == "No differences: 4 rows before, 4 after.\n"
 
 
 def test_line_shows_the_record_as_it_stands_with_its_lines(run: Run) -> None:
-    _, told, _ = run("line", DATASET, "2", "5")
+    _, told, _ = run("show-row", DATASET, "2", "5")
     path, *lines = told.splitlines()
     assert path.endswith("data.csv.zst")
     assert [line.strip() for line in lines] == ["1  Paid,Ref,Note", '5  4.75,"0', '6  09",']
-    [answer] = answers(run("line", DATASET, "2", "5", "--json"))
+    [answer] = answers(run("show-row", DATASET, "2", "5", "--json"))
     assert answer["record"] == {"first_line": 5, "last_line": 6, "text": ['4.75,"0', '09",']}
     assert answer["source"] is None
 
@@ -258,9 +258,9 @@ def test_line_shows_the_record_as_it_stands_with_its_lines(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("line", DATASET, "2", "6"), "within the record of lines 5 to 6"),
-        (("line", DATASET, "2", "7"), "the file has 6 lines"),
-        (("line", DATASET, "9", "2"), "has no load 9"),
+        (("show-row", DATASET, "2", "6"), "within the record of lines 5 to 6"),
+        (("show-row", DATASET, "2", "7"), "the file has 6 lines"),
+        (("show-row", DATASET, "9", "2"), "has no load 9"),
         (("diff", DATASET, "1", "9"), "has no load 9"),
         (("restore", DATASET, "9", "--yes"), "has no load 9"),
         (("history", "../x"), "cannot be the id of a dataset"),
@@ -275,7 +275,7 @@ def test_what_is_not_there_is_said_with_the_next_step(run: Run, arguments: tuple
 def test_a_file_that_was_purged_is_said_to_be(run: Run, archive: Archive) -> None:
     for landed in list(archive.landing.complete(DATASET))[1:]:
         archive.landing.remove(landed)
-    for arguments in (("line", DATASET, "1", "2"), ("diff", DATASET, "1", "2"), ("restore", DATASET, "1", "--yes")):
+    for arguments in (("show-row", DATASET, "1", "2"), ("diff", DATASET, "1", "2"), ("restore", DATASET, "1", "--yes")):
         code, _, complaint = run(*arguments)
         assert code == 1
         assert "not in the landing" in complaint
@@ -294,8 +294,8 @@ def test_restore_tells_what_it_did_and_that_the_ui_will_not(run: Run) -> None:
     code, told, _ = run("restore", DATASET, "1", "--yes")
     assert code == 0
     assert "d_kept: load 1 is restored, 3 rows, as load 3." in told
-    assert "It stays until an event, or a run by hand" in told
-    assert "its UI will not show this" in told
+    assert "It stays until an event, or a manual run" in told
+    assert "only the ledger shows this restore" in told
     assert "shows the file of load 1 already, by load 3. Nothing was done." in run("restore", DATASET, "1", "--yes")[1]
     [answer] = answers(run("restore", DATASET, "2", "--yes", "--json"))
     expected = {"status": "restored", "load_id": 4, "restored_load_id": 2, "rows": 4, "in_dagster": False}
@@ -306,9 +306,9 @@ def test_purge_says_what_would_go_asks_and_deletes(run: Run, archive: Archive) -
     for number in range(4):
         archive.bring(f"Ref,Paid,Note\n{number},1.00,\n".encode())
     archive.make_old(utc_now() - timedelta(days=40))
-    assert "There is nothing to delete." in run("purge", "--older-than", "50", "--yes")[1]
+    assert "Nothing to delete." in run("purge", "--older-than", "50", "--yes")[1]
     dry = run("purge", "--older-than", "30", "--keep", "2", "--dry-run")[1]
-    assert "Nothing was deleted; it would free " in dry
+    assert "Nothing was deleted. Deleting would free " in dry
     assert len(list(archive.landing.complete(DATASET))) == 6
     no = CliRunner().invoke(cli.app, ["purge", "--older-than", "30", "--keep", "2"], input="n\n")
     assert no.exit_code == 1
@@ -316,7 +316,7 @@ def test_purge_says_what_would_go_asks_and_deletes(run: Run, archive: Archive) -
     [gone] = answers(run("purge", "--older-than", "30", "--keep", "2", "--yes", "--json"))
     assert (gone["dataset_id"], gone["deleted"], len(gone["files"])) == (DATASET, True, 4)
     assert len(list(archive.landing.complete(DATASET))) == 2
-    assert "There is nothing to delete." in run("purge", "--older-than", "30", "--keep", "2", "--yes")[1]
+    assert "Nothing to delete." in run("purge", "--older-than", "30", "--keep", "2", "--yes")[1]
     assert [one["load_id"] for one in answers(run("history", DATASET, "--json"))] == [6, 5, 2, 1]
 
 

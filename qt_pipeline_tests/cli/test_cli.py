@@ -97,7 +97,7 @@ def test_help_lists_every_command_with_what_it_does(tmp_path: Path) -> None:
     assert {"demo", "dev", "relay", "sandbox"} <= {command.__name__ for command in commands}
     for command in commands:
         first_words = str(command.__doc__).split()[:4]
-        assert f"{command.__name__} {' '.join(first_words)}" in page
+        assert f"{command.__name__.replace('_', '-')} {' '.join(first_words)}" in page
 
 
 def test_a_wrong_option_ends_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

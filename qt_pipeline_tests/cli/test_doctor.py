@@ -145,21 +145,21 @@ def test_it_works_from_anywhere_with_settings_that_nothing_else_works_with(tmp_p
     assert {finding["area"] for finding in findings} == set(Area)
 
 
-# A check whose thread is in a library when Python ends. One in C++ would abort the process there; whether Python comes
-# to its end shows without one.
+# A check whose thread is in a library when Python exits. A C++ library would abort the process there; whether Python
+# completes its exit shows without one.
 LATE = """
 import atexit, sys, threading
 from qt_pipeline.doctor import CHECK_THREAD
 import qt_pipeline.cli
 doctor = sys.modules['qt_pipeline.cli.doctor']
 
-def look(as_json=False):
+def diagnose(as_json=False):
     hanging = threading.Thread(target=threading.Event().wait, daemon=True, name=CHECK_THREAD)
     hanging.start()
-    print("what was found")
+    print("the findings")
     return 1
 
-doctor.look = look
+doctor.diagnose = diagnose
 atexit.register(print, "the end of Python")
 sys.argv = ["qt-pipeline", "doctor"]
 from qt_pipeline.cli import main
@@ -169,4 +169,4 @@ main()
 
 def test_a_check_that_is_still_going_on_cannot_take_the_end_down() -> None:
     done = subprocess.run([sys.executable, "-c", LATE], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "what was found\n"), done.stderr
+    assert (done.returncode, done.stdout) == (1, "the findings\n"), done.stderr

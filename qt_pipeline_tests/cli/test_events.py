@@ -78,7 +78,7 @@ def test_all_parked_events_are_replayed_in_one_command(inbox: Inbox) -> None:
     park(inbox, TWO)
     result = run("replay", "--parked")
     assert result.exit_code == 0
-    assert result.stdout.startswith("3 events pending again")
+    assert result.stdout.startswith("3 events pending")
     assert inbox.counts()[EventState.PENDING] == 3
 
 
@@ -99,8 +99,8 @@ def test_events_are_replayed_by_number_and_one_that_cannot_be_is_told(inbox: Inb
     park(inbox, ONE)
     result = run("replay", "1", "2", "77")
     assert result.exit_code == 0
-    assert result.stdout.startswith("1 event pending again")
-    assert "The others are unknown, or pending already." in result.stderr
+    assert result.stdout.startswith("1 event pending")
+    assert "The other events are unknown or already pending." in result.stderr
     assert run("replay", "2").exit_code == 1
 
 
@@ -142,4 +142,4 @@ def test_a_replay_of_nothing_says_how_to_load_without_an_event(inbox: Inbox) -> 
     inbox.update([EventUpdate(group, state=EventState.DONE) for group in inbox.open_events()])
     result = run("replay", "--parked", "--dataset-id", TWO)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"No event for {TWO} is parked. To load without one: qt-pipeline run {TWO} --wait" in result.stderr
+    assert f"No parked events for {TWO}. To load without an event: qt-pipeline run {TWO} --wait" in result.stderr

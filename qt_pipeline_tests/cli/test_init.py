@@ -75,18 +75,18 @@ def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 FIRST = [
     ("Client id", "api-user"),
-    ("client secret: ", SECRET),
+    ("Client secret of the API user: ", SECRET),
     ("organisation", "c-org-000001"),
-    ("Where do tables go", ""),
-    ("Its URL", ""),
-    ("Make a secret token", "y"),
-    ("for nobody yet): ", "json://alerts.example/canary-3"),
-    ("Id of a dataset", "d-first"),
-    ("Its table", "premium"),
-    ("Id of a dataset", "d-second"),
-    ("Its table", ""),
-    ("Id of a dataset", ""),
-    ("Look at it all now", "n"),
+    ("Kind of the target database", ""),
+    ("URL of the target database", ""),
+    ("Create a secret token", "y"),
+    ("spaces (empty for none): ", "json://alerts.example/canary-3"),
+    ("Dataset id", "d-first"),
+    ("Table", "premium"),
+    ("Dataset id", "d-second"),
+    ("Table", ""),
+    ("Dataset id", ""),
+    ("Check everything now", "n"),
 ]
 
 
@@ -106,7 +106,7 @@ def test_what_was_answered_is_what_the_settings_and_the_catalog_say(
     assert len(token.get_secret_value()) > 30
     assert screen.count(token.get_secret_value()) == 1, "it was made for whoever sits there"
     assert f"https://<your host>/webhooks/quantemplate/{token.get_secret_value()}" in screen
-    assert f"last of QT_RELAY_TOKENS in {here / '.env'}" in screen
+    assert f"last one of QT_RELAY_TOKENS in {here / '.env'}" in screen
     assert [url.get_secret_value() for url in settings.alert_urls] == ["json://alerts.example/canary-3"]
     assert "canary" not in screen
     assert {d.id: d.table for d in load_catalog(settings.catalog).datasets} == {
@@ -121,34 +121,34 @@ def test_a_wrong_answer_is_told_at_once_and_asked_again(ask: Callable[..., tuple
     code, screen = ask(
         [
             ("Client id", ""),
-            ("It is needed", "api-user"),
-            ("client secret: ", SECRET),
+            ("a value is required", "api-user"),
+            ("Client secret of the API user: ", SECRET),
             ("organisation", "c-org"),
-            ("Where do tables go", "oracle"),
-            ("There is no 'oracle'", "azure"),
+            ("Kind of the target database", "oracle"),
+            ("'oracle' is not a choice", "azure"),
             ("such as mssql+mssqlpython://user@server.database.windows.net/database", "nonsense"),
             ("is not a SQLAlchemy URL", "postgresql://loader@db.example/reporting"),
-            ("The password (empty for none): ", "p@ss/word"),
-            ("schema", "quantemplate"),
-            ("Make a secret token", "n"),
-            ("for nobody yet): ", "json://alerts.example/ canary-4://"),
-            ("for nobody yet): ", ""),
-            ("Id of a dataset", "n"),
-            ("'n' does not begin with d-", "n"),
-            ("Id of a dataset", "no id at all"),
-            ("does not begin with d-", "y"),
-            ("Its table", "x"),
+            ("Password (empty for none): ", "p@ss/word"),
+            ("Schema of", "quantemplate"),
+            ("Create a secret token", "n"),
+            ("spaces (empty for none): ", "json://alerts.example/ canary-4://"),
+            ("spaces (empty for none): ", ""),
+            ("Dataset id", "n"),
+            ("'n' does not start with d-", "n"),
+            ("Dataset id", "no id at all"),
+            ("does not start with d-", "y"),
+            ("Table", "x"),
             ("cannot be the id of a dataset", "d-one"),
-            ("Its table", "x"),
-            ("Id of a dataset", "d-two"),
-            ("Its table", "X"),
+            ("Table", "x"),
+            ("Dataset id", "d-two"),
+            ("Table", "X"),
             ("both go to the table", ""),
-            ("Look at it all now", "n"),
+            ("Check everything now", "n"),
         ]
     )
     assert code == 0, screen
     assert "p@ss/word" not in screen
-    assert "Apprise does not know address 2" in screen
+    assert "Apprise does not recognize address 2" in screen
     assert "canary" not in screen
     assert "/webhooks/" not in screen
     settings = load_settings()
@@ -159,10 +159,10 @@ def test_a_wrong_answer_is_told_at_once_and_asked_again(ask: Callable[..., tuple
 
 KEEPING = [
     ("Client id", "another"),
-    ("keeps the present one): ", ""),
+    ("keeps the current one): ", ""),
     ("organisation", ""),
-    ("Leave it so?", "y"),
-    ("for nobody yet): ", ""),
+    ("Keep it?", "y"),
+    ("spaces (empty for none): ", ""),
 ]
 
 
@@ -173,13 +173,13 @@ def test_what_is_there_is_changed_only_when_that_is_agreed_to(ask: Callable[...,
     (here / ".env").write_text(f"{lines}QT_WAREHOUSE_URL=sqlite:////tmp/w.db\nOTHER=x\n")
     (here / "datasets.yaml").write_text("unlisted: refuse\n")
     before = (here / ".env").read_text()
-    code, screen = ask([*KEEPING, ("Change them?", "n"), ("Look at it all now", "n")])
+    code, screen = ask([*KEEPING, ("Change them?", "n"), ("Check everything now", "n")])
     assert code == 0, screen
     assert "QT_CLIENT_ID" in screen.partition("has other values for")[2]
     assert (here / ".env").read_text() == before
-    assert "has nothing new" in screen
+    assert "is unchanged" in screen
     assert "Written" not in screen
-    code, screen = ask([*KEEPING, ("Change them? [Y/n]", ""), ("Look at it all now", "n")])
+    code, screen = ask([*KEEPING, ("Change them? [Y/n]", ""), ("Check everything now", "n")])
     assert code == 0, screen
     assert (here / ".env").read_text() == before.replace("before", "another")
     assert (here / "datasets.yaml").read_text() == "unlisted: refuse\n"
@@ -208,7 +208,7 @@ def test_no_to_a_change_loses_nothing_else_that_was_typed(ask: Callable[..., tup
 
 
 def test_ctrl_c_writes_nothing(ask: Callable[..., tuple[int, str]], here: Path) -> None:
-    code, _ = ask([("Client id", "api-user"), ("client secret: ", SECRET), ("organisation", "\x03")])
+    code, _ = ask([("Client id", "api-user"), ("Client secret of the API user: ", SECRET), ("organisation", "\x03")])
     assert code != 0
     assert list(here.iterdir()) == []
 
@@ -217,7 +217,8 @@ def test_without_a_terminal_it_says_what_to_do_in_place_of_waiting(run: Run, her
     done = run()
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "There is no terminal to ask on. Give the answers as options, with --yes; `qt-pipeline init --help` lists them."
+        "There is no terminal for questions. "
+        "Pass the answers as options, with --yes; `qt-pipeline init --help` lists them."
     ]
     assert list(here.iterdir()) == []
 
@@ -260,17 +261,17 @@ def test_secrets_may_come_from_the_environment(run: Run, tmp_path: Path) -> None
     [token] = load_settings().relay_tokens
     assert token.get_secret_value() not in done.stdout + done.stderr
     assert "https://<your host>/webhooks/quantemplate/<token>" in done.stdout
-    assert f"last of QT_RELAY_TOKENS in {tmp_path / '.env'}" in done.stdout
+    assert f"last one of QT_RELAY_TOKENS in {tmp_path / '.env'}" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--yes", "--client-id", "x"], 1, "QT_CLIENT_SECRET is not known. Give --client-secret-stdin"),
-        (["--client-secret-stdin"], 2, "goes with --yes"),
+        (["--yes", "--client-id", "x"], 1, "QT_CLIENT_SECRET is not set. Pass --client-secret-stdin"),
+        (["--client-secret-stdin"], 2, "requires --yes"),
         (["--yes", "--client-id", ""], 2, "--client-id is empty"),
         (["--yes", "--warehouse-url", "nonsense"], 2, "not a SQLAlchemy URL"),
-        (["--yes", "--warehouse-url", "postgresql://u:hunter3@h/d"], 2, "must not hold a password"),
+        (["--yes", "--warehouse-url", "postgresql://u:hunter3@h/d"], 2, "must not contain a password"),
         (["--yes", "--dataset", "no id"], 2, "cannot be the id of a dataset"),
     ],
 )
@@ -290,7 +291,7 @@ def test_a_catalog_that_is_there_is_not_touched(run: Run, here: Path) -> None:
     known = {"QT_CLIENT_SECRET": SECRET, "QT_CLIENT_ID": "x", "QT_ORGANISATION_ID": "c-org"}
     done = run("--yes", "--dataset", "d-a", **known)
     assert done.returncode == 1
-    assert "there already" in done.stderr
+    assert "already exists" in done.stderr
     assert not (here / ".env").exists()
     assert (here / "datasets.yaml").read_text() == "datasets: {}\n"
 

@@ -87,7 +87,7 @@ def test_people_are_told_which_target_it_went_into_and_where_the_file_is_kept(
     told = run("load", str(file), "--dataset-id", "d-one")[1]
     assert f"d_one in {tmp_path}/state/warehouse.db: published, 2 rows, load 1 (" in told
     [kept] = (tmp_path / "state" / "landing" / "d-one").glob("*/data.csv.zst")
-    assert f"The file is kept: {kept}\n" in told
+    assert f"Landed file: {kept}\n" in told
     told = run("load", str(file), "--dataset-id", "d-one", "--dry-run")[1]
     assert f"2 rows for the table d_one in {tmp_path}/state/warehouse.db. Nothing was written." in told
 
@@ -97,7 +97,7 @@ def test_a_dataset_that_nobody_has_named_before_is_pointed_out(
     run: Ran, file: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "datasets.yaml").write_text("datasets: {d-listed: {}}\n", encoding="utf-8")
-    note = "Note: The catalog does not list d-slip, and no load of it was published before: this is a new table."
+    note = "Note: The catalog does not list d-slip, and it was never loaded before: this is a new table."
     assert note in run("load", str(file), "--dataset-id", "d-slip", *options)[1]
     assert "Note" not in run("load", str(file), "--dataset-id", "d-listed", *options)[1]
     run("load", str(file), "--dataset-id", "d-slip")
@@ -110,10 +110,10 @@ def test_line_diff_and_restore_know_a_file_that_is_gone_from_this_machine(run: R
     file.write_bytes(FILE.replace(b"2.25", b"4.75"))
     run("load", str(file), "--dataset-id", "d-one")
     file.unlink()
-    told = run("line", "d-one", "1", "3")[1].splitlines()
-    assert told[:2] == [first["landed_file"], f"It was loaded by hand, from {file.as_uri()}"]
+    told = run("show-row", "d-one", "1", "3")[1].splitlines()
+    assert told[:2] == [first["landed_file"], f"Loaded manually from {file.as_uri()}"]
     assert told[-1].endswith("3  0013,2.25,")
-    as_json = answer(run("line", "d-one", "1", "3", "--json"))
+    as_json = answer(run("show-row", "d-one", "1", "3", "--json"))
     assert (as_json["file"], as_json["source"]) == (first["landed_file"], file.as_uri())
     assert "1 removed, 1 added: 2 rows before, 2 after." in run("diff", "d-one", "1", "2")[1]
     assert run("restore", "d-one", "1", "--yes")[0] == 0
@@ -191,7 +191,7 @@ def test_more_values_than_an_error_names_are_listed_up_to_ten(run: Ran, file: Pa
     assert (code, complaint.count("column 'Paid': a value")) == (1, 3)
     *listed, more = told.splitlines()
     assert [line.partition(",")[0] for line in listed] == [f"line {number}" for number in range(2, 12)]
-    assert more == "... and 2 more values that do not fit."
+    assert more == "... and 2 more invalid values."
 
 
 @pytest.mark.parametrize("dataset_id", ["../x", "", "a/b"])
@@ -222,8 +222,8 @@ def test_an_error_that_nobody_foresaw_is_one_json_object_without_its_text(
     assert json.loads(told) == {
         "dataset_id": "d-one",
         "status": "failed",
-        "error": f"An error occurred that this program does not handle: {type(raised).__name__}.",
-        "hint": "Run the command without --json to see where, and report it.",
+        "error": f"Unexpected error: {type(raised).__name__}.",
+        "hint": "Run the command without --json for the traceback, and report it.",
         "invalid_values": [],
     }
     assert "kanarie" not in told + complaint
@@ -264,7 +264,7 @@ def test_a_named_pipe_is_loaded_under_its_own_name(run: Ran, file: Path, pipe: P
     writer.join(20)
     assert (told["status"], told["rows"], told["sha256"]) == ("published", 2, sha256(data).hexdigest())
     assert rows_of(tmp_path)[1] == ("0013", 4.75, None, 3)
-    as_json = answer(run("line", "d-one", str(told["load_id"]), "2", "--json"))
+    as_json = answer(run("show-row", "d-one", str(told["load_id"]), "2", "--json"))
     assert as_json["source"] == pipe.as_uri()
 
 
@@ -287,7 +287,7 @@ def test_standard_input_is_loaded_from_a_pipe_and_tried_from_a_file(run: Ran, fi
     assert "/dev/stdin is not a regular file" in refused["error"]
     code, loaded = load_stdin(data=FILE)
     assert (code, loaded["status"]) == (0, "published")
-    assert answer(run("line", "d-one", str(loaded["load_id"]), "2", "--json"))["source"] == "file:///dev/stdin"
+    assert answer(run("show-row", "d-one", str(loaded["load_id"]), "2", "--json"))["source"] == "file:///dev/stdin"
     assert len(rows_of(tmp_path)) == 2
 
 
@@ -301,7 +301,7 @@ def test_ddl_prints_what_an_administrator_runs(run: Ran, file: Path) -> None:
 def test_ddl_wants_file_and_dataset_together(run: Ran, file: Path) -> None:
     code, _, complaint = run("ddl", str(file))
     assert code == 2
-    assert "needs both" in complaint
+    assert "Specify both" in complaint
 
 
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)], ids=["load", "dry run"])

@@ -99,7 +99,7 @@ def test_an_id_is_never_cut_and_nothing_else_is_lost_silently(
     told = print_at(columns)
     assert ID in told
     assert "…" not in told
-    assert ("file" in told.splitlines()[1]) != ("Left out, since the terminal is narrow: file" in told)
+    assert ("file" in told.splitlines()[1]) != ("Omitted in this narrow terminal: file" in told)
 
 
 def test_a_narrow_terminal_goes_without_the_spare_columns_the_first_of_them_first(
@@ -108,7 +108,7 @@ def test_a_narrow_terminal_goes_without_the_spare_columns_the_first_of_them_firs
     told = {columns: print_at(columns) for columns in (46, 56, 90)}
     headers = {columns: re.findall(r"\w+", lines.splitlines()[1]) for columns, lines in told.items()}
     assert headers == {46: ["id", "words"], 56: ["name", "id", "words"], 90: ["name", "id", "file", "words"]}
-    assert told[46].splitlines()[-1].endswith("narrow: file, name.")
+    assert told[46].splitlines()[-1].endswith("terminal: file, name.")
     assert all(len(line) <= columns for columns, lines in told.items() for line in lines.splitlines()[:-1])
 
 

@@ -90,9 +90,9 @@ def test_the_words_of_a_refusal_are_told() -> None:
 @pytest.mark.parametrize(
     ("entries", "loaded", "words"),
     [
-        ([], False, "there are: none"),
-        ([{"name": "other", "locationOrLoadError": None}], False, "there are: other"),
-        ([{"name": "qt_pipeline", "locationOrLoadError": None}], False, "being loaded"),
+        ([], False, "loaded: none"),
+        ([{"name": "other", "locationOrLoadError": None}], False, "loaded: other"),
+        ([{"name": "qt_pipeline", "locationOrLoadError": None}], False, "still loading"),
         (
             [{"name": "qt_pipeline", "locationOrLoadError": {"__typename": "PythonError", "message": "No module"}}],
             *(False, "No module"),

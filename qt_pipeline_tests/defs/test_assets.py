@@ -70,7 +70,7 @@ def test_the_id_of_the_run_is_the_trace_id_that_the_vendor_gets(claims: LocalPip
 
 def test_a_run_that_no_event_caused_says_so(claims: LocalPipeline) -> None:
     run = claims.run()
-    assert run.metadata(DATASET)["event"] == "none: asked for by hand"
+    assert run.metadata(DATASET)["event"] == "none: requested manually"
     assert run.metadata(DATASET)["events covered up to"] == 0
 
 
@@ -458,7 +458,7 @@ def test_a_load_is_tried_again_within_its_run_when_the_target_was_away(
     run = claims.run()
     assert run.success
     assert len(found) == 1
-    assert "is tried again in" in run.everything_recorded
+    assert "Retrying the load in" in run.everything_recorded
     assert [download.trace_id for download in claims.sandbox.state.downloads()].count(run.id) == 1
 
 
@@ -478,7 +478,7 @@ def test_what_a_repeat_would_not_change_is_tried_once_and_the_run_says_so(claims
     run = claims.run()
     assert not run.success
     assert run.tags["qt/failure"] == "permanent"
-    assert "is tried again" not in run.everything_recorded
+    assert "Retrying the load" not in run.everything_recorded
 
 
 def test_settings_that_are_wrong_fail_a_run_for_good(pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch) -> None:

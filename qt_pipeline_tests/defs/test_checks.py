@@ -60,7 +60,7 @@ def test_a_file_fails_the_check_that_is_about_it_and_only_that(
     assert len(others) == len(DESCRIPTIONS) - 1
     # They keep the result of the load before, and say so.
     assert {other.passed for other in others} == {True}
-    assert {other.description for other in others} == {"Not evaluated in this run: the last result is shown."}
+    assert {other.description for other in others} == {"Not evaluated in this run: showing the last result."}
     assert all(pipeline.shown_check(other.check_name) == other for other in others)
     assert pipeline.sql("SELECT * FROM claims") == before
 
@@ -100,7 +100,7 @@ def test_a_download_that_fails_leaves_every_check_its_last_result(pipeline: Loca
             status, shown = pipeline.status_of_check(name), pipeline.shown_check(name)
             decided_by = failing if name == "enough_rows" else good
             assert (shown.passed, status) == ((False, "FAILED") if name == "enough_rows" else (True, "SUCCEEDED"))
-            assert shown.description == "Not evaluated in this run: the last result is shown."
+            assert shown.description == "Not evaluated in this run: showing the last result."
             assert str(plain(shown.metadata)["last evaluated"]).endswith(f"UTC, by run {decided_by.id}")
             assert shown.partition == DATASET_ID
     pipeline.serve(CSV + "3,Cleo,1\n4,Dan,2\n")
@@ -118,7 +118,7 @@ def test_a_check_that_was_never_evaluated_says_so_and_is_not_red(pipeline: Local
         for name in DESCRIPTIONS:
             shown = pipeline.shown_check(name, dataset_id=unknown)
             assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
-            assert (shown.description, shown.metadata) == ("Not evaluated in this run, nor before.", {})
+            assert (shown.description, shown.metadata) == ("Not evaluated in this run or any earlier run.", {})
             assert pipeline.shown_check(name).passed
 
 

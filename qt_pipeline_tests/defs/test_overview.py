@@ -35,7 +35,7 @@ def test_an_asset_lists_its_datasets_by_name_id_table_and_owner(tmp_path: Path) 
     assert lines[0].startswith("The dataset as a SQL table")
     assert r"| Premium \| monthly |" in lines[4]
     assert list(map(as_read, lines[2:])) == [
-        "| dataset | id (the partition) | table | owner | what it is |",
+        "| dataset | id (the partition) | table | owner | description |",
         "|---|---|---|---|---|",
         "| Premium | monthly | `d-one` | bordereaux.premium | team:pricing | All <b>premiums</b>. |",
         "| d_two | `d-two` | bordereaux.d_two | Jo from the third floor |  |",

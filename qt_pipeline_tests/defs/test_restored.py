@@ -1,4 +1,4 @@
-"""What a person has restored is left alone by the schedule and the polling, until an event or a run by hand."""
+"""What a person has restored is skipped by the schedule and the polling until an event or a manual run."""
 
 import dagster as dg
 import pytest
@@ -40,7 +40,7 @@ def test_a_restored_dataset_is_not_looked_at_and_the_reason_names_it(pipeline: L
     assert callable(look)
     skip = look(pipeline)
     assert isinstance(skip, dg.SkipReason)
-    assert "somebody restored, until an event or a run by hand" in str(skip.skip_message)
+    assert "show restored data until an event or a manual run" in str(skip.skip_message)
     assert DATASET_ID in str(skip.skip_message)
     pipeline.serve(FIRST, OTHER_ID)
     assert [request.partition_key for request in look(pipeline)] == [OTHER_ID]

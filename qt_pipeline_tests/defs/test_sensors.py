@@ -45,7 +45,7 @@ def status(pipeline: LocalPipeline, run_id: str) -> dg.DagsterRunStatus:
 
 def test_without_events_the_sensor_says_that_none_waits(pipeline: LocalPipeline) -> None:
     tick = pipeline.tick()
-    assert (tick.requests, tick.added_partitions, tick.skip_message) == ([], [], "No event waits.")
+    assert (tick.requests, tick.added_partitions, tick.skip_message) == ([], [], "No pending events.")
 
 
 def test_the_datasets_of_the_catalog_become_partitions_before_any_event(pipeline: LocalPipeline) -> None:
@@ -185,7 +185,7 @@ def test_an_event_is_done_once_a_run_has_published_what_it_announced(pipeline: L
     assert carry_out(pipeline, pipeline.tick()).success
     assert pipeline.tick().requests == []
     assert pipeline.event(seq).state is EventState.DONE
-    assert pipeline.tick().skip_message == "No event waits."
+    assert pipeline.tick().skip_message == "No pending events."
 
 
 def test_a_run_of_the_table_alone_settles_no_event(pipeline: LocalPipeline) -> None:
@@ -303,7 +303,7 @@ def test_without_credentials_events_stay_pending_and_the_sensor_names_the_variab
     before = pipeline.event(seq)
     tick = pipeline.tick(with_credentials=False)
     assert tick.requests == []
-    assert (tick.skip_message or "").startswith("Nothing can be downloaded; events wait for 1 dataset. ")
+    assert (tick.skip_message or "").startswith("Nothing can be downloaded; events of 1 dataset are pending. ")
     assert all(name in (tick.skip_message or "") for name in CREDENTIALS)
     assert pipeline.event(seq) == before
     assert len(pipeline.tick().requests) == 1
@@ -324,7 +324,7 @@ def test_with_all_datasets_busy_the_sensor_says_so(pipeline: LocalPipeline) -> N
     start_run(pipeline, tags={"dagster/partition": DATASET_ID})
     pipeline.announce(DATASET_ID)
     message = pipeline.tick().skip_message or ""
-    assert message.startswith("events wait for 1 dataset: 1 have a run in flight")
+    assert message.startswith("events of 1 dataset are pending: 1 have a run in flight")
 
 
 def test_a_run_whose_process_has_died_is_failed_and_its_events_are_tried_again(pipeline: LocalPipeline) -> None:
@@ -346,7 +346,7 @@ def test_a_run_that_started_long_ago_and_was_never_seen_on_this_machine_is_faile
     pipeline.tick()
     assert status(pipeline, run_id) is dg.DagsterRunStatus.FAILURE
     [event] = pipeline.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert "The process of this run is gone" in event.message
+    assert "The process of this run and the code server" in event.message
 
 
 def test_a_run_that_has_just_started_may_not_have_come_as_far_as_its_lock(pipeline: LocalPipeline) -> None:

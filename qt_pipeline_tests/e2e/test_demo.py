@@ -147,7 +147,7 @@ def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_proce
     assert len(checkout.processes()) > 4
     assert_other_commands_can_mean_it(checkout)
     another = checkout.demo_output("--once")
-    assert "A demo runs already on" in another
+    assert "A demo is already running in" in another
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 0, checkout.said()
     checkout.await_no_process()

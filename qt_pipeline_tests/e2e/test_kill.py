@@ -102,4 +102,4 @@ def test_a_run_whose_worker_and_code_server_died_together_is_found_and_tried_aga
     mortal.restart_dagster()
     assert_all_is_right(mortal, dataset_id, [seq])
     assert [run.status for run in mortal.runs_of(dataset_id)] == ["SUCCESS", "FAILURE"]
-    assert "The process of this run is gone" in mortal.dagster.log(run.run_id)
+    assert "The process of this run and the code server" in mortal.dagster.log(run.run_id)

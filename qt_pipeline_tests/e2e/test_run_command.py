@@ -79,7 +79,7 @@ def test_a_run_that_succeeds_ends_with_0_and_tells_rows_and_table(served: LiveSt
     assert last.startswith(f"{GOOD}: succeeded after ")
     assert last.endswith(f": 3 rows in d_command_good, published (load {load.load_id}).")
     assert (run.status, load.run_id) == ("SUCCESS", run.run_id)
-    assert run.tags["qt/reason"] == "asked for by qt-pipeline run"
+    assert run.tags["qt/reason"] == "requested by qt-pipeline run"
     assert run.tags["qt/dataset"] == "d_command_good"
     assert_table_is_as_served(served, GOOD)
 
@@ -97,8 +97,8 @@ def test_a_run_that_fails_ends_with_1_and_says_what_happened_and_what_to_do(serv
     assert ended.code == 1
     assert ended.told.splitlines()[-1].startswith(f"{BAD}: failed after ")
     what, hint = ended.complaint.splitlines()
-    assert what.startswith("What happened: Quantemplate's answer has the content type 'text/html'. Tried ")
-    assert hint.startswith("What to do:    Often this is the login or error page of a proxy")
+    assert what.startswith("Error:      Quantemplate's answer has the content type 'text/html'. Tried ")
+    assert hint.startswith("How to fix: Often this is the login or error page of a proxy")
     assert served.runs_of(BAD)[0].status == "FAILURE"
 
 
@@ -139,7 +139,7 @@ def test_a_load_by_hand_is_told_in_the_ui_too(served: LiveStack, tmp_path: Path)
     told = json.loads(command(served, "load", str(file), "--dataset-id", GOOD, "--json").told)
     assert (told["status"], told["in_dagster"]) == ("published", True)
     newest = served.dagster.materializations(TABLE, partition=GOOD)[0]
-    assert newest.metadata["loaded by hand from"] == file.as_uri()
+    assert newest.metadata["loaded manually from"] == file.as_uri()
     assert newest.metadata["load"] == told["load_id"] == served.published(GOOD)[-1].load_id
 
 
