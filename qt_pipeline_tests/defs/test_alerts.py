@@ -222,7 +222,7 @@ def test_parked_events_are_told_with_their_reason_until_they_are_settled(
     pipeline.tick()
     alerts.tick()
     assert service.titles == [f"{TITLE}{OTHER_ID} does not load"]
-    assert service.received[0]["message"].startswith("The catalog refuses datasets that it does not list.")
+    assert service.received[0]["message"].startswith("The catalog rejects unlisted datasets.")
     assert f"qt-pipeline replay --parked --dataset-id {OTHER_ID}" in service.received[0]["message"]
     pipeline.inbox.replay([seq])
     alerts.tick()

@@ -130,7 +130,7 @@ def test_the_columns_are_described_as_in_the_catalog(claims: LocalPipeline) -> N
     schema = claims.run().metadata(TABLE)["dagster/column_schema"]
     described = {column.name: column.description for column in schema.columns}
     assert (described["premium"], described["inception"]) == ("Gross of brokerage.", None)
-    assert "line of _qt_loads" in str(described["_qt_load"])
+    assert "load_id in _qt_loads" in str(described["_qt_load"])
 
 
 @pytest.mark.parametrize(
