@@ -1,7 +1,7 @@
-"""Access tokens: OAuth 2.0 client credentials (RFC 6749, 4.4), as the vendor's Keycloak wants them.
+"""Access tokens: OAuth 2.0 client credentials (RFC 6749, 4.4), as the vendor's Keycloak expects them.
 
-Here: fetching a token, keeping it until shortly before it expires, replacing one that was rejected.
-Not here: what the token is good for (see client).
+Here: fetching a token, caching it until shortly before it expires, replacing a rejected one.
+Not here: what the token is used for (see client).
 """
 
 import re
@@ -31,7 +31,7 @@ from qt_pipeline.values import is_loopback_url, utc_now
 
 _PEER: Final = "the token endpoint"
 _MAX_MARGIN_SECONDS: Final = 60
-# RFC 6750, 2.1. Anything else would end up, quoted, in the error of an illegal header.
+# RFC 6750, 2.1. Anything else would be quoted in the error for an illegal header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CHECK_CLIENT: Final = "Check QT_CLIENT_ID and QT_CLIENT_SECRET, and that the API user is still active."
 _CHECK_URL: Final = "Check QT_TOKEN_URL."
@@ -44,7 +44,7 @@ _REFUSALS: Final = {
     "unsupported_grant_type": ("gives no tokens by client credentials (unsupported_grant_type)", _CHECK_URL),
     "invalid_request": ("does not understand the request (invalid_request)", _CHECK_URL),
 }
-# What else Keycloak says of a client, in the description.
+# Other errors of Keycloak about a client, in the description.
 _DISABLED: Final = re.compile(r"\bdisabled\b", re.IGNORECASE)
 _NO_SERVICE_ACCOUNT: Final = re.compile(
     r"service account|not enabled|not allowed|bearer.only|public client", re.IGNORECASE
@@ -54,20 +54,20 @@ _LATER: Final = ("temporarily_unavailable", "server_error")
 
 
 class CredentialsError(PermanentError):
-    """The token endpoint refuses this client: its id, its secret, or the way in which it asks."""
+    """The token endpoint rejects this client: its id, its secret, or its kind of request."""
 
     scope = FailureScope.QUANTEMPLATE
 
 
 class InvalidTokenResponseError(PermanentError):
-    """The token endpoint answered, but not with a token."""
+    """The token endpoint responded, but not with a token."""
 
     scope = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A bearer token; called by requests, it authorises a request. `renew_at` is on the monotonic clock."""
+    """A bearer token that authorises requests; `renew_at` is on the monotonic clock."""
 
     value: str = field(repr=False)
     renew_at: float
@@ -97,7 +97,7 @@ class TokenSource:
         self._token: AccessToken | None = None
         self._lock = threading.Lock()
         self.clock_ahead_seconds: float | None = None
-        """How far this machine's clock was ahead of the endpoint's at its last answer; None where it told no time."""
+        """How far this machine's clock is ahead of the endpoint's; None if its last response had no date."""
 
     def current(self) -> AccessToken:
         """A token that is not about to expire."""
@@ -107,7 +107,7 @@ class TokenSource:
             return self._token
 
     def replace(self, rejected: AccessToken) -> AccessToken:
-        """Another token than `rejected`; a new one, unless another thread has fetched it already."""
+        """Another token than `rejected`: a new one, unless another thread has already fetched it."""
         with self._lock:
             if self._token is None or self._token is rejected:
                 self._token = self._fetch()
@@ -115,7 +115,7 @@ class TokenSource:
 
     def _fetch(self) -> AccessToken:
         asked_at = time.monotonic()
-        # Any: Authlib is typed only in part.
+        # Any: Authlib is only partly typed.
         session: Any = OAuth2Session(
             self._client_id,
             self._client_secret.get_secret_value(),
@@ -139,13 +139,13 @@ class TokenSource:
             except (OSError, HTTPError) as error:
                 raise unreachable(error, _PEER) from None
             except (ArithmeticError, TypeError, ValueError):
-                # What Authlib raises for an answer that is no object or has an odd lifetime.
+                # Authlib raises these for a response that is not an object, or has an invalid lifetime.
                 _refuse_answer()
 
     def _on_token_response(self, response: requests.Response) -> requests.Response:
-        """Authlib's hook for an answer that it has not read yet; it would lose the status."""
-        told = parse_http_date(response.headers.get("date", ""))
-        self.clock_ahead_seconds = None if told is None else (utc_now() - told).total_seconds()
+        """Authlib's hook that sees the response first; Authlib itself would drop the status."""
+        date = parse_http_date(response.headers.get("date", ""))
+        self.clock_ahead_seconds = None if date is None else (utc_now() - date).total_seconds()
         _refuse_failures(response)
         return response
 
@@ -154,7 +154,7 @@ def _token(answer: dict[str, Any], asked_at: float) -> AccessToken:
     value = answer.get("access_token")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         _refuse_answer()
-    # Without a stated lifetime nothing is assumed: the token serves one request.
+    # Without a stated lifetime, the token serves one request.
     lifetime = max(0.0, float(answer.get("expires_in") or 0))
     return AccessToken(value, asked_at + lifetime - min(_MAX_MARGIN_SECONDS, lifetime / 2))
 
@@ -184,10 +184,10 @@ def _refuse_failures(response: requests.Response) -> None:
 
 
 def _refusal(error: str, description: str) -> tuple[str, str]:
-    """What Keycloak refuses, and what to do about it. Nothing of its own text is repeated.
+    """What Keycloak rejects, and how to fix it. Nothing of its own text is repeated.
 
-    It says `unauthorized_client`, and some versions `invalid_client`, both of a wrong secret and of a client that may
-    have no tokens this way; the description tells them apart.
+    Keycloak reports `unauthorized_client`, and some versions `invalid_client`, both for a wrong secret and for a client
+    without this grant; the description distinguishes them.
     """
     if _DISABLED.search(description):
         return "has disabled this client", "Ask Quantemplate to enable the API user; its id and secret need no change."

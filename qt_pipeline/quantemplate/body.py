@@ -1,7 +1,7 @@
-"""The body of a download: undone from gzip, recognised as CSV rather than a web page, bounded, and proven whole.
+"""The body of a download: decompressed, checked to be CSV and not a web page, limited, and verified to be complete.
 
-Here: everything that can be said about the bytes without reading them as CSV.
-Not here: status and headers of the exchange (see client), rows and columns (see tabular).
+Here: every check of the bytes that does not parse them as CSV.
+Not here: status and headers (see client), rows and columns (see tabular).
 """
 
 import re
@@ -39,17 +39,17 @@ _JSON: Final = re.compile(rb"[\[{]")
 
 
 class IncompleteBodyError(RequestFailedError):
-    """The body ended before its end, or its gzip is damaged. A repeat may bring the whole."""
+    """The body was truncated, or its gzip stream is damaged. A retry may succeed."""
 
     scope = FailureScope.DATASET
 
 
 class UnverifiedLengthError(PermanentError):
-    """The body was closed without length, chunking or gzip: nobody can tell whether all of it came."""
+    """The body ended without length, chunking or gzip: its completeness cannot be verified."""
 
 
 class EmptyBodyError(TransientError):
-    """The answer is complete and has not one byte, not even a header line."""
+    """The response is complete and has no bytes, not even a header line."""
 
 
 class UnexpectedContentError(PermanentError):
@@ -65,13 +65,13 @@ class UnexpectedContentError(PermanentError):
 class DownloadLimitError(PermanentError):
     """The download is larger, or takes longer, than the settings allow.
 
-    Permanent, the one about time too: by then all patience of one download is used up, and trying again by itself would
-    spend as much once more at every layer.
+    Permanent, even the time limit: by then all attempts of one download are used up, and an automatic retry would
+    multiply the time at every layer.
     """
 
 
 class DownloadTooSlowError(DownloadLimitError):
-    """The download takes longer than it may."""
+    """The download takes longer than allowed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The vendor's API: one dataset, downloaded whole and proven whole, or an error that says why not.
+"""Client of the vendor's API: downloads a complete dataset, or raises an error that says why not.
 
-Here: addresses, headers and what each status of an answer means.
-Not here: where the bytes go and what is in them; the caller gives a sink and gets figures.
+Here: addresses, headers and the meaning of each status.
+Not here: where the bytes go and what they contain; the caller provides a sink.
 """
 
 import itertools
@@ -37,26 +37,26 @@ _REFUSED_BY_TARGET: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPS
 
 
 class AccessDeniedError(PermanentError):
-    """The API answered with a status that a repeat will not change, such as 403 or 404."""
+    """The API responded with a status that a retry will not change, such as 403 or 404."""
 
 
 class RedirectTargetError(AccessDeniedError):
-    """The address that Quantemplate redirected to refuses: a signature that has expired, most often."""
+    """The redirect target rejects the request, most often because a signature has expired."""
 
     scope = FailureScope.QUANTEMPLATE
 
 
 class UnauthorisedError(AccessDeniedError):
-    """The API rejects an access token (401), a fresh one too."""
+    """The API rejects an access token (401), even a fresh one."""
 
     scope = FailureScope.QUANTEMPLATE
 
 
 class ByteSink(Protocol):
-    """Where decoded bytes go; a binary file, for one."""
+    """A sink for decoded bytes, such as a binary file."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of `data`."""
+        """Write all of `data`."""
         ...
 
 
@@ -65,9 +65,9 @@ OpenSink: TypeAlias = Callable[[], AbstractContextManager[ByteSink]]
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """Whom to ask, as whom, and with how much patience. The settings of the same names describe the fields.
+    """The API's address, credentials and limits. The settings of the same names describe the fields.
 
-    `backoff_base_seconds` scales every wait between tries.
+    `backoff_base_seconds` scales every wait between attempts.
     """
 
     api_url: str
@@ -89,9 +89,9 @@ class ClientConfig:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A download that is whole.
+    """A complete download.
 
-    `bytes` counts the decoded CSV, `wire_bytes` what travelled, `seconds` all tries and the waits between them.
+    `bytes` counts the decoded CSV, `wire_bytes` the bytes transferred, `seconds` all attempts and waits.
     """
 
     bytes: int
@@ -103,13 +103,13 @@ class Download:
 
 
 class QuantemplateClient:
-    """Quantemplate's API as one API user. Its token is shared; any number of threads may use one client."""
+    """Quantemplate's API as one API user. Its token is shared between threads."""
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._timeouts = Timeouts(config.connect_timeout_seconds, config.read_timeout_seconds)
         self._tokens = TokenSource(config.token_url, config.client_id, config.client_secret, self._timeouts)
-        self._patience = DownloadRetryPolicy(
+        self._retry_policy = DownloadRetryPolicy(
             attempts=config.attempts,
             retry_after_cap_seconds=config.retry_after_cap_seconds,
             not_ready_seconds=config.not_ready_seconds,
@@ -119,10 +119,10 @@ class QuantemplateClient:
     def download_dataset(
         self, dataset_id: str, open_sink: OpenSink, *, trace_id: str, version: int | None = None
     ) -> Download:
-        """Stream the dataset's CSV (its newest version, unless one is given) into a sink.
+        """Stream the dataset's CSV, by default its newest version, into a sink.
 
-        Each try whose answer is promising calls `open_sink` anew. A sink that is left by an exception holds the
-        beginning of something and must be thrown away; the one that is left normally holds the whole.
+        Each attempt with a usable response calls `open_sink` again. A sink that an exception closes holds a partial
+        download and must be discarded; the one that closes normally holds the complete file.
 
         Args:
             dataset_id: The dataset's id at the vendor.
@@ -154,19 +154,19 @@ class QuantemplateClient:
             try:
                 body = self._receive_authorised(url, headers, open_sink, limits)
             except PipelineError as error:
-                # The rooms below know addresses and bytes, not datasets.
+                # The modules below know addresses and bytes, not datasets.
                 error.dataset_id = error.dataset_id or dataset_id
                 raise
             took = time.monotonic() - started
             return Download(body.decoded_bytes, body.wire_bytes, body.content_type, number, took, trace_id)
 
-        return self._patience.call(attempt, ends_at=limits.ends_at)
+        return self._retry_policy.call(attempt, ends_at=limits.ends_at)
 
     def authenticate(self) -> float | None:
-        """Have an access token, a new one if need be; tried once.
+        """Get an access token, a new one if needed; one attempt.
 
         Returns:
-            How many seconds this machine's clock is ahead of the token endpoint's; None where that told no time.
+            How many seconds this machine's clock is ahead of the token endpoint's; None if its response had no date.
 
         Raises:
             CredentialsError, InvalidTokenResponseError, RequestFailedError, ConfigurationError: there is none.
@@ -175,11 +175,11 @@ class QuantemplateClient:
         return self._tokens.clock_ahead_seconds
 
     def first_bytes(self, dataset_id: str, *, trace_id: str, limit: int, seconds: float) -> bytes:
-        """The beginning of the dataset's CSV, at most `limit` bytes of it; there the connection is closed. Tried once.
+        """The first bytes of the dataset's CSV, at most `limit`; then the connection is closed. One attempt.
 
         Raises:
-            DownloadTooSlowError: it has not come within `seconds`.
-            PipelineError: what `download_dataset` raises, without its patience.
+            DownloadTooSlowError: they did not arrive within `seconds`.
+            PipelineError: what `download_dataset` raises, without its retries.
         """
         limits = Limits(self._config.max_download_bytes, seconds, ends_at=time.monotonic() + seconds)
         beginning = _Beginning(limit)
@@ -193,14 +193,14 @@ class QuantemplateClient:
         return f"{organisation}/datasets/{quote(dataset_id, safe='')}"
 
     def _receive_authorised(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
-        # A signed address may have expired on its way: once more with a new one.
+        # A signed address may expire on the way: retry once with a new one.
         with suppress(RedirectTargetError):
             return self._receive_with_token(url, headers, open_sink, limits)
         return self._receive_with_token(url, headers, open_sink, limits)
 
     def _receive_with_token(self, url: str, headers: dict[str, str], open_sink: OpenSink, limits: Limits) -> Body:
         token = self._tokens.current()
-        # A token may be revoked, or expire on its way: once more with a fresh one.
+        # A token may be revoked or expire on the way: retry once with a fresh one.
         with suppress(UnauthorisedError):
             return self._receive(url, headers, token, open_sink, limits)
         return self._receive(url, headers, self._tokens.replace(token), open_sink, limits)
@@ -219,11 +219,11 @@ class QuantemplateClient:
 
 
 class _LimitReachedError(Exception):
-    """As much came as was wanted."""
+    """The wanted number of bytes has arrived."""
 
 
 class _Beginning:
-    """A sink for the beginning of something, which ends the rest of it by its error."""
+    """A sink for the first bytes, which ends the download by raising an error."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

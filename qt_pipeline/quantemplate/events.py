@@ -1,7 +1,7 @@
 """The vendor's webhook events: both documented envelopes, read into one value.
 
 Here: what counts as an event and which of its fields are kept.
-Not here: how an event arrives (see relay), where it waits (see inbox), what is done about it (see dispatch).
+Not here: how an event arrives (see relay), where it is stored (see inbox), what follows from it (see dispatch).
 """
 
 import hashlib
@@ -20,15 +20,15 @@ _MAX_TEXT: Final = 200
 
 
 class InvalidEventError(PermanentError):
-    """A request's body is not an event of Quantemplate. The message never quotes the body."""
+    """A request body is not an event of Quantemplate. The message never quotes the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A hint that something changed: only its ids are used, the data is fetched anew.
+    """A hint that something changed: only its ids are used, the data is downloaded again.
 
-    `event_id` is the sender's, or `sha256:` and the hash of the body where the sender gives none. `created` is kept as
-    sent, its format is not specified. The other ids are those that the event's type is documented to carry.
+    `event_id` is the sender's, or `sha256:` and the hash of the body if there is none. `created` is kept as sent: its
+    format is not specified. The other ids are those documented for the event's type.
     """
 
     event_id: str
@@ -41,9 +41,9 @@ class Event:
 
 
 def parse_event(body: bytes) -> Event:
-    """Read an event in either documented envelope (`id`, `name` or `eventId`, `eventName`).
+    """Parse an event in either documented envelope (`id`, `name` or `eventId`, `eventName`).
 
-    A type that nobody handles is an event too, and its payload is not looked into.
+    An event of an unhandled type is valid too, and its payload is not parsed.
 
     Raises:
         InvalidEventError: the body is not JSON in UTF-8, has no type, or lacks what its type must carry.
@@ -89,7 +89,7 @@ def _object(value: object, place: str) -> Mapping[str, object]:
 
 
 def _text(fields: Mapping[str, object], key: str) -> str | None:
-    """The text under `key`; nothing where it is absent, null or empty."""
+    """The text under `key`; None if it is absent, null or empty."""
     value = fields.get(key)
     if value is None or value == "":
         return None

@@ -1,7 +1,7 @@
-"""Interim responses (1xx) that come before the final one: skipped, as RFC 9110, 15.2 wants.
+"""Skip interim responses (1xx) before the final one, as RFC 9110, 15.2 requires.
 
-Here: the connections of requests that do so. Python's own skips 100 alone, and takes 102 and 103 for the answer.
-Not here: what an answer means (see transport).
+Here: connections for requests that do so. Python's own skip only 100, and treat 102 and 103 as final.
+Not here: what a response means (see transport).
 """
 
 from http import HTTPStatus
@@ -44,7 +44,7 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class FinalResponseAdapter(HTTPAdapter):
-    """What requests uses for a connection, for a server that sends interim responses; also through a proxy."""
+    """A requests adapter for servers that send interim responses; also through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as requests has it
         """See HTTPAdapter."""

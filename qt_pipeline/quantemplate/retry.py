@@ -1,7 +1,7 @@
-"""How often and how patiently a download is tried.
+"""Retries of a download.
 
-Here: the waits between tries and the words after the last.
-Not here: what a try is (see client), which failure is which (see transport and body).
+Here: the waits between attempts, and the error after the last one.
+Not here: what an attempt is (see client), which failures are retried (see transport and body).
 """
 
 import logging
@@ -49,12 +49,12 @@ class DownloadRetryPolicy:
     base_seconds: float
 
     def call(self, attempt: Callable[[], T], *, ends_at: float) -> T:
-        """The result of `attempt`, tried again on RequestFailedError, NotReadyError and a page that may pass.
+        """The result of `attempt`, retried on RequestFailedError, NotReadyError and a page that may be temporary.
 
-        No wait goes beyond `ends_at` on the monotonic clock.
+        No wait extends beyond `ends_at` on the monotonic clock.
 
         Raises:
-            PipelineError: of the type of the last failure, with how often and how long it was tried.
+            PipelineError: of the type of the last failure, with the number and duration of the attempts.
         """
         base = self.base_seconds
         too_late = _StopBefore(ends_at)
@@ -82,13 +82,13 @@ class DownloadRetryPolicy:
 
 
 class _StopBefore(stop_base):
-    """No try after a moment on the monotonic clock, and no wait that would end after it."""
+    """Stops before a time on the monotonic clock, and before a wait that would end after it."""
 
-    def __init__(self, moment: float) -> None:
-        self._moment = moment
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
 
     def __call__(self, retry_state: RetryCallState) -> bool:
-        return time.monotonic() + retry_state.upcoming_sleep >= self._moment
+        return time.monotonic() + retry_state.upcoming_sleep >= self._deadline
 
 
 def _may_be_ready_soon(error: BaseException) -> bool:
@@ -98,7 +98,7 @@ def _may_be_ready_soon(error: BaseException) -> bool:
 def _failure(state: RetryCallState) -> PipelineError:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, PipelineError):
-        raise TypeError("only errors of this project are tried again")
+        raise TypeError("only errors of this project are retried")
     return error
 
 
@@ -116,6 +116,6 @@ def _log_wait(state: RetryCallState) -> None:
 def _give_up(state: RetryCallState) -> NoReturn:
     error = _failure(state)
     tried = "once" if state.attempt_number == 1 else f"{state.attempt_number} times"
-    what = f"{error.message} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
+    message = f"{error.message} Tried {tried} in {state.seconds_since_start or 0:.0f} s."
     hint = error.hint or "It may pass by itself; if it goes on, look at the network and at Quantemplate."
-    raise type(error)(what, hint=hint, dataset_id=error.dataset_id) from None
+    raise type(error)(message, hint=hint, dataset_id=error.dataset_id) from None

@@ -1,7 +1,7 @@
-"""One exchange with the vendor over HTTP: who is asked, how long to wait, where a redirect may lead.
+"""One HTTP exchange with the vendor: timeouts, proxies, allowed redirects.
 
-Here: timeouts, proxies, redirects, interim responses, and what a failed exchange is called.
-Not here: what an answer means (see client), its body (see body), how often to try (see retry).
+Here: timeouts, proxies, redirects, interim responses, and the errors of a failed exchange.
+Not here: what a response means (see client), its body (see body), retries (see retry).
 """
 
 import socket
@@ -32,7 +32,7 @@ REDIRECT_HOSTS: Final = (
     "*.blob.core.windows.net",
     "storage.googleapis.com",
 )
-"""Where a download may be redirected besides the host that was asked: the vendor's domain, and the stores of clouds."""
+"""Allowed redirect targets besides the requested host: the vendor's domain, and the stores of cloud providers."""
 _CAUSES: Final = (
     (socket.gaierror, "the name cannot be resolved"),
     (ConnectionRefusedError, "the connection was refused"),
@@ -42,9 +42,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class RequestFailedError(TransientError):
-    """An exchange failed in a way that a repeat may mend: no connection, no answer, a server under load.
+    """An exchange failed in a way that a retry may fix: no connection, no response, an overloaded server.
 
-    `retry_after_seconds` is the wait that the server asked for, if it did.
+    `retry_after_seconds` is the wait that the server requested, if any.
     """
 
     scope = FailureScope.QUANTEMPLATE
@@ -52,21 +52,21 @@ class RequestFailedError(TransientError):
 
 
 class RedirectError(PermanentError):
-    """A redirect leads where this project does not follow: without https, or to a host that is not listed."""
+    """A redirect leads to a forbidden target: without https, or to a host that is not listed."""
 
     scope = FailureScope.QUANTEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The longest wait for a connection, and the longest silence within an answer, in seconds."""
+    """The longest wait for a connection, and the longest silence within a response, in seconds."""
 
     connect: float
     read: float
 
 
 class _OneHop(requests.Session):
-    # Even when told not to follow a redirect, requests reads its body whole and prepares the next request.
+    # Even with allow_redirects=False, requests reads the body of a redirect and prepares the next request.
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002  # the signature of requests
         return None
 
@@ -80,16 +80,16 @@ def get(
     timeouts: Timeouts,
     redirect_hosts: Sequence[str] = REDIRECT_HOSTS,
 ) -> Generator[requests.Response]:
-    """The answer to a GET, its body not read yet; it is closed at the end of the `with` block.
+    """The response to a GET, its body not read yet; it is closed at the end of the `with` block.
 
-    Up to three redirects are followed, from loopback to loopback, or by https to the host of `url` and to those of
-    `redirect_hosts` (`*.example.com` is every host below it); the responses that redirected are the answer's `history`.
-    Once a redirect has left the scheme, host and port of `url`, nothing is authorised any more. Cookies are not kept.
-    Proxy and certificates come from the environment, except for loopback.
+    Up to three redirects are followed: from loopback to loopback, or by https to the host of `url` and to those of
+    `redirect_hosts` (`*.example.com` is every host below it); the redirecting responses are in `history`. Once a
+    redirect has left the scheme, host and port of `url`, requests are no longer authorised. Cookies are not kept. Proxy
+    and certificates come from the environment, except for loopback.
 
     Raises:
-        RequestFailedError: there is no answer.
-        RedirectError: a redirect leads elsewhere, or there is one too many.
+        RequestFailedError: there is no response.
+        RedirectError: a redirect leads to a forbidden target, or there is one too many.
         ConfigurationError: the address, the proxy or the certificates of the environment cannot be used.
     """
     allowed = (urlsplit(url).hostname or "", *redirect_hosts)
@@ -121,14 +121,14 @@ def get(
 
 
 def _unauthorised(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    # Not None: for None, requests would look into ~/.netrc.
+    # Not None: then requests would look for credentials in ~/.netrc.
     return request
 
 
 def session_to(url: str, session: requests.Session | None = None) -> requests.Session:
     """A session for one exchange with the server of `url`, which skips interim responses."""
     session = session or requests.Session()
-    # A proxy of the environment must not be asked for what is on this machine.
+    # Do not use a proxy of the environment for an address on this machine.
     session.trust_env = not is_loopback_url(url)
     for scheme in ("http://", "https://"):
         session.mount(scheme, FinalResponseAdapter())
@@ -136,7 +136,7 @@ def session_to(url: str, session: requests.Session | None = None) -> requests.Se
 
 
 def _location(response: requests.Response) -> str:
-    """The header as it was meant: bytes beyond ASCII are UTF-8, or else stay the bytes that they are."""
+    """The decoded header: bytes beyond ASCII are UTF-8, else they are percent-encoded."""
     raw = response.headers["location"].encode("latin-1")
     try:
         return raw.decode()
@@ -175,9 +175,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def unreachable(error: Exception, peer: str) -> PipelineError:
-    """What to raise, `from None`, for an exchange with `peer` that ended in `error`.
+    """The error to raise, `from None`, for an exchange with `peer` that ended in `error`.
 
-    The words of `error` are left out, and it must not be chained: it may quote a proxy's password or the answer.
+    The message of `error` is left out, and it must not be chained: it may quote a proxy's password or the response.
     """
     kind = type(error).__name__
     if isinstance(error, InvalidURL | InvalidSchema | MissingSchema):
@@ -203,7 +203,7 @@ def unreachable(error: Exception, peer: str) -> PipelineError:
 
 
 def _cause(error: Exception) -> str:
-    """Why there is no connection, from the network's own errors beneath those of the libraries."""
+    """Why there is no connection, from the network error beneath the libraries' errors."""
     beneath: BaseException | None = error
     while beneath is not None:
         for kind, words in _CAUSES:
@@ -218,10 +218,10 @@ def _capital(peer: str) -> str:
 
 
 def raise_if_unavailable(response: requests.Response, peer: str) -> None:
-    """Raise for the statuses that mean "later": 408, 429 and 5xx.
+    """Raise for the statuses that ask for a retry: 408, 429 and 5xx.
 
     Raises:
-        RequestFailedError: with the wait that the server asked for (`Retry-After`).
+        RequestFailedError: with the wait that the server requested (`Retry-After`).
     """
     status = response.status_code
     later = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -232,18 +232,18 @@ def raise_if_unavailable(response: requests.Response, peer: str) -> None:
 
 
 def retry_after_seconds(value: str) -> float | None:
-    """The wait that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3); None for neither."""
+    """The wait that a `Retry-After` header requests, in seconds or as a date (RFC 9110, 10.2.3); None if invalid."""
     if value.strip().isdecimal():
         return float(value)
-    moment = parse_http_date(value)
-    return None if moment is None else max(0.0, (moment - utc_now()).total_seconds())
+    date = parse_http_date(value)
+    return None if date is None else max(0.0, (date - utc_now()).total_seconds())
 
 
 def parse_http_date(value: str) -> datetime | None:
-    """The moment that a header names as an HTTP date (RFC 9110, 5.6.7); None for what is none."""
+    """The timestamp of an HTTP date (RFC 9110, 5.6.7); None if it is invalid."""
     try:
-        moment = parsedate_to_datetime(value)
-        # A date "-0000" comes back naive; HTTP dates are always UTC.
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        timestamp = parsedate_to_datetime(value)
+        # A date with "-0000" is returned naive; HTTP dates are always UTC.
+        return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

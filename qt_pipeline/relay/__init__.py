@@ -1,6 +1,6 @@
-"""The webhook: HTTP in, inbox out, in its own process.
+"""The webhook relay: receives events over HTTP and stores them in the inbox, in its own process.
 
-Here: who may post, what is accepted, and an answer only when the event is on disk.
+Here: authentication, limits, and a response only once the event is durable.
 Not here: what happens to an event afterwards (see dispatch); how it is stored (see inbox).
 """
 

@@ -1,8 +1,8 @@
 """The routes of the relay.
 
-Here: the check of the caller, the limits of the body, and each answer. Plain ASGI: a router and the layers that a
-framework puts around each request would cost more than all else that is done for an event.
-Not here: connections (see protocol), where events go (see intake), the words of the log (see refusals).
+Here: authentication, the limits of the body, and each response. Plain ASGI: a framework's router and middleware would
+cost more than everything else that is done for an event.
+Not here: connections (see protocol), where events go (see sinks), the log (see rejections).
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class RelayApp:
         return await self._accept(route, scope, receive)
 
     async def _accept(self, route: str, scope: Scope, receive: Receive) -> JSONResponse:
-        """Accept one event: 202 with its sequence number, where it has one already, when it is at rest."""
+        """Accept one event: 202 once it is durable, with its sequence number if it has one already."""
         began = time.time_ns()
         client, headers = _client_of(scope), Headers(scope=scope)
         if not self._tokens and (why := foreign_request(scope)):
@@ -139,13 +139,13 @@ class RelayApp:
         return JSONResponse({} if sequence is None else {"sequence": sequence}, HTTPStatus.ACCEPTED)
 
     def _knows(self, offered: str) -> bool:
-        # Every token is compared, and each in constant time: the time of the answer tells nothing.
+        # Every token is compared in constant time, so that the response time reveals nothing.
         matches = sum(hmac.compare_digest(offered.encode(), token) for token in self._tokens)
         return matches > 0 or not self._tokens
 
 
 class _SharedCheck:
-    """One check at a time, for all who ask meanwhile; good news hold for a moment. It writes, and anybody may ask."""
+    """Runs one check at a time and shares its result: the check writes, and anybody may request it."""
 
     def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
         self._check = check
@@ -168,7 +168,7 @@ class _SharedCheck:
 
 
 def _route_of(path: str) -> str:
-    """The pattern that a path matches. One that matches none may still hold a token, and is not shown."""
+    """The route that a path matches. An unmatched path may still hold a token, and is not shown."""
     if path in _METHODS and path != _WEBHOOK_WITH_TOKEN:
         return path
     folder, _, token = path.rpartition("/")
@@ -224,7 +224,7 @@ def _too_often(wait: float) -> Rejection:
 
 
 def _refusal_of(error: Exception) -> tuple[Rejection, str]:
-    """The answer to an error, and what the log is told beside it."""
+    """The response to an error, and its cause for the log."""
     match error:
         case RequestRejectedError():
             return error.refusal, ""
@@ -235,7 +235,7 @@ def _refusal_of(error: Exception) -> tuple[Rejection, str]:
         case BacklogFullError():
             return _FULL, ""
         case InboxUnavailableError():
-            # Its words name the inbox's address: they are for the log alone.
+            # Its message names the inbox's address: for the log only.
             return _INBOX, str(error)
         case _:
             frames = "".join(traceback.format_tb(error.__traceback__))

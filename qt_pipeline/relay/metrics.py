@@ -1,7 +1,7 @@
-"""Figures for Prometheus, on a port that only this machine reaches.
+"""Prometheus metrics of the relay, on a port that only this machine can reach.
 
-Here: what is measured, its names and its port.
-Not here: when something is counted (see writer, refusals).
+Here: the metrics, their names and their port.
+Not here: when something is counted (see writer, rejections).
 """
 
 import threading

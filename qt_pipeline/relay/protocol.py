@@ -1,8 +1,8 @@
-"""One connection, and what it may cost: how many there are, how long and how large the head of a request is.
+"""One connection of the relay and its limits: the number of connections, the time and size of a request head.
 
-Here: the limits that hold before a request reaches the application, and an offered upgrade, which is ignored.
-Not here: limits of a body (see app); parsing and writing HTTP, which are uvicorn's with the parser httptools. That one
-does not bound a head, so it is done here; the other parser does, and takes twice the time for each request.
+Here: the limits before a request reaches the application, and ignoring an offered upgrade.
+Not here: limits of a body (see app); HTTP parsing and writing, which is uvicorn's with the parser httptools. That
+parser does not limit a head, so it is done here; the other parser does, but takes twice the time per request.
 """
 
 import asyncio
@@ -83,10 +83,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, as long as it keeps to the limits.
+        """Parse what arrived, within the limits.
 
-        Not uvicorn's own: that one writes a line to the log for each bad request, lets any byte prolong the life of
-        an idle connection, and makes room for every request that is sent before the last one was answered.
+        Not uvicorn's own: it logs a line for each bad request, lets any byte extend the life of an idle connection, and
+        buffers every request that is sent before the last one was answered.
         """
         if self.transport.is_closing() or self.parser is None:  # pyright: ignore[reportUnnecessaryComparison]  # None at the end
             return
@@ -172,7 +172,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read the request as if it offered no upgrade, which a server may do (RFC 9110, 7.8).
 
-        The parser takes all behind such a head for another protocol and cannot be told otherwise, so that another one
+        The parser treats everything behind such a head as another protocol, which cannot be turned off. So a new parser
         gets the same head without the offer, and then the `rest`: the body and what follows.
         """
         request_line = b"%s %s HTTP/%s" % (

@@ -1,6 +1,6 @@
-"""How many requests a client may make: a token bucket for each address.
+"""Rate limit of the relay: a token bucket for each client address.
 
-Here: the buckets. Not here: what becomes of a request that is too much (see app).
+Here: the buckets. Not here: the response to a request over the limit (see app).
 """
 
 import time

@@ -1,7 +1,7 @@
-"""Why a request is refused, and what that costs: one answer, one count, and a log that no flood can fill.
+"""Rejected requests: one response, one count, and a log that no flood can fill.
 
-Here: every reason with its status and words, and the lines of the log.
-Not here: who decides on a refusal (see app, protocol).
+Here: every reason with its status and message, and the log lines.
+Not here: which requests are rejected (see app, protocol).
 """
 
 import asyncio

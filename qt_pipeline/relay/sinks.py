@@ -1,7 +1,7 @@
-"""Where the relay puts events, and the way through a queue.
+"""Where the relay stores events, and the sink for a queue.
 
-Here: what every intake promises, and the intake that hands events on to a queue. The other one is the writer.
-Not here: HTTP (see app), how events are kept (see inbox).
+Here: the protocol of a sink, and the sink that puts events into a queue. The other sink is the writer.
+Not here: HTTP (see app), how events are stored (see inbox).
 """
 
 import asyncio

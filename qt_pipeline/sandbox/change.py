@@ -1,6 +1,6 @@
-"""A small, deterministic edit of a CSV file: what the next version of a dataset looks like.
+"""Create the next version of a dataset: a small, deterministic edit of its CSV file.
 
-Here: which rows change and how. Columns and kinds of values stay, so that the next load follows the same contract.
+Here: which rows change and how. Columns and kinds of values stay, so that the next load keeps the contract.
 Not here: versions and their numbers (see state).
 """
 

@@ -1,6 +1,6 @@
-"""The routes under `/_control` that steer the sandbox: change a dataset, fire its event, switch faults on.
+"""The routes under `/_control` that control the sandbox: change a dataset, fire its event, inject faults.
 
-Here: JSON in, JSON out, over the state. Not here: anything the vendor has (see app).
+Here: JSON in, JSON out, over the state. Not here: the vendor's own routes (see app).
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def routes(state: SandboxState) -> list[Route]:
 
 
 def exception_handlers() -> dict[type[Exception], ExceptionHandler]:
-    """What a caller is told when the state, or a body that is not what it should be, refuses a control request."""
+    """Responses for control requests that the state rejects, or whose body is invalid."""
     return dict.fromkeys(_STATUS_OF_ERROR, _refusal)
 
 

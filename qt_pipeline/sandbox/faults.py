@@ -1,6 +1,6 @@
-"""What the sandbox can be told to do wrong, one fault for each download.
+"""Faults that the sandbox injects, one for each download.
 
-Here: the kinds of faults and how they queue. Not here: how a fault looks on the wire (see downloads).
+Here: the kinds of faults and their queue. Not here: how a fault looks on the wire (see downloads).
 """
 
 from collections import deque
@@ -42,13 +42,13 @@ class Fault(BaseModel):
 
 
 class FaultQueue:
-    """The faults ahead of one dataset, consumed by its downloads in order."""
+    """The pending faults of one dataset, consumed by its downloads in order."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._ahead: deque[tuple[Fault, int | None]] = deque((fault, fault.times) for fault in faults)
 
     def next(self) -> Fault | None:
-        """The fault of the download that begins now, or None when all is well."""
+        """The fault of the next download, or None."""
         if not self._ahead:
             return None
         fault, left = self._ahead.popleft()

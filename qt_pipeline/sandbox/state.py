@@ -1,6 +1,6 @@
-"""All that the sandbox remembers: datasets and their versions, faults, recent downloads, tokens, the webhook.
+"""The state of the sandbox: datasets and their versions, faults, recent downloads, tokens, the webhook.
 
-Here: the state, shared by the server's thread and the thread of a test. Not here: HTTP (see app and control).
+Here: the state, shared by the server's thread and a test's thread. Not here: HTTP (see app and control).
 """
 
 import json

@@ -1,6 +1,6 @@
 """Access tokens of the sandbox: random, short-lived, really checked.
 
-Here: who gets one and how long it holds. Not here: the shape of the token endpoint's answers (see app).
+Here: issuing and checking tokens. Not here: the format of the token endpoint's responses (see app).
 """
 
 import hmac
@@ -12,7 +12,7 @@ ACCESS_TOKEN_PREFIX = "sandbox-access-token."  # noqa: S105  # its beginning, by
 
 
 class TokenOffice:
-    """Gives tokens to the one client it knows, and tells whether a token still holds. Safe between threads."""
+    """Issues tokens to the only client it knows, and checks whether a token is valid. Safe between threads."""
 
     def __init__(self, *, client_id: str, client_secret: str, lifetime_seconds: int) -> None:
         self._client_id = client_id
@@ -30,7 +30,7 @@ class TokenOffice:
         return hmac.compare_digest(client_secret.encode(), self._client_secret.encode())
 
     def issue(self) -> str:
-        """A new token that holds for `lifetime_seconds`."""
+        """A new token that is valid for `lifetime_seconds`."""
         token = ACCESS_TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = time.monotonic()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Telling a webhook that something happened, as the vendor does.
+"""Post events to a webhook, as the vendor does.
 
 Here: the two documented envelopes and the POST. Not here: which dataset changed (see state).
 """

@@ -248,7 +248,7 @@ class Load:
         with self.target.publishing(staged.table) as connection:
             transaction = self.target.transaction_id(connection)
             self._refuse_older(connection)
-            # The published rows are verified below. Verify the staged rows if those cannot be told apart there.
+            # The published rows are verified below. Verify the staged rows if those cannot be distinguished there.
             sums_here = (self.spec.keeps_rows and LOAD_COLUMN not in self.system_columns) or staged.becomes_table
             found = self.target.totals(connection, staged.table, staged.contract.columns if sums_here else [])
             if not found.rows and staged.totals.rows and self.target.stage_prefixes and not staged.becomes_table:
