@@ -254,7 +254,7 @@ def test_every_example_of_a_catalog_is_valid(tmp_path: Path) -> None:
 def test_an_invalid_example_of_a_catalog_is_found(tmp_path: Path) -> None:
     [text] = catalogs(page("```yaml\ndatasets:\n  d-one: {tabel: a}\n```\n\n```yaml\nother: {}\n```"))
     (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="perhaps 'table' is meant"):
+    with pytest.raises(ConfigurationError, match="the nearest key is 'table'"):
         load_catalog(tmp_path / "datasets.yaml")
 
 
