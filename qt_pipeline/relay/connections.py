@@ -1,4 +1,4 @@
-"""All open connections of the relay, and which of them is closed when there are too many.
+"""The open connections of the relay, and which one is closed if there are too many.
 
 Here: the count for each address. Not here: how a connection is closed (see protocol).
 """
@@ -12,7 +12,7 @@ MAX_CONNECTIONS: Final = 900
 
 
 class Connection(Protocol):
-    """What is known of a connection."""
+    """A connection, as far as this module needs it."""
 
     @property
     def is_idle(self) -> bool:
@@ -24,11 +24,11 @@ T = TypeVar("T", bound=Connection)
 
 
 class Connections(Generic[T]):
-    """The open connections, in the order in which they were made.
+    """The open connections, oldest first.
 
-    When there are too many, the oldest idle one of the address that has most is closed: a sender with very many
-    connections loses its own, and never keeps another from being served. A proxy, whose connections all come from one
-    address, loses idle ones alone, and only where the limit is reached.
+    If there are too many, the oldest idle one of the address with the most is closed: a sender with very many
+    connections loses its own, and never blocks another. A proxy, whose connections all come from one address, loses
+    only idle ones, and only at the limit.
     """
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Connections(Generic[T]):
         if len(self._address_of) <= MAX_CONNECTIONS:
             return None
         by_share = sorted(self._by_address.values(), key=len, reverse=True)
-        idle = (one for share in by_share for one in share if one.is_idle)
-        # The new one is idle itself.
-        surplus = next(idle, connection)
-        self.discard(surplus)
-        return surplus
+        idle = (member for share in by_share for member in share if member.is_idle)
+        # The new connection is idle itself.
+        over_limit = next(idle, connection)
+        self.discard(over_limit)
+        return over_limit
 
     def discard(self, connection: T) -> None:
         """Forget a connection, if it is known."""

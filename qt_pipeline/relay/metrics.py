@@ -24,7 +24,7 @@ _FRESH_SECONDS: Final = 5
 
 
 class Metrics:
-    """The relay's figures, in a registry of their own."""
+    """The relay's metrics, in their own registry."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
@@ -44,9 +44,9 @@ class Metrics:
         self.group_events.observe(events)
 
     def watch(self, inbox: Inbox) -> None:
-        """Add what waits in an inbox, which is asked at most once in some seconds, when somebody looks.
+        """Add the open events of an inbox, which is queried on scrapes, at most once in some seconds.
 
-        Give it a connection of its own: counting many events must not hold up the writer.
+        Give it a separate connection: counting many events must not hold up the writer.
         """
         self.registry.register(_InboxFigures(inbox))
 
@@ -55,7 +55,7 @@ class Metrics:
         """Serve `/metrics` on 127.0.0.1, in threads of its own; port 0 takes a free one. Yields the port.
 
         Raises:
-            ConfigurationError: the port cannot be had.
+            ConfigurationError: the port is not available.
         """
         try:
             server, thread = start_http_server(port, "127.0.0.1", self.registry)
@@ -80,7 +80,7 @@ class _InboxFigures(Collector):
         self._stale_at = 0.0
 
     def collect(self) -> Iterable[Metric]:
-        """The figures of some seconds ago at most; none while the inbox cannot be read."""
+        """The metrics, at most some seconds old; none while the inbox cannot be read."""
         with self._lock:
             if time.monotonic() >= self._stale_at:
                 try:

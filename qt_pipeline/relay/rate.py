@@ -14,10 +14,10 @@ _IPV6_SITE_BITS: Final = 64
 
 
 class RateLimit:
-    """Lets each address make `per_second` requests a second, and as many at once after a pause; 0 is no limit.
+    """Allows each address `per_second` requests a second, and as many at once after a pause; 0 means no limit.
 
-    The addresses seen last are remembered, a bounded number. One that is forgotten starts anew with a full bucket: many
-    strangers can make the limit milder for somebody, never harder.
+    A bounded number of recent addresses is kept. A dropped one starts over with a full bucket, so many other addresses
+    can only loosen the limit for somebody, never tighten it.
     """
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class RateLimit:
 
 
 def client_of(address: str) -> str:
-    """Who an address belongs to: with IPv6 each site has a whole network of them."""
+    """The client of an address: with IPv6, each site has a whole network of addresses."""
     if ":" not in address:
         return address
     site = IPv6Network((int(IPv6Address(address.partition("%")[0])), _IPV6_SITE_BITS), strict=False)

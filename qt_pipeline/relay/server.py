@@ -1,6 +1,6 @@
 """The relay's process.
 
-Here: the ports, how the server is set up, and a graceful end.
+Here: the ports, the server configuration, and a graceful shutdown.
 Not here: routes and answers (see app), the limits of a connection (see protocol).
 """
 
@@ -26,7 +26,7 @@ from qt_pipeline.values import is_loopback_host
 
 _IDLE_SECONDS: Final = 10
 _GRACEFUL_SECONDS: Final = 5
-# Connections that come at one moment are all accepted before the first surplus one is closed.
+# Simultaneous connections are all accepted before the first one over the limit is closed.
 _OPEN_FILES: Final = 4096
 
 _log = logging.getLogger("qt_pipeline.relay")
@@ -42,13 +42,13 @@ def serve(
     metrics_port: int = 8643,
     events_per_second: float = 0,
 ) -> None:
-    """Run the relay until SIGTERM or SIGINT; requests in progress are then answered, within seconds.
+    """Run the relay until SIGTERM or SIGINT; requests in progress are then completed within seconds.
 
-    Port 0 takes a free one; the log names it. `metrics` are served on 127.0.0.1 alone. `events_per_second` is the most
-    that one address may send, 0 for no limit.
+    Port 0 takes a free one; the log names it. `metrics` are served on 127.0.0.1 only. `events_per_second` limits each
+    address; 0 means no limit.
 
     Raises:
-        ConfigurationError: a port cannot be had, or `host` is beyond this machine and there are no tokens.
+        ConfigurationError: a port is not available, or `host` is beyond this machine and there are no tokens.
     """
     if not tokens:
         if not is_loopback_host(host):
@@ -70,7 +70,7 @@ def serve(
 
 
 def build_server(app: RelayApp) -> uvicorn.Server:
-    """The server with the relay's limits, which never writes a path, and so no token, to a log."""
+    """The server with the relay's limits. It never logs a path, which may hold a token."""
     return _Server(
         uvicorn.Config(
             app,
@@ -79,7 +79,7 @@ def build_server(app: RelayApp) -> uvicorn.Server:
             ws="none",
             lifespan="off",
             access_log=False,
-            # Handlers are the caller's business; the level is ours, because TRACE would log each request's path.
+            # The caller sets the handlers; the level is fixed, because TRACE would log each request's path.
             log_config=None,
             log_level="info",
             server_header=False,
@@ -94,7 +94,7 @@ def build_server(app: RelayApp) -> uvicorn.Server:
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        # What follows is the end of the process, by the signal that ended the server.
+        # Afterwards the process ends, by the signal that ended the server.
         await asyncio.to_thread(end_traces)
 
 

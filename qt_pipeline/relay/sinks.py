@@ -13,33 +13,33 @@ from qt_pipeline.inbox import NewEvent
 from qt_pipeline.relay.metrics import Metrics
 
 MAX_BACKLOG: Final = 500
-"""Events that may wait to be stored. More than this is more than a slow disk will catch up with in time."""
+"""The maximum number of events waiting to be stored: more than a slow disk could store in time."""
 
 _THREADS: Final = 16
 
 
 class BacklogFullError(TransientError):
-    """As many events wait to be stored as may."""
+    """The maximum number of events is waiting to be stored."""
 
     def __init__(self) -> None:
         super().__init__(f"{MAX_BACKLOG} events wait to be stored.", hint="Send the event again.")
 
 
 class EventSink(Protocol):
-    """Where an accepted event goes. All of it happens on one event loop."""
+    """Stores accepted events. All calls are on one event loop."""
 
     async def accept(self, event: NewEvent) -> int | None:
-        """Return when the event is at rest: its sequence number, or None where it gets one only later.
+        """Return once the event is durable: its sequence number, or None if it gets one only later.
 
         Raises:
-            RelayFullError: too many events wait.
+            BacklogFullError: too many events are waiting.
             InboxUnavailableError: the event could not be stored.
             EventTooLargeError: it can never be stored there.
         """
         ...
 
     async def check(self) -> None:
-        """Return if an event could be stored right now.
+        """Check that an event could be stored now.
 
         Raises:
             InboxUnavailableError: it could not.
@@ -48,14 +48,14 @@ class EventSink(Protocol):
 
 
 class QueueClient(Protocol):
-    """A queue whose methods wait until it has answered, and may be called from several threads."""
+    """A queue whose methods block until it has responded, and are safe between threads."""
 
     def put(self, event: NewEvent) -> None:
-        """Return when the queue keeps the event."""
+        """Return once the queue has stored the event."""
         ...
 
     def check(self) -> None:
-        """Return if the queue takes events right now."""
+        """Check that the queue accepts events now."""
         ...
 
 
@@ -70,7 +70,7 @@ class QueueSink:
         metrics.waiting.set_function(lambda: self._waiting)
 
     async def accept(self, event: NewEvent) -> None:
-        """Return when the queue keeps the event."""
+        """Return once the queue has stored the event."""
         if self._waiting >= MAX_BACKLOG:
             raise BacklogFullError
         self._waiting += 1
@@ -82,5 +82,5 @@ class QueueSink:
         self._metrics.stored(1)
 
     async def check(self) -> None:
-        """Return if the queue takes events right now."""
+        """Check that the queue accepts events now."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._queue.check)

@@ -1,4 +1,4 @@
-"""The three datasets that the sandbox starts with.
+"""The three initial datasets of the sandbox.
 
 Here: their ids, names and first bytes. Not here: their later versions (see change and state).
 """
@@ -47,7 +47,7 @@ class DatasetVersion:
 
 @cache
 def first_version(dataset: SandboxDataset) -> DatasetVersion:
-    """Version 1 of a dataset: a real file as shipped in `data/`, or the generated bordereau. Made once per process."""
+    """Version 1 of a dataset: a real file as shipped in `data/`, or the generated bordereau. Cached per process."""
     if dataset.stem == _BORDEREAU_STEM:
         return DatasetVersion.of(1, bordereau_csv())
     packed = files("qt_pipeline.sandbox") / "data" / f"{dataset.stem}.csv.gz"

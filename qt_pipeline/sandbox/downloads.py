@@ -1,4 +1,4 @@
-"""A dataset on the wire: a chunked stream of CSV, or the fault that was asked for.
+"""Download responses of the sandbox: a chunked stream of CSV, or the injected fault.
 
 Here: bodies and how they break. Not here: who may download what (see app).
 """
@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from qt_pipeline.sandbox.faults import Fault, FaultKind
 
 TRANSPORT = "qt.transport"
-"""The extension of an ASGI scope under which the server hands over the connection, to be maltreated."""
+"""The extension of an ASGI scope under which the server hands over the connection, for faults below HTTP."""
 
 _CSV = {"Content-Type": "text/csv"}
 _GZIP = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
@@ -58,7 +58,7 @@ class _ResetResponse(_UnfinishedResponse):
 
 
 class _LongResponse(StreamingResponse):
-    """Sends more behind its end, which the protocol of the server would not."""
+    """Sends bytes beyond the Content-Length, which the server's protocol would not."""
 
     def __init__(self, body: bytes, length: int) -> None:
         super().__init__(_pieces(body[:length]), headers={**_CSV, "Content-Length": str(length)})
@@ -72,7 +72,7 @@ class _LongResponse(StreamingResponse):
 
 
 def csv_response(csv: bytes, fault: Fault | None, *, compress: bool) -> Response:
-    """The answer to a download of `csv`, gone wrong as `fault` says."""
+    """The response to a download of `csv`, with the fault, if any."""
     if fault is not None and fault.kind in _OTHER_ANSWERS:
         return _OTHER_ANSWERS[fault.kind](fault)
     if fault is not None and fault.kind in _OTHER_BODIES:

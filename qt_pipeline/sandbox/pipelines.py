@@ -1,6 +1,6 @@
 """The one pipeline of the sandbox, whose output is one of the datasets.
 
-Here: executions and what became of them. Not here: the bytes of an output (see downloads).
+Here: executions and their outcome. Not here: the bytes of an output (see downloads).
 """
 
 import secrets
@@ -35,7 +35,7 @@ class Execution:
         return utc_now() >= self.finished_at
 
     def as_json(self) -> dict[str, object]:
-        """The execution as the vendor's API describes it at this moment."""
+        """The execution as the vendor's API describes it now."""
         known: dict[str, object] = {
             "id": self.id,
             "runNumber": self.run_number,

@@ -1,4 +1,4 @@
-"""Running the sandbox: in a thread for tests, or in the foreground for the command line.
+"""Run the sandbox: in a thread for tests, or in the foreground for the command line.
 
 Here: sockets, threads, uvicorn. Not here: what it answers (see app and control).
 """
@@ -28,7 +28,7 @@ _STOP_SECONDS = 1
 class SandboxServer:
     """A sandbox in a thread of this process, on a free port of 127.0.0.1; use it in a `with` block.
 
-    Id and secret of the client are made up when not given. `state` is the sandbox's memory, safe to use while it runs.
+    Client id and secret are generated if not given. `state` is the sandbox's state, safe to use while it runs.
     """
 
     def __init__(
@@ -99,21 +99,21 @@ def serve(
 
 
 class _Protocol(H11Protocol):
-    """The one implementation that is always there, so that the same bytes are on the wire everywhere.
+    """The implementation that is always installed, so that the same bytes are on the wire everywhere.
 
-    It hands its connection on: some faults are not HTTP.
+    It passes its connection to the application: some faults are below HTTP.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.app = _handing_on(self.app, transport)
+        self.app = _with_transport(self.app, transport)
 
 
-def _handing_on(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
-    async def handing_on(scope: Scope, receive: Receive, send: Send) -> None:
+def _with_transport(app: ASGIApp, transport: asyncio.Transport) -> ASGIApp:
+    async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "extensions": {TRANSPORT: transport}}, receive, send)
 
-    return handing_on
+    return with_transport
 
 
 def _config(state: SandboxState, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:

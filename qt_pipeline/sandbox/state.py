@@ -48,7 +48,7 @@ class _Dataset:
 
 
 class SandboxState:
-    """The sandbox's memory. Every method is safe to call from any thread.
+    """The sandbox's state. Every method is safe to call from any thread.
 
     With `gzip` set, clients that accept it get compressed downloads; off at first, as the vendor does not document any.
     """
@@ -120,7 +120,7 @@ class SandboxState:
             return self.put(dataset_id, changed_csv(newest.csv, newest.number + 1))
 
     def set_faults(self, dataset_id: str, faults: Iterable[Fault]) -> None:
-        """Replace the faults ahead of a dataset; none make it well again.
+        """Replace the pending faults of a dataset; without any, its downloads succeed.
 
         Raises:
             NotServedError: there is no such dataset.
@@ -134,7 +134,7 @@ class SandboxState:
             return self._dataset(dataset_id).faults.next()
 
     def record(self, download: ServedDownload) -> None:
-        """Remember a download."""
+        """Record a download."""
         with self._lock:
             self._downloads.append(download)
 
@@ -154,7 +154,7 @@ class SandboxState:
             return list(self._alerts)
 
     def set_webhook(self, url: str | None) -> None:
-        """Where events are posted from now on.
+        """Set the URL that events are posted to.
 
         Raises:
             ConfigurationError: the URL leads beyond this machine.
@@ -166,7 +166,7 @@ class SandboxState:
             self._webhook_url = url
 
     def webhook_url(self) -> str:
-        """Where events are posted.
+        """The URL that events are posted to.
 
         Raises:
             NoWebhookError: nobody has said.
