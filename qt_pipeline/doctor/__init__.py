@@ -1,7 +1,6 @@
-"""Checks of everything that this project needs, each with its next step, made of the other rooms' own probes.
+"""Checks of settings, connections and services, each with a fix, based on the probes of the other packages.
 
-Here: what is looked at, and what each outcome means for a person. Not here: how a room is reached or tried; its table
-on a terminal (see cli).
+Here: the checks, and their findings for people. Not here: the probes themselves; output in a terminal (see cli).
 """
 
 from qt_pipeline.doctor.finding import Area, Finding, FindingState

@@ -1,6 +1,6 @@
-"""What a check is given, and what a check is.
+"""A check, and its inputs: settings and catalog.
 
-Here: the settings and the catalog as they were found, and a check's bounds. Not here: the checks.
+Here: the types, with time limits. Not here: the checks.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,26 +13,26 @@ from qt_pipeline.settings import Settings, SettingsReport
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What there is to look at. `catalog` is None where it cannot be read."""
+    """The inputs of checks. `catalog` is None if it cannot be read."""
 
     report: SettingsReport
     catalog: Catalog | None
 
     @property
     def settings(self) -> Settings:
-        """The settings, with defaults in the place of wrong ones: a check that `needs` such a one is not made."""
+        """The settings, with defaults instead of invalid values; checks that need an invalid setting are skipped."""
         return self.report.settings
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at one or more areas, `areas`, that is given `seconds`.
+    """A check of one or more `areas`, with a time limit of `seconds`.
 
-    It is not made if one of the settings that it `needs` is wrong. `late` is what to do when its time is over.
+    It is skipped if one of the settings that it `needs` is invalid. `late` is the hint after a timeout.
     """
 
     run: Callable[[CheckContext], Iterator[Finding]]
     areas: tuple[Area, ...]
     needs: tuple[str, ...] = ()
     seconds: float = 30
-    late: str = "Run it again; if it repeats, look at the network in between."
+    late: str = "Run it again; if it repeats, check the network in between."

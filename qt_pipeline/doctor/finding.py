@@ -1,6 +1,6 @@
-"""What the doctor finds: where, what was looked at, how it is, and what to do next.
+"""The findings of the doctor: area, subject, state, message and hint.
 
-Here: the values, and how an error becomes one. Not here: any looking.
+Here: the values, and creating one from an error. Not here: the checks.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from qt_pipeline.errors import PipelineError
 
 
 class Area(StrEnum):
-    """What a finding is about, in the order in which findings are told."""
+    """The area of a finding, in the order of output."""
 
     SETTINGS = "settings"
     CATALOG = "catalog"
@@ -27,7 +27,7 @@ class Area(StrEnum):
 
 
 class FindingState(StrEnum):
-    """How something is. `SKIPPED`: it was not looked at, because something else must be right first."""
+    """The result of a check. `SKIPPED`: not checked, because something else must be fixed first."""
 
     OK = "ok"
     WARNING = "warning"
@@ -37,7 +37,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `found` and `hint`, the next step, are sentences. What is well needs no step."""
+    """One checked subject; `message` and `hint` (the fix) are sentences. An OK finding has no hint."""
 
     area: Area
     subject: str
@@ -55,5 +55,5 @@ class Finding:
         state: FindingState = FindingState.FAILURE,
         hint: str = "",
     ) -> "Finding":
-        """An error as a finding; `hint` is the next step where the error itself knows none."""
+        """An error as a finding; `hint` is used if the error has none."""
         return cls(area, subject, state, error.message, error.hint or hint)

@@ -1,6 +1,6 @@
-"""What can be looked at without leaving this machine: settings, catalog, Python and its drivers, addresses of alerts.
+"""Local checks: settings, catalog, Python, database drivers and alert addresses.
 
-Here: these checks. Not here: anything that answers over a network (see vendor, storage, services).
+Here: these checks. Not here: checks over a network (see vendor, storage, services).
 """
 
 import ctypes
@@ -32,54 +32,54 @@ _LINE_WITHOUT_VALUE = re.compile(r"^[ \t]*(?:export[ \t]+)?(QT_\w+)[ \t]*(?![\w 
 _OF_LIBRARIES = ("HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "MSSQL_PYTHON_NATIVE_PROVIDER")
 _VERSIONS = ("qt-pipeline", "dagster", "SQLAlchemy", "pyarrow")
 _NO_ODBC = (
-    "Install unixODBC (libodbc2 on Debian) and Microsoft's ODBC driver, or begin the URL with mssql+mssqlpython://, "
+    "Install unixODBC (libodbc2 on Debian) and Microsoft's ODBC driver, or start the URL with mssql+mssqlpython://, "
     "which needs neither."
 )
 _SERVICES = "https://github.com/caronc/apprise/wiki"
 
 
-def settings(case: CheckContext) -> Iterator[Finding]:
-    """Each fault of the settings by name, variables that nobody reads, and the file."""
-    survey = case.report
-    yield from _file(survey)
-    yield from _state(survey.settings.state_dir)
-    for variable, reason in survey.faults.items():
-        where = "the environment" if variable in survey.in_environment else str(survey.file)
+def settings(context: CheckContext) -> Iterator[Finding]:
+    """Check the settings: invalid values, unknown variables, and the settings file."""
+    report = context.report
+    yield from _file(report)
+    yield from _state(report.settings.state_dir)
+    for variable, reason in report.faults.items():
+        where = "the environment" if variable in report.in_environment else str(report.file)
         hint = f"Correct it in {where}."
         yield Finding(Area.SETTINGS, variable, FindingState.FAILURE, f"{_sentence(reason)}", hint)
-    for variable, near in survey.unknown.items():
-        where = str(survey.file) if variable in survey.in_file else "the environment"
-        hint = f"If {near} is meant, call it so in {where}." if near else f"Take it out of {where}."
-        yield Finding(Area.SETTINGS, variable, FindingState.WARNING, "Nothing reads this variable.", hint)
+    for variable, near in report.unknown.items():
+        where = str(report.file) if variable in report.in_file else "the environment"
+        hint = f"If you mean {near}, rename it in {where}." if near else f"Remove it from {where}."
+        yield Finding(Area.SETTINGS, variable, FindingState.WARNING, "Unknown setting.", hint)
 
 
-def _file(survey: SettingsReport) -> Iterator[Finding]:
-    file = survey.file
+def _file(report: SettingsReport) -> Iterator[Finding]:
+    file = report.file
     if file is None:
-        yield Finding(Area.SETTINGS, ENV_FILE_VARIABLE, FindingState.OK, "It is empty: no file of settings is read.")
+        yield Finding(Area.SETTINGS, ENV_FILE_VARIABLE, FindingState.OK, "It is empty: no settings file is read.")
         return
     subject = str(file)
     if not file.is_file():
-        yield _no_file(survey, file)
+        yield _no_file(report, file)
         return
-    if subject in survey.faults:
+    if subject in report.faults:
         return
     if (mode := file.stat().st_mode & 0o777) & _OTHERS:
-        found = f"Others on this machine may read it (mode {mode:03o}), and it holds secrets."
+        found = f"Other users of this machine can read it (mode {mode:03o}), and it contains secrets."
         yield Finding(Area.SETTINGS, subject, FindingState.WARNING, found, f"Run: chmod 600 {subject}")
     text = file.read_text(encoding="utf-8")
     for line in _LINE_WITHOUT_VALUE.finditer(text):
         number = text.count("\n", 0, line.start(1)) + 1
         found = f"{line[1]} on line {number} has no value."
         yield Finding(
-            Area.SETTINGS, subject, FindingState.WARNING, found, f"Write {line[1]}=… there, or take the line out."
+            Area.SETTINGS, subject, FindingState.WARNING, found, f"Write {line[1]}=… there, or remove the line."
         )
     present = read_env_file(file)
     for variable in (name for name in _OF_LIBRARIES if name in present):
-        found = "A library reads this variable, from the environment alone and not from this file."
-        hint = f"Set it in the environment, and take it out of {subject}."
+        found = "A library reads this variable only from the environment, not from this file."
+        hint = f"Set it in the environment, and remove it from {subject}."
         yield Finding(Area.SETTINGS, variable, FindingState.WARNING, found, hint)
-    count = len(survey.in_file)
+    count = len(report.in_file)
     yield Finding(
         Area.SETTINGS, subject, FindingState.OK, f"It sets {count} variable{'' if count == 1 else 's'} of this project."
     )
@@ -88,61 +88,63 @@ def _file(survey: SettingsReport) -> Iterator[Finding]:
 def _state(folder: Path) -> Iterator[Finding]:
     mode = mode_for_others(folder)
     if mode is None:
-        # Nobody else reaches what is in it, either.
+        # Without access to the folder, other users cannot reach its files.
         return
-    found = f"Others on this machine may read it (mode {mode:03o}), and it holds rows and secrets."
+    found = f"Other users of this machine can read it (mode {mode:03o}), and it contains rows and secrets."
     yield Finding(
         Area.SETTINGS, str(folder), FindingState.WARNING, found, f"Run: chmod -R go= {shlex.quote(str(folder))}"
     )
 
 
-def _no_file(survey: SettingsReport, file: Path) -> Finding:
+def _no_file(report: SettingsReport, file: Path) -> Finding:
     subject = str(file)
     if file.exists():
         return Finding(
-            Area.SETTINGS, subject, FindingState.FAILURE, "It is no file.", "Put a file of settings in its place."
+            Area.SETTINGS, subject, FindingState.FAILURE, "Not a regular file.", "Replace it with a settings file."
         )
-    if ENV_FILE_VARIABLE in survey.in_environment:
+    if ENV_FILE_VARIABLE in report.in_environment:
         hint = f"Correct or unset {ENV_FILE_VARIABLE}."
         return Finding(
-            Area.SETTINGS, subject, FindingState.FAILURE, f"{ENV_FILE_VARIABLE} names it, and it is not there.", hint
+            Area.SETTINGS, subject, FindingState.FAILURE, f"{ENV_FILE_VARIABLE} names it, but it does not exist.", hint
         )
-    if survey.settings.missing_credentials:
-        hint = "Run `qt-pipeline init`, which asks for what is needed and writes it."
-        return Finding(Area.SETTINGS, subject, FindingState.WARNING, "There is no such file yet.", hint)
+    if report.settings.missing_credentials:
+        hint = "Run `qt-pipeline init`, which asks for the settings and writes them."
+        return Finding(Area.SETTINGS, subject, FindingState.WARNING, "The file does not exist yet.", hint)
     return Finding(
-        Area.SETTINGS, subject, FindingState.OK, "There is no such file: the environment says all that is needed."
+        Area.SETTINGS, subject, FindingState.OK, "The file does not exist: the environment has all required settings."
     )
 
 
-def catalog(survey: SettingsReport) -> tuple[Catalog | None, Finding]:
-    """The catalog, or None, and what is to be said of it."""
-    file = survey.settings.catalog
+def catalog(report: SettingsReport) -> tuple[Catalog | None, Finding]:
+    """The catalog, or None, and its finding."""
+    file = report.settings.catalog
     subject = str(file)
     try:
-        found = catalog_for(survey.settings)
+        found = catalog_for(report.settings)
     except ConfigurationError as error:
         return None, Finding.of_error(Area.CATALOG, subject, error)
     if not file.exists():
-        words = "There is none: every dataset goes to a table that is named like its id."
+        message = "There is none: each dataset's table is named after its id."
     else:
         count = len(found.datasets)
-        words = f"It lists {count} dataset{'' if count == 1 else 's'}."
-    return found, Finding(Area.CATALOG, subject, FindingState.OK, words)
+        message = f"It lists {count} dataset{'' if count == 1 else 's'}."
+    return found, Finding(Area.CATALOG, subject, FindingState.OK, message)
 
 
-def machine(case: CheckContext) -> Iterator[Finding]:
-    """Python, the libraries that matter, and the drivers of the databases."""
+def machine(context: CheckContext) -> Iterator[Finding]:
+    """Check Python, library versions and database drivers."""
     versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
     python = f"Python {platform.python_version()}"
     yield Finding(Area.MACHINE, python, FindingState.OK, f"{versions}.")
     for name in ("warehouse_url", "inbox_url"):
-        if f"QT_{name.upper()}" not in case.report.faults and (fault := driver_fault(getattr(case.settings, name))):
+        if f"QT_{name.upper()}" not in context.report.faults and (
+            fault := driver_fault(getattr(context.settings, name))
+        ):
             yield Finding(Area.MACHINE, f"driver for QT_{name.upper()}", FindingState.FAILURE, *fault)
 
 
 def driver_fault(url: str) -> tuple[str, str] | None:
-    """What is missing for a database at `url`, and what to do about it; None if nothing is."""
+    """What is missing for a database at `url`, and the fix; None if nothing is missing."""
     parsed = _with_driver(make_url(url))
     name = parsed.drivername
     try:
@@ -150,7 +152,7 @@ def driver_fault(url: str) -> tuple[str, str] | None:
     except NoSuchModuleError:
         return (
             f"There is no dialect {name}.",
-            "Install it, or begin the URL with postgresql://, mssql:// or sqlite:///.",
+            "Install it, or start the URL with postgresql://, mssql:// or sqlite:///.",
         )
     except ImportError:
         if name == "mssql+pyodbc":
@@ -170,12 +172,12 @@ def _odbc_fault(pyodbc: Any, wanted: str) -> tuple[str, str] | None:  # noqa: AN
         return None
     return (
         f"The ODBC driver {wanted!r} is not installed.",
-        "Install it, or name one in the URL that is: `odbcinst -q -d`.",
+        "Install it, or name an installed one in the URL: `odbcinst -q -d` lists them.",
     )
 
 
 def _native_fault(mssql_python: Any) -> tuple[str, str] | None:  # noqa: ANN401  # half typed
-    """What is missing for the library that mssql-python loads with its first connection alone."""
+    """Check the native library that mssql-python loads only with its first connection."""
     path = mssql_python.get_native_provider_info()["driver_path"]
     if path is None:
         return None
@@ -187,7 +189,7 @@ def _native_fault(mssql_python: Any) -> tuple[str, str] | None:  # noqa: ANN401 
 
 
 def _with_driver(url: URL) -> URL:
-    """The URL with the driver that this project uses where it names none."""
+    """The URL with this project's default driver, if it names none."""
     match url.get_backend_name():
         case "postgresql":
             return url.set(drivername="postgresql+psycopg")
@@ -197,29 +199,27 @@ def _with_driver(url: URL) -> URL:
             return url
 
 
-def alerts(case: CheckContext) -> Iterator[Finding]:
-    """Whether each address of alerts is one that Apprise understands. Nothing is sent."""
-    urls = case.settings.alert_urls
+def alerts(context: CheckContext) -> Iterator[Finding]:
+    """Check that Apprise recognizes each alert address. Sends nothing."""
+    urls = context.settings.alert_urls
     if not urls:
-        hint = f"Set QT_ALERT_URLS ({_SERVICES} has the addresses); `qt-pipeline alert --test` tries it."
-        yield Finding(
-            Area.ALERTS, "QT_ALERT_URLS", FindingState.WARNING, "It is not set: nobody is told of failures.", hint
-        )
+        hint = f"Set QT_ALERT_URLS ({_SERVICES} lists the addresses); `qt-pipeline alert --test` tests it."
+        yield Finding(Area.ALERTS, "QT_ALERT_URLS", FindingState.WARNING, "Not set: no alerts are sent.", hint)
     for number, url in enumerate(urls, start=1):
         with _apprise_silent():
             service = _service(url.get_secret_value())
         subject = f"QT_ALERT_URLS, address {number}"
         if service is None:
-            hint = f"Write it as Apprise has it: {_SERVICES}."
-            yield Finding(Area.ALERTS, subject, FindingState.FAILURE, "Apprise does not understand it.", hint)
+            hint = f"Write it in Apprise's format: {_SERVICES}."
+            yield Finding(Area.ALERTS, subject, FindingState.FAILURE, "Apprise does not recognize it.", hint)
         else:
             yield Finding(
-                Area.ALERTS, subject, FindingState.OK, f"It is one of {service.service_name}; nothing was sent."
+                Area.ALERTS, subject, FindingState.OK, f"It is an address of {service.service_name}; nothing was sent."
             )
 
 
 def _service(url: str) -> Any:  # noqa: ANN401  # half typed
-    # Every command would wait for it.
+    # The import would delay every command.
     from apprise import Apprise  # noqa: PLC0415
 
     return cast("Any", Apprise).instantiate(url)
@@ -227,7 +227,7 @@ def _service(url: str) -> Any:  # noqa: ANN401  # half typed
 
 @contextmanager
 def _apprise_silent() -> Generator[None]:
-    # It would show the address, which is a secret.
+    # Its log would show the address, which is a secret.
     log = logging.getLogger("apprise")
     before, log.disabled = log.disabled, True
     try:

@@ -1,6 +1,6 @@
-"""Whether a path is on a network share, where Linux tells.
+"""Detects network file systems, on Linux.
 
-Here: reading the kernel's table of mounts. Not here: what follows from it.
+Here: reading the kernel's mount table. Not here: the finding (see storage).
 """
 
 import re
@@ -14,7 +14,7 @@ _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(path: Path) -> str | None:
-    """The kind of the network file system that `path` is on; None where it is on none, or nobody can say."""
+    """The kind of network file system that contains `path`; None if it is local or unknown."""
     try:
         table = _MOUNTS.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
-"""Keeping secrets out of what the doctor says.
+"""Removes secrets from the doctor's findings.
 
-Here: the last check of every text. Not here: how a URL is shown (see urls), the texts themselves.
+Here: the final redaction of every text. Not here: redacting a URL (see urls).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from pydantic import SecretStr
 from qt_pipeline.settings import Settings
 
 _HIDDEN = "***"
-# What is shorter would be found within innocent words; and nobody's secret is what a URL says in a word or two.
+# Shorter secrets would match ordinary words, and short query values of a URL are no secrets.
 _MIN_LENGTH = 4
 _SHORTEST_QUERY = 9
 
 
 class Redactor:
-    """Hides every secret that the settings hold, wherever it stands in a text."""
+    """Replaces every secret of the settings in a text."""
 
     def __init__(self, settings: Settings) -> None:
-        # The longest first: one may be a part of another.
+        # The longest first, because one may be part of another.
         self._secrets = sorted(set(_secrets(settings)), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -46,7 +46,7 @@ def _each(value: object) -> Iterable[object]:
 
 
 def _in_url(url: str) -> Iterator[str]:
-    """The password and the longer values of the query, as they stand there and as they are meant."""
+    """The password and the longer query values of a URL, both encoded and decoded."""
     _, _, behind = url.partition("://")
     user_and_password = behind.rpartition("@")[0]
     password = user_and_password.partition(":")[2]

@@ -1,7 +1,6 @@
-"""All checks, each in a thread of its own and within its time, whatever becomes of the others.
+"""Runs all checks, each in a separate thread with its time limit.
 
-Here: which checks there are, and what is said of one that is not made, not over in time, or ends in an unexpected way.
-Not here: the checks themselves.
+Here: the list of checks, and the findings of skipped, timed-out and crashed checks. Not here: the checks themselves.
 """
 
 import threading
@@ -17,11 +16,11 @@ from qt_pipeline.doctor.redact import Redactor
 from qt_pipeline.settings import SettingsReport
 
 _DATABASE_LATE = (
-    "Another program may hold a lock in it, or its server does not answer. A serverless database that slept is awake "
-    "in a minute: run it again then."
+    "Another program may hold a lock in it, or its server does not respond. A paused serverless database resumes "
+    "within a minute: then run it again."
 )
 CHECK_THREAD = "doctor-check"
-"""The name of the thread of every check."""
+"""The thread name of every check."""
 CHECKS = (
     Check(local.settings, (Area.SETTINGS,)),
     Check(
@@ -41,39 +40,39 @@ CHECKS = (
 
 
 def run_checks(survey: SettingsReport, checks: Sequence[Check] = CHECKS) -> list[Finding]:
-    """Look at everything that this project needs, and tell what was found, in the order of the areas.
+    """Run all checks and return their findings, in the order of the areas.
 
-    It takes some seconds, and two minutes at most. What it tries out it cleans away; inbox and ledger are made if they
-    are missing, as any start of this project does. No text holds a secret of the settings.
+    This takes seconds, at most two minutes. Test data is cleaned up; missing tables of inbox and ledger are created, as
+    on any start. No finding contains a secret of the settings.
     """
     catalog, of_catalog = _catalog(survey)
     case = CheckContext(survey, catalog)
     began = time.monotonic()
-    going = [_RunningCheck(check, case) for check in checks]
-    found = [of_catalog, *(finding for one in going for finding in one.outcome(began))]
-    mask = Redactor(survey.settings)
+    running = [_RunningCheck(check, case) for check in checks]
+    found = [of_catalog, *(finding for check in running for finding in check.outcome(began))]
+    redact = Redactor(survey.settings)
     order = list(Area)
-    told = sorted(found, key=lambda finding: order.index(finding.area))
-    return [replace(one, subject=mask(one.subject), message=mask(one.message), hint=mask(one.hint)) for one in told]
+    ordered = sorted(found, key=lambda finding: order.index(finding.area))
+    return [replace(f, subject=redact(f.subject), message=redact(f.message), hint=redact(f.hint)) for f in ordered]
 
 
 def _catalog(survey: SettingsReport) -> tuple[Catalog | None, Finding]:
     try:
         return local.catalog(survey)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the other checks are made
+    except Exception as error:  # noqa: BLE001  # the other checks still run
         return None, _unexpected(Area.CATALOG, error)
 
 
 def _unexpected(area: Area, error: Exception) -> Finding:
-    # Its words may hold anything.
-    found = f"Looking at it ended in an unexpected error ({type(error).__name__})."
-    hint = "Report it, with the versions that are told under `this machine`."
+    # The message may contain anything.
+    found = f"The check failed with an unexpected error ({type(error).__name__})."
+    hint = "Report it, with the versions listed under `this machine`."
     return Finding(area, area.value, FindingState.FAILURE, found, hint)
 
 
 @dataclass(slots=True)
 class _RunningCheck:
-    """A check that has begun."""
+    """A started check."""
 
     check: Check
     case: CheckContext
@@ -81,28 +80,28 @@ class _RunningCheck:
     _thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
-        # As a daemon: what does not end must not keep the process.
-        self._thread = threading.Thread(target=self._look, daemon=True, name=CHECK_THREAD)
+        # A daemon thread: a check that hangs must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, daemon=True, name=CHECK_THREAD)
         self._thread.start()
 
     def outcome(self, began: float) -> list[Finding]:
-        """What was found, as soon as the check or its time is over."""
+        """The findings, once the check ends or its time limit passes."""
         self._thread.join(max(0.0, began + self.check.seconds - time.monotonic()))
         found = list(self._found)
         if self._thread.is_alive():
-            words = f"It is not over after {self.check.seconds:.0f} seconds."
+            message = f"It did not finish within {self.check.seconds:.0f} seconds."
             area = found[-1].area if found else self.check.areas[0]
-            found.append(Finding(area, area.value, FindingState.FAILURE, words, self.check.late))
+            found.append(Finding(area, area.value, FindingState.FAILURE, message, self.check.late))
         return found
 
-    def _look(self) -> None:
-        if wrong := sorted(set(self.check.needs) & set(self.case.report.faults)):
-            why = f"{', '.join(wrong)} must be right first."
-            self._found += [Finding(area, area.value, FindingState.SKIPPED, why) for area in self.check.areas]
+    def _run(self) -> None:
+        if invalid := sorted(set(self.check.needs) & set(self.case.report.faults)):
+            reason = f"{', '.join(invalid)} must be fixed first."
+            self._found += [Finding(area, area.value, FindingState.SKIPPED, reason) for area in self.check.areas]
             return
         try:
             for finding in self.check.run(self.case):
                 self._found.append(finding)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other checks are made
+        except Exception as error:  # noqa: BLE001  # the other checks still run
             area = self._found[-1].area if self._found else self.check.areas[0]
             self._found.append(_unexpected(area, error))

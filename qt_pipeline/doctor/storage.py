@@ -1,6 +1,6 @@
-"""Where files, events and tables are kept: landing, inbox and target, each tried in the way that it is used.
+"""Checks of landing, inbox and target database, by realistic operations.
 
-Here: these checks. Not here: how each is tried (see the rooms themselves).
+Here: these checks. Not here: the probes (see the packages themselves).
 """
 
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ from qt_pipeline.warehouse import TargetRefusedError, Warehouse
 
 _LITTLE_BYTES = 2_000_000_000
 _GIGA = 1_000_000_000
-_DDL = "Let an administrator run what `qt-pipeline ddl` prints, or give this login the right to create tables."
+_DDL = "Let an administrator run the output of `qt-pipeline ddl`, or grant this login the right to create tables."
 _DDL_OF_TABLE = (
-    "Let an administrator run what `qt-pipeline ddl FILE --dataset-id ID` prints before a dataset's first load."
+    "Let an administrator run the output of `qt-pipeline ddl FILE --dataset-id ID` before a dataset's first load."
 )
 
 
 def landing(case: CheckContext) -> Iterator[Finding]:
-    """A file is written to the landing, read back and deleted."""
+    """Check that a file can be written to the landing, read back and deleted."""
     url = case.settings.landing_url
     finding: Callable[..., Finding] = partial(Finding, Area.LANDING, redacted_url(url))
     try:
@@ -41,20 +41,20 @@ def landing(case: CheckContext) -> Iterator[Finding]:
     if url.startswith("memory://"):
         yield finding(
             FindingState.WARNING,
-            "Landed files are in memory and end with each process.",
-            "Name a folder in QT_LANDING_URL.",
+            "Landed files are in memory and are lost when the process ends.",
+            "Set QT_LANDING_URL to a folder.",
         )
     elif free is not None and free < _LITTLE_BYTES:
         yield finding(
-            FindingState.WARNING, f"Only {free / _GIGA:.1f} GB are free there.", "Make room, or move the landing."
+            FindingState.WARNING, f"Only {free / _GIGA:.1f} GB are free there.", "Free space, or move the landing."
         )
     else:
-        room = "" if free is None else f", {free / _GIGA:,.0f} GB are free"
-        yield finding(FindingState.OK, f"A file was written, read back and deleted{room}.")
+        space = "" if free is None else f", {free / _GIGA:,.0f} GB are free"
+        yield finding(FindingState.OK, f"A file was written, read back and deleted{space}.")
 
 
 def inbox(case: CheckContext) -> Iterator[Finding]:
-    """The inbox is opened, as relay and sensor open it, and commits a write; the queue before it, if any, answers."""
+    """Check that the inbox opens and commits a write, and that the queue before it, if any, responds."""
     settings = case.settings
     yield from _inbox(settings.inbox_url)
     if settings.relay_queue_url:
@@ -64,7 +64,7 @@ def inbox(case: CheckContext) -> Iterator[Finding]:
 def _inbox(url: str) -> Iterator[Finding]:
     finding: Callable[..., Finding] = partial(Finding, Area.INBOX, redacted_database_url(url))
     if driver_fault(url):
-        yield finding(FindingState.SKIPPED, "Its driver must be there first.")
+        yield finding(FindingState.SKIPPED, "Its driver must be installed first.")
         return
     try:
         opened = open_inbox(url)
@@ -77,12 +77,12 @@ def _inbox(url: str) -> Iterator[Finding]:
         yield finding(FindingState.FAILURE, error.message, error.hint)
         return
     waiting = f"events pending: {counts[EventState.PENDING]:,}, parked: {counts[EventState.PARKED]:,}"
-    yield finding(FindingState.OK, f"It commits; {waiting}.")
+    yield finding(FindingState.OK, f"It commits writes; {waiting}.")
     yield from _on_a_share(url, finding, "QT_INBOX_URL")
 
 
 def _queue(url: str) -> Iterator[Finding]:
-    # Azure's libraries are imported for those alone who need them.
+    # Azure's libraries are imported only if needed.
     from qt_pipeline.inbox.azure_queue import open_queue  # noqa: PLC0415
 
     finding: Callable[..., Finding] = partial(Finding, Area.INBOX, f"queue {redacted_url(url)}")
@@ -95,16 +95,16 @@ def _queue(url: str) -> Iterator[Finding]:
     except PipelineError as error:
         yield finding(FindingState.FAILURE, error.message, error.hint)
     else:
-        yield finding(FindingState.OK, "It answers and knows who asks.")
+        yield finding(FindingState.OK, "It responds and accepts the credentials.")
 
 
 def target(case: CheckContext) -> Iterator[Finding]:
-    """The target answers, and lets a load's steps be gone through with made-up rows, in each schema that is used."""
+    """Check that the target responds and that a test load works in each schema in use."""
     settings = case.settings
     url = settings.warehouse_url
     finding: Callable[..., Finding] = partial(Finding, Area.TARGET, redacted_database_url(url))
     if driver_fault(url):
-        yield finding(FindingState.SKIPPED, "Its driver must be there first.")
+        yield finding(FindingState.SKIPPED, "Its driver must be installed first.")
         return
     try:
         warehouse_of(settings, prepare=False).check()
@@ -114,14 +114,14 @@ def target(case: CheckContext) -> Iterator[Finding]:
     try:
         warehouse = warehouse_of(settings, prepare=True)
     except TargetRefusedError as error:
-        yield finding(FindingState.FAILURE, f"The ledger is not there and cannot be made: {error.message}", _DDL)
+        yield finding(FindingState.FAILURE, f"The ledger does not exist and cannot be created: {error.message}", _DDL)
         return
     except PipelineError as error:
         yield finding(FindingState.FAILURE, error.message, error.hint)
         return
-    yield finding(FindingState.OK, "It answers, and the ledger is there.")
+    yield finding(FindingState.OK, "It responds, and the ledger exists.")
     yield from (
-        finding(FindingState.WARNING, warning, "Whoever runs the database decides; docs/targets.md says more.")
+        finding(FindingState.WARNING, warning, "Ask the database administrator; docs/targets.md explains it.")
         for warning in warehouse.warnings
     )
     listed = case.catalog.datasets if case.catalog else ()
@@ -140,14 +140,14 @@ def _steps(warehouse: Warehouse, schema: str | None) -> Iterator[Finding]:
             staged = True
             probe.publish()
     except TargetRefusedError as error:
-        # A login that may only load tables which others have made is a set-up that works.
+        # A login that may only load existing tables is a valid setup.
         state, hint = (FindingState.WARNING, _DDL_OF_TABLE) if staged else (FindingState.FAILURE, _DDL)
-        step = "Tables cannot be made" if staged else "Staging tables cannot be made and filled"
+        step = "Tables cannot be created" if staged else "Staging tables cannot be created and filled"
         yield finding(state, f"{step}{where}: {error.message}", hint)
     except PipelineError as error:
         yield finding(FindingState.FAILURE, error.message, error.hint)
     else:
-        yield finding(FindingState.OK, "Made-up rows went in by the fast way, were published, and are gone again.")
+        yield finding(FindingState.OK, "A test load succeeded and was cleaned up.")
 
 
 def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iterator[Finding]:
@@ -155,5 +155,5 @@ def _on_a_share(url: str, finding: Callable[..., Finding], setting: str) -> Iter
     if parsed.get_backend_name() != "sqlite":
         return
     if kind := network_file_system(Path(str(parsed.database))):
-        found = f"SQLite's locks do not hold on a network share ({kind}): data can be lost."
-        yield finding(FindingState.WARNING, found, f"Name a file on a local disk, or a server, in {setting}.")
+        found = f"SQLite's locks do not work on a network share ({kind}): data can be lost."
+        yield finding(FindingState.WARNING, found, f"Set {setting} to a file on a local disk, or to a server.")

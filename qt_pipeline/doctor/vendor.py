@@ -1,4 +1,4 @@
-"""Quantemplate, as this API user meets it: the token, the organisation, each dataset of the catalog.
+"""Checks of Quantemplate: token, organisation, and each dataset of the catalog.
 
 Here: these checks. Not here: the API itself (see quantemplate).
 """
@@ -33,26 +33,26 @@ _FIRST_BYTES = 64 * 1024
 _FIRST_SECONDS = 15
 _CONCURRENCY = 8
 _CLOCK_SECONDS = 120
-_SHOWN = 5
+_MAX_LISTED = 5
 _INIT = "Run `qt-pipeline init`, or set it in the environment or in .env."
 _NETWORK = "Check the network, HTTPS_PROXY and "
 
 
 def vendor(case: CheckContext) -> Iterator[Finding]:
-    """A token, whether the organisation can be one, and the first bytes of each dataset of the catalog."""
+    """Check the token, the organisation id, and the first bytes of each dataset of the catalog."""
     settings = case.settings
     client = _client(settings)
     token = list(_token(settings, client))
     yield from token
     organisation = _organisation(settings)
-    if why := _why_not(case, token, organisation):
+    if reason := _skip_reason(case, token, organisation):
         yield organisation
-        yield Finding(Area.DATASETS, "datasets", FindingState.SKIPPED, why)
+        yield Finding(Area.DATASETS, "datasets", FindingState.SKIPPED, reason)
         return
-    assert client is not None and case.catalog is not None  # noqa: S101, PT018  # or it would have been said why not
-    looks = _check_datasets(client, case.catalog.datasets)
-    yield _proven(organisation, looks)
-    yield from (look.finding for look in looks)
+    assert client is not None and case.catalog is not None  # noqa: S101, PT018  # checked by _skip_reason
+    results = _check_datasets(client, case.catalog.datasets)
+    yield _confirmed(organisation, results)
+    yield from (result.finding for result in results)
 
 
 def _client(settings: Settings) -> QuantemplateClient | None:
@@ -77,14 +77,15 @@ def _token(settings: Settings, client: QuantemplateClient | None) -> Iterator[Fi
         return
     subject = redacted_url(settings.token_url)
     try:
-        ahead = client.authenticate()
+        seconds_ahead = client.authenticate()
     except PipelineError as error:
         yield Finding.of_error(Area.TOKEN, subject, error, hint=f"{_NETWORK}QT_TOKEN_URL.")
         return
-    yield Finding(Area.TOKEN, subject, FindingState.OK, "It gives an access token to this client id and secret.")
-    if ahead is not None and abs(ahead) > _CLOCK_SECONDS:
-        found = f"This machine's clock is {abs(ahead):,.0f} seconds {'ahead of' if ahead > 0 else 'behind'} theirs."
-        hint = "Let this machine set its clock by the network (NTP)."
+    yield Finding(Area.TOKEN, subject, FindingState.OK, "It issues an access token for this client id and secret.")
+    if seconds_ahead is not None and abs(seconds_ahead) > _CLOCK_SECONDS:
+        direction = "ahead of" if seconds_ahead > 0 else "behind"
+        found = f"This machine's clock is {abs(seconds_ahead):,.0f} seconds {direction} Quantemplate's."
+        hint = "Synchronize this machine's clock (NTP)."
         yield Finding(Area.TOKEN, "clock", FindingState.WARNING, found, hint)
 
 
@@ -93,30 +94,30 @@ def _organisation(settings: Settings) -> Finding:
     if not found:
         return Finding(area, name, FindingState.FAILURE, "It is not set.", _INIT)
     if not found.startswith("c-") or not found.replace("-", "").isalnum():
-        hint = "Take it from the address that Quantemplate has in the browser."
-        return Finding(area, name, FindingState.WARNING, "It does not look like the id of an organisation, c-….", hint)
+        hint = "Copy it from the URL of Quantemplate's pages in the browser."
+        return Finding(area, name, FindingState.WARNING, "It is not an organisation id, c-….", hint)
     return Finding(
         area,
         name,
         FindingState.OK,
-        "It has the form of an id; the first dataset will show whether it is the right one.",
+        "It has the format of an id; the first dataset will show whether it is correct.",
     )
 
 
-def _why_not(case: CheckContext, token: Sequence[Finding], organisation: Finding) -> str:
-    """Why the datasets cannot be looked at; empty if they can."""
+def _skip_reason(case: CheckContext, token: Sequence[Finding], organisation: Finding) -> str:
+    """Why the datasets cannot be checked; empty if they can."""
     if any(finding.state is FindingState.FAILURE for finding in token):
-        return "There must be a token first."
+        return "A token is required first."
     if organisation.state is FindingState.FAILURE:
         return "QT_ORGANISATION_ID must be set first."
     if case.catalog is None:
-        return "The catalog must be right first."
-    return "" if case.catalog.datasets else "The catalog lists none."
+        return "The catalog must be fixed first."
+    return "" if case.catalog.datasets else "The catalog lists no datasets."
 
 
 @dataclass(frozen=True, slots=True)
 class _DatasetCheck:
-    """What was found of a dataset, and whether Quantemplate knows it (None: nobody can say)."""
+    """The finding of a dataset, and whether Quantemplate knows it (None: unknown)."""
 
     finding: Finding
     is_known: bool | None
@@ -138,9 +139,10 @@ def _check_dataset(client: QuantemplateClient, dataset: Dataset) -> _DatasetChec
     except AccessDeniedError as error:
         return _DatasetCheck(finding(FindingState.FAILURE, error.message, error.hint), False)
     except DownloadTooSlowError:
-        hint = "Look at the network and at Quantemplate; a run is more patient."
+        hint = "Check the network and Quantemplate; a run waits longer."
         return _DatasetCheck(
-            finding(FindingState.FAILURE, f"Its beginning has not come within {_FIRST_SECONDS} seconds.", hint), True
+            finding(FindingState.FAILURE, f"Its first bytes did not arrive within {_FIRST_SECONDS} seconds.", hint),
+            True,
         )
     except PipelineError as error:
         return _DatasetCheck(finding(FindingState.FAILURE, error.message, error.hint or f"{_NETWORK}QT_API_URL."), None)
@@ -149,26 +151,26 @@ def _check_dataset(client: QuantemplateClient, dataset: Dataset) -> _DatasetChec
     present = header_keys(headers)
     if missing := [header for header in named if whole and header_key(header) not in present]:
         return _DatasetCheck(finding(FindingState.FAILURE, *_lacks(missing, headers)), True)
-    return _DatasetCheck(finding(FindingState.OK, f"Its file comes, with {len(headers)} columns."), True)
+    return _DatasetCheck(finding(FindingState.OK, f"Its file is available, with {len(headers)} columns."), True)
 
 
 def _lacks(missing: Sequence[str], headers: Sequence[str]) -> tuple[str, str]:
-    shown = ", ".join(map(reprlib.repr, missing[:_SHOWN])) + (" and others" if len(missing) > _SHOWN else "")
-    near = get_close_matches(missing[0], headers, n=1)
-    hint = f" Perhaps {reprlib.repr(near[0])} is meant." if near else ""
+    shown = ", ".join(map(reprlib.repr, missing[:_MAX_LISTED])) + (" and others" if len(missing) > _MAX_LISTED else "")
+    similar = get_close_matches(missing[0], headers, n=1)
+    hint = f" Did you mean {reprlib.repr(similar[0])}?" if similar else ""
     return (
         f"Its file has no column {shown}, which the catalog names.",
-        f"Correct it in the catalog, which takes headers as the file has them.{hint}",
+        f"Correct it in the catalog; headers must match the file.{hint}",
     )
 
 
-def _proven(organisation: Finding, looks: Sequence[_DatasetCheck]) -> Finding:
-    """What the answers for datasets say of the organisation."""
-    if any(look.is_known for look in looks):
-        found = "Quantemplate knows datasets of the catalog in it."
+def _confirmed(organisation: Finding, results: Sequence[_DatasetCheck]) -> Finding:
+    """The organisation's finding, updated from the results of the datasets."""
+    if any(result.is_known for result in results):
+        found = "Quantemplate knows datasets of the catalog in this organisation."
         return Finding(organisation.area, organisation.subject, FindingState.OK, found)
-    if organisation.state is FindingState.OK and all(look.is_known is False for look in looks):
-        found = "Quantemplate refuses every dataset of the catalog in it."
+    if organisation.state is FindingState.OK and all(result.is_known is False for result in results):
+        found = "Quantemplate rejects every dataset of the catalog in this organisation."
         hint = "Check QT_ORGANISATION_ID, and that the API user belongs to that organisation."
         return Finding(organisation.area, organisation.subject, FindingState.WARNING, found, hint)
     return organisation

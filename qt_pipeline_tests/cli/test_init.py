@@ -216,10 +216,8 @@ def test_ctrl_c_writes_nothing(ask: Callable[..., tuple[int, str]], here: Path) 
 def test_without_a_terminal_it_says_what_to_do_in_place_of_waiting(run: Run, here: Path) -> None:
     done = run()
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "There is no terminal for questions. "
-        "Pass the answers as options, with --yes; `qt-pipeline init --help` lists them."
-    ]
+    hint = "Pass the answers as options, with --yes; `qt-pipeline init --help` lists them."
+    assert done.stderr.splitlines() == [f"There is no terminal for questions. {hint}"]
     assert list(here.iterdir()) == []
 
 

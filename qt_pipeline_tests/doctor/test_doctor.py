@@ -63,7 +63,7 @@ def test_a_look_that_does_not_end_is_left() -> None:
     _, found = run_checks(report_settings(), [Check(hangs, (Area.TARGET,), seconds=0.05, late="Look at the server.")])
     over.set()
     assert (found.state, found.hint) == (FindingState.FAILURE, "Look at the server.")
-    assert "not over after" in found.message
+    assert "did not finish within" in found.message
 
 
 def test_what_needs_a_wrong_setting_is_left_out_and_says_which(place: Place) -> None:
@@ -71,8 +71,8 @@ def test_what_needs_a_wrong_setting_is_left_out_and_says_which(place: Place) -> 
     place.write()
     skipped = {finding.area: finding.message for finding in place.look() if finding.state is FindingState.SKIPPED}
     assert skipped == {
-        Area.TARGET: "QT_WAREHOUSE_URL must be right first.",
-        **dict.fromkeys((Area.TOKEN, Area.ORGANISATION, Area.DATASETS), "QT_API_URL must be right first."),
+        Area.TARGET: "QT_WAREHOUSE_URL must be fixed first.",
+        **dict.fromkeys((Area.TOKEN, Area.ORGANISATION, Area.DATASETS), "QT_API_URL must be fixed first."),
     }
 
 

@@ -252,20 +252,20 @@ FAULTS: list[Planted] = [
             "number",
             "Correct it in",
         ),
-        ("a slip in a name", line("QT_CLIENT_SECRTE=x"), Area.SETTINGS, WARNING, "Nothing reads", "QT_CLIENT_SECRET"),
-        ("a name nobody knows", line("QT_HAT=x"), Area.SETTINGS, WARNING, "Nothing reads", "Take it out"),
+        ("a slip in a name", line("QT_CLIENT_SECRTE=x"), Area.SETTINGS, WARNING, "Unknown setting", "QT_CLIENT_SECRET"),
+        ("a name nobody knows", line("QT_HAT=x"), Area.SETTINGS, WARNING, "Unknown setting", "Remove it"),
         (
             *("a slip in the environment", in_environment("QT_RELAY_TOKEN", "x")),
-            *(Area.SETTINGS, WARNING, "Nothing reads", "QT_RELAY_TOKENS is meant, call it so in the environment"),
+            *(Area.SETTINGS, WARNING, "Unknown setting", "If you mean QT_RELAY_TOKENS, rename it in the environment"),
         ),
         (
             *("a variable of a library", line("REQUESTS_CA_BUNDLE=/etc/proxy.pem")),
-            *(Area.SETTINGS, WARNING, "the environment alone", "Set it in the environment"),
+            *(Area.SETTINGS, WARNING, "only from the environment", "Set it in the environment"),
         ),
         ("a line without =", line("QT_POLL_MINUTES: 5"), Area.SETTINGS, WARNING, "QT_POLL_MINUTES on line", "="),
         ("readable by others", readable_by_others, Area.SETTINGS, WARNING, "(mode 644)", "chmod 600"),
         ("a file that is no text", no_text, Area.SETTINGS, FAILURE, "UTF-8", "Correct it in"),
-        ("a file that is not there", no_env_file, Area.SETTINGS, FAILURE, "is not there", "QT_ENV_FILE"),
+        ("a file that is not there", no_env_file, Area.SETTINGS, FAILURE, "does not exist", "QT_ENV_FILE"),
     ],
     *[
         ("an unknown key", catalog("datasets:\n  d-a:\n    tabel: x\n"), Area.CATALOG, FAILURE, "line 3", "Correct it"),
@@ -293,17 +293,17 @@ FAULTS: list[Planted] = [
             "TOKEN_URL",
         ),
         ("no trusted connection", no_tls, Area.TOKEN, FAILURE, "No trusted connection", "REQUESTS_CA_BUNDLE"),
-        ("a clock that is wrong", clock_ahead, Area.TOKEN, WARNING, "seconds ahead of theirs", "NTP"),
+        ("a clock that is wrong", clock_ahead, Area.TOKEN, WARNING, "seconds ahead of Quantemplate's", "NTP"),
     ],
     *[
         ("no organisation", without("QT_ORGANISATION_ID"), Area.ORGANISATION, FAILURE, "not set", "qt-pipeline init"),
         (
             *("another organisation", setting("QT_ORGANISATION_ID", "c-others-000001"), Area.ORGANISATION, WARNING),
-            *("refuses every dataset", "QT_ORGANISATION_ID"),
+            *("rejects every dataset", "QT_ORGANISATION_ID"),
         ),
         (
             *("no id of an organisation", setting("QT_ORGANISATION_ID", "https://x/c-a"), Area.ORGANISATION, WARNING),
-            *("does not look like", "from the address"),
+            *("is not an organisation id", "from the URL"),
         ),
     ],
     *[
@@ -312,11 +312,11 @@ FAULTS: list[Planted] = [
         ("a dataset not ready", download("not_ready"), Area.DATASETS, WARNING, "204", "look at it in Quantemplate"),
         ("a page for a dataset", download("html"), Area.DATASETS, FAILURE, "content type", "HTTPS_PROXY"),
         ("a dataset of no bytes", download("empty"), Area.DATASETS, FAILURE, "zero bytes", "Look at the dataset"),
-        ("a dataset that drips", slow, Area.DATASETS, FAILURE, "not come within", "Look at the network"),
+        ("a dataset that drips", slow, Area.DATASETS, FAILURE, "not arrive within", "Check the network"),
         ("the API is down", nowhere("QT_API_URL", "/v1"), Area.DATASETS, FAILURE, "No connection", "QT_API_URL"),
         (
             *("a column that is not there", dataset(columns={"Piad": "text"}), Area.DATASETS, FAILURE),
-            *("no column 'Piad'", "Perhaps 'Paid' is meant"),
+            *("no column 'Piad'", "Did you mean 'Paid'?"),
         ),
         (
             *("a key that is not there", dataset(mode="upsert", key=["Claim"]), Area.DATASETS, FAILURE),
@@ -325,9 +325,9 @@ FAULTS: list[Planted] = [
     ],
     *[
         ("a file for a folder", file_for_folder, Area.LANDING, FAILURE, "cannot be written", "may write there"),
-        ("little room", little_room, Area.LANDING, WARNING, "are free", "Make room"),
+        ("little room", little_room, Area.LANDING, WARNING, "are free", "Free space"),
         ("landing in memory", setting("QT_LANDING_URL", "memory://x"), Area.LANDING, WARNING, "in memory", "folder"),
-        ("no such store", setting("QT_LANDING_URL", "nope://x"), Area.LANDING, FAILURE, "can reach", "Install"),
+        ("no such store", setting("QT_LANDING_URL", "nope://x"), Area.LANDING, FAILURE, "No installed package", "Install"),
     ],
     *[
         ("inbox in memory", setting("QT_INBOX_URL", "sqlite://"), Area.INBOX, FAILURE, "in memory", "QT_INBOX_URL"),
@@ -357,25 +357,25 @@ FAULTS: list[Planted] = [
         ("no library of the driver", library_missing, Area.MACHINE, FAILURE, "libnowhere", "libltdl7"),
     ],
     *[
-        ("no relay", nowhere("QT_RELAY_URL"), Area.RELAY, FAILURE, "No relay answers", "qt-pipeline relay"),
+        ("no relay", nowhere("QT_RELAY_URL"), Area.RELAY, FAILURE, "No relay responds", "qt-pipeline relay"),
         ("another server", served("QT_RELAY_URL", 404), Area.RELAY, FAILURE, "not the relay", "QT_RELAY_URL"),
         ("a relay without inbox", served("QT_RELAY_URL", 503), Area.RELAY, FAILURE, "cannot store", "inbox"),
-        ("no token", without("QT_RELAY_TOKENS"), Area.RELAY, WARNING, "this machine alone", "qt-pipeline init"),
+        ("no token", without("QT_RELAY_TOKENS"), Area.RELAY, WARNING, "only from this machine", "qt-pipeline init"),
     ],
     *[
         ("no Dagster", nowhere("QT_DAGSTER_URL"), Area.DAGSTER, FAILURE, "cannot be reached", "make dev"),
         ("no Dagster but another", served("QT_DAGSTER_URL", 404), Area.DAGSTER, FAILURE, "404", "QT_DAGSTER_URL"),
         ("code that fails", code_that_fails, Area.DAGSTER, FAILURE, "QT_CATALOG is wrong", "reload"),
-        ("a daemon that is gone", daemon_gone, Area.DAGSTER, FAILURE, "does not run", "dagster-daemon run"),
-        ("no guard", unguarded, Area.DAGSTER, WARNING, "other origins", "qt-pipeline dev"),
-        ("no daemon", daemon_never_there, Area.DAGSTER, FAILURE, "does not run", "dagster-daemon run"),
-        ("a part that is stuck", sensors_stuck, Area.DAGSTER, FAILURE, "no sign for", "dagster-daemon run"),
+        ("a daemon that is gone", daemon_gone, Area.DAGSTER, FAILURE, "is not running", "dagster-daemon run"),
+        ("no guard", unguarded, Area.DAGSTER, WARNING, "cross-origin requests", "qt-pipeline dev"),
+        ("no daemon", daemon_never_there, Area.DAGSTER, FAILURE, "is not running", "dagster-daemon run"),
+        ("a part that is stuck", sensors_stuck, Area.DAGSTER, FAILURE, "no heartbeat for", "dagster-daemon run"),
         ("a part that fails", scheduler_fails, Area.DAGSTER, FAILURE, "disk I/O error", "daemon's log"),
-        ("a sensor that is off", sensor_off, Area.DAGSTER, FAILURE, "is off", "Turn it on"),
+        ("a sensor that is off", sensor_off, Area.DAGSTER, FAILURE, "is stopped", "Turn it on"),
     ],
     *[
-        ("no such service", setting("QT_ALERT_URLS", "nope://x"), Area.ALERTS, FAILURE, "not understand", "apprise"),
-        ("no alerts", without("QT_ALERT_URLS"), Area.ALERTS, WARNING, "nobody is told", "QT_ALERT_URLS"),
+        ("no such service", setting("QT_ALERT_URLS", "nope://x"), Area.ALERTS, FAILURE, "not recognize", "apprise"),
+        ("no alerts", without("QT_ALERT_URLS"), Area.ALERTS, WARNING, "no alerts are sent", "QT_ALERT_URLS"),
     ],
 ]
 # What must also be said for one fault: the one cause shows at several places, or hides what cannot be seen without it.

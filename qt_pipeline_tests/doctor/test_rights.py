@@ -54,7 +54,7 @@ def test_each_schema_of_the_catalog_is_tried(place: Place, postgres: Postgres) -
 
 def test_who_may_not_make_the_ledger_is_told_of_ddl(place: Place, postgres: Postgres, login: str) -> None:
     [found] = only(target(place, postgres, login), Area.TARGET, FindingState.FAILURE)
-    assert "The ledger is not there and cannot be made" in found.message
+    assert "The ledger does not exist and cannot be created" in found.message
     assert "qt-pipeline ddl" in found.hint
 
 
@@ -62,7 +62,7 @@ def test_who_may_not_stage_is_told_of_ddl(place: Place, postgres: Postgres, logi
     postgres.open()
     postgres.execute(f"GRANT USAGE ON SCHEMA {postgres.quote(str(postgres.schema))} TO {login}")
     [found] = only(target(place, postgres, login), Area.TARGET, FindingState.FAILURE)
-    assert "Staging tables cannot be made" in found.message
+    assert "Staging tables cannot be created" in found.message
     assert "qt-pipeline ddl" in found.hint
 
 
@@ -83,5 +83,5 @@ def test_who_may_only_stage_is_warned_that_tables_are_to_be_made_for_it(
     assert left == set()
     assert only(findings, Area.TARGET, FindingState.FAILURE) == []
     [warned] = only(findings, Area.TARGET, FindingState.WARNING)
-    assert "Tables cannot be made" in warned.message
+    assert "Tables cannot be created" in warned.message
     assert "before a dataset's first load" in warned.hint
