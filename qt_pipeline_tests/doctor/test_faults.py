@@ -327,7 +327,7 @@ FAULTS: list[Planted] = [
         ("a file for a folder", file_for_folder, Area.LANDING, FAILURE, "cannot be written", "may write there"),
         ("little room", little_room, Area.LANDING, WARNING, "are free", "Free space"),
         ("landing in memory", setting("QT_LANDING_URL", "memory://x"), Area.LANDING, WARNING, "in memory", "folder"),
-        ("no such store", setting("QT_LANDING_URL", "nope://x"), Area.LANDING, FAILURE, "No installed package", "Install"),
+        ("no such store", setting("QT_LANDING_URL", "nope://x"), Area.LANDING, FAILURE, "No installed", "Install"),
     ],
     *[
         ("inbox in memory", setting("QT_INBOX_URL", "sqlite://"), Area.INBOX, FAILURE, "in memory", "QT_INBOX_URL"),
