@@ -122,7 +122,7 @@ DEATHS: dict[str, Callable[[], object]] = {
     "mid-download": lambda: dies_at_call(10, Sink, "write"),
     "before the landing's commit": lambda: dies_at_call(1, Draft, "commit"),
     "after the landing's commit": lambda: dies_after(Draft, "commit"),
-    "before the lock": lambda: [dies_at_call(1, target, "exclusive") for target in TARGETS],
+    "before the lock": lambda: [dies_at_call(1, target, "table_lock") for target in TARGETS],
     # The first four are a glance at the beginning of the file.
     "mid-typing": lambda: dies_at_call(6, Profiler, "add"),
     "mid-copy": dies_amid_the_copy,
