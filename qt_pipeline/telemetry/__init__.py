@@ -1,4 +1,4 @@
-"""What people and machines are told while work goes on: log lines, progress, traces.
+"""Telemetry: log lines, progress and traces.
 
 Here: the form of a line, what belongs together (event, dataset, run, load, trace), how far a stage has come, and the
 way to a collector of traces, which is imported only where one is named.

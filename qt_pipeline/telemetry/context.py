@@ -21,7 +21,7 @@ def log_context(
     run_id: str | None = None,
     load_id: int | None = None,
 ) -> Generator[None]:
-    """Every line and span of this block says what it is about, beside what is said around it; None adds nothing.
+    """Add these fields to every log line and span of the block; None adds nothing.
 
     A thread knows of it only if it was started in a copy of this context (see `qt_pipeline.prefetch`).
     """
@@ -38,10 +38,10 @@ def log_context(
     try:
         yield
     finally:
-        # Not by a token: a generator may be closed in another context than the one it was begun in.
+        # Not by a token: a generator may be closed in another context than the one it was started in.
         _work.set(before)
 
 
 def current_context() -> Mapping[str, object]:
-    """What is said of the work at hand."""
+    """The current fields."""
     return _work.get()

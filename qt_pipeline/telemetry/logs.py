@@ -1,4 +1,4 @@
-"""Lines of the log: text for people at a terminal, one JSON object each elsewhere.
+"""Log lines: text in a terminal, otherwise one JSON object per line.
 
 Here: their form, and where they go. Not here: what is written into them.
 """
@@ -25,7 +25,7 @@ _PACKAGE = "qt_pipeline"
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object: time (RFC 3339, UTC, milliseconds), level, logger, message, what it is about, an exception."""
+    """One JSON object: time (RFC 3339, UTC, milliseconds), level, logger, message, context fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, in ASCII, without its end."""
@@ -46,7 +46,7 @@ class JsonLines(logging.Formatter):
 
 
 class _TextLines(logging.Formatter):
-    """A line for a terminal, which no message steers; the lines of a traceback follow it."""
+    """A line for a terminal, with escaped control characters; the lines of a traceback follow it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
         return printable(super().formatMessage(record))

@@ -83,15 +83,15 @@ class OtlpExporter:
         made.end(span.ended)
 
     def close(self) -> None:
-        """Send what waits, for two seconds at most."""
-        # Its own end would wait for each of several batches.
+        """Send queued spans, for at most two seconds."""
+        # The SDK's shutdown would wait for each of several batches.
         ending = threading.Thread(target=self._provider.shutdown, name="telemetry-end", daemon=True)
         ending.start()
         ending.join(_END_SECONDS)
 
 
 class _GivenIds(IdGenerator):
-    """The ids that a span has already, in place of new ones."""
+    """Keeps the existing ids of a span instead of new ones."""
 
     def __init__(self) -> None:
         self._given = threading.local()
@@ -107,13 +107,13 @@ class _GivenIds(IdGenerator):
 
 
 class _ThrottledHandler(logging.Handler):
-    """One line now and then for all that the SDK says: its words may repeat the address, and a token in it."""
+    """One occasional line instead of the SDK's messages: they may contain the address, and a token in it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._quiet_until = 0.0
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # its words are left out
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # its message is omitted
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
             _log.warning(

@@ -1,4 +1,4 @@
-"""How far a stage of long work has come.
+"""Progress of the stages of long work.
 
 Here: the figures, counting them, and the lines of the log that tell of them every few seconds.
 Not here: a display at a terminal (see the command line).
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoadStage(StrEnum):
-    """The stages of a dataset's way. `READ` looks at a file as a whole before, or instead of, staging its rows."""
+    """The stages of a load. `READ` profiles a whole file before, or instead of, staging its rows."""
 
     DOWNLOAD = "download"
     READ = "read"
@@ -31,7 +31,7 @@ class LoadStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The figures of one stage so far. `total_bytes` is None where nobody knows it."""
+    """The figures of one stage so far. `total_bytes` is None if unknown."""
 
     stage: LoadStage
     bytes: int = 0
@@ -40,7 +40,7 @@ class Progress:
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]
-"""Is told of each chunk and each batch, in whatever thread it passes, one call at a time: it must be quick."""
+"""Called for each chunk and batch, in any thread, one call at a time: it must be fast."""
 
 
 class _Sized(Protocol):
@@ -57,7 +57,7 @@ OpenSink: TypeAlias = Callable[[], AbstractContextManager[_ByteSink]]
 
 
 class ProgressTracker:
-    """Counts what passes, stage by stage, for an observer."""
+    """Counts bytes and rows per stage, for a callback."""
 
     def __init__(self, observe: ProgressCallback, *, total_bytes: int | None = None) -> None:
         self._observe = observe
@@ -139,7 +139,7 @@ class _Counting:
 
 
 class ProgressLogger:
-    """Tells of the progress of `subject` in a line of the log every five seconds; short work is not told of."""
+    """Logs the progress of `subject` every five seconds; short work logs nothing."""
 
     def __init__(
         self, subject: str, *, say: Callable[[str], None] = _log.info, clock: Callable[[], float] = time.monotonic
@@ -152,11 +152,11 @@ class ProgressLogger:
         self._told_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Look at the clock, and tell if it is time."""
+        """Log the progress if five seconds have passed."""
         now, told = self._clock(), self._told
         if told is None or told.stage is not progress.stage or progress.bytes < told.bytes:
             self._told, self._told_at = progress, now
-            # One transaction, that tells nothing of itself.
+            # One transaction, which reports no progress.
             if progress.stage is LoadStage.PUBLISH and now - self._began >= _SECONDS:
                 self._say(f"{self._subject}: publishes {progress.rows:,} rows.")
         elif now - self._told_at >= _SECONDS and progress.stage is not LoadStage.PUBLISH:
@@ -174,7 +174,7 @@ def _so_far(before: Progress, now: Progress, seconds: float) -> str:
 
 
 def _size(number: float) -> str:
-    """A number of bytes in words, of two or three digits."""
+    """A number of bytes as text, with two or three digits."""
     if number < _THOUSAND:
         return f"{number:.0f} bytes"
     thousands = min(int(math.log10(number)) // 3, 3)

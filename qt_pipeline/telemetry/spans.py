@@ -36,7 +36,7 @@ class TraceContext:
 
 @dataclass(slots=True)
 class Span:
-    """A piece of work. Times are nanoseconds since 1970; `error` says in words why it failed, without any secret."""
+    """A span. Times are nanoseconds since 1970; `error` is the error message, without secrets."""
 
     name: str
     context: TraceContext
@@ -48,14 +48,14 @@ class Span:
     ended: int = 0
 
     def set_attributes(self, **attributes: object) -> None:
-        """Say more of it. None says nothing."""
+        """Add attributes; None values are skipped."""
         for name, value in attributes.items():
             if value is not None:
                 self.attributes[_PREFIX + name] = value if isinstance(value, int | float) else _text(value)
 
 
 class _Exporter:
-    """Where finished spans of this process go."""
+    """The exporter of finished spans of this process."""
 
     record: Callable[[Span], None] | None = None
 
@@ -81,12 +81,12 @@ def of_run(run_id: str) -> TraceContext:
 
 
 def is_recording() -> bool:
-    """Whether anybody wants spans."""
+    """Whether spans are exported."""
     return exporter.record is not None
 
 
 def record(finished: Span) -> None:
-    """Hand over a span that is over; its end is now, unless it is given."""
+    """Export a finished span; its end is now, unless given."""
     if exporter.record is not None:
         finished.ended = finished.ended or time.time_ns()
         exporter.record(finished)
@@ -136,7 +136,7 @@ def link_event(event_id: str | None, *, through_seq: int) -> None:
 
 @contextmanager
 def attempt() -> Generator[None]:
-    """One try of the present run, whose span ends as the last of its tries does."""
+    """One attempt of the current run, whose span ends like its last attempt."""
     present = _current.get()
     if present is None:
         yield
@@ -151,7 +151,7 @@ def attempt() -> Generator[None]:
 
 
 def trace_ids() -> dict[str, str]:
-    """The ids of the present span, as fields of the log."""
+    """The ids of the current span, as log fields."""
     present = _current.get()
     return {} if present is None else {"trace_id": present.context.trace_id, "span_id": present.context.span_id}
 
@@ -169,10 +169,10 @@ def _present(made: Span) -> Generator[None]:
 
 
 def _text(value: object) -> str:
-    # Half of a character, as an event may bring it, would cost a whole batch of spans.
+    # A lone surrogate, which an event may contain, would lose a whole batch of spans.
     return str(value).encode(errors="replace").decode()
 
 
 def _describe_error(error: BaseException) -> str:
-    # Only our own errors are known to hold no value of a row and no secret.
+    # Only a PipelineError is known to contain no value of a row and no secret.
     return error.message if isinstance(error, PipelineError) else type(error).__name__

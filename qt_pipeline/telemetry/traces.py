@@ -29,7 +29,7 @@ def traces_to(endpoint: str | None, service: str) -> Generator[None]:
     if not endpoint:
         yield
         return
-    # A fifth of a second, for those alone who want traces.
+    # The import takes 0.2 s, so only processes with traces pay for it.
     from qt_pipeline.telemetry.otlp import OtlpExporter  # noqa: PLC0415
 
     try:
@@ -47,7 +47,7 @@ def traces_to(endpoint: str | None, service: str) -> Generator[None]:
 
 
 def end_traces() -> None:
-    """Send what waits, now; for a process that will not come to the end of its block."""
+    """Send queued spans now, for a process that does not reach the end of its block."""
     exporter.record = None
     while _open:
         _open.pop().close()

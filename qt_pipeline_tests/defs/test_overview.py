@@ -56,7 +56,7 @@ def test_nothing_of_a_hostile_catalog_is_alive_in_the_description_of_an_asset(tm
 def test_a_long_list_is_cut_and_an_empty_one_says_what_happens(tmp_path: Path) -> None:
     many = "datasets: {" + ", ".join(f"d-{n}: {{}}" for n in range(250)) + "}"
     assert (spec(tmp_path, TABLE, many).description or "").endswith("... and 50 more.")
-    assert "is named like its id" in (spec(tmp_path, TABLE, "{}").description or "")
+    assert "is named after its id" in (spec(tmp_path, TABLE, "{}").description or "")
 
 
 @pytest.mark.parametrize(("backend", "kind"), [("mssql", "sqlserver"), ("sqlite", "sqlite"), ("duckdb", "duckdb")])

@@ -272,7 +272,7 @@ def test_between_two_tries_the_sensor_says_what_it_waits_for(pipeline: LocalPipe
     carry_out(pipeline, pipeline.tick(policy=policy))
     tick = pipeline.tick(policy=policy)
     assert tick.requests == []
-    assert "wait for their next try" in (tick.skip_message or "")
+    assert "wait for their next retry" in (tick.skip_message or "")
     assert pipeline.event(seq).not_before is not None
 
 
