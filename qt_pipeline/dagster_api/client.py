@@ -316,7 +316,7 @@ def _daemon(status: Mapping[str, Any], now: datetime) -> Daemon:
 
 
 def _describe_entries(event: Mapping[str, Any]) -> RunEvents:
-    """What one event tells."""
+    """The state from one event."""
     match event["__typename"]:
         case "ExecutionStepStartEvent":
             return RunEvents(stage=_STAGES.get(event["stepKey"]))

@@ -1,6 +1,6 @@
 """Progress of the stages of long work.
 
-Here: the figures, counting them, and the lines of the log that tell of them every few seconds.
+Here: the figures, counting them, and logging them every few seconds.
 Not here: a display at a terminal (see the command line).
 """
 
@@ -148,20 +148,20 @@ class ProgressLogger:
         self._say = say
         self._clock = clock
         self._began = clock()
-        self._told: Progress | None = None
-        self._told_at = 0.0
+        self._logged: Progress | None = None
+        self._logged_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
         """Log the progress if five seconds have passed."""
-        now, told = self._clock(), self._told
-        if told is None or told.stage is not progress.stage or progress.bytes < told.bytes:
-            self._told, self._told_at = progress, now
+        now, logged = self._clock(), self._logged
+        if logged is None or logged.stage is not progress.stage or progress.bytes < logged.bytes:
+            self._logged, self._logged_at = progress, now
             # One transaction, which reports no progress.
             if progress.stage is LoadStage.PUBLISH and now - self._began >= _SECONDS:
                 self._say(f"{self._subject}: publishes {progress.rows:,} rows.")
-        elif now - self._told_at >= _SECONDS and progress.stage is not LoadStage.PUBLISH:
-            self._say(f"{self._subject}: {_so_far(told, progress, now - self._told_at)}.")
-            self._told, self._told_at = progress, now
+        elif now - self._logged_at >= _SECONDS and progress.stage is not LoadStage.PUBLISH:
+            self._say(f"{self._subject}: {_so_far(logged, progress, now - self._logged_at)}.")
+            self._logged, self._logged_at = progress, now
 
 
 def _so_far(before: Progress, now: Progress, seconds: float) -> str:
