@@ -296,7 +296,7 @@ def test_restore_tells_what_it_did_and_that_the_ui_will_not(run: Run) -> None:
     assert "d_kept: load 1 is restored, 3 rows, as load 3." in told
     assert "It stays until an event, or a manual run" in told
     assert "only the ledger shows this restore" in told
-    assert "shows the file of load 1 already, by load 3. Nothing was done." in run("restore", DATASET, "1", "--yes")[1]
+    assert "shows the file of load 1 (by load 3). Nothing changed." in run("restore", DATASET, "1", "--yes")[1]
     [answer] = answers(run("restore", DATASET, "2", "--yes", "--json"))
     expected = {"status": "restored", "load_id": 4, "restored_load_id": 2, "rows": 4, "in_dagster": False}
     assert answer.items() >= expected.items()
