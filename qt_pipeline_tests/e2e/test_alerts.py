@@ -52,7 +52,7 @@ def test_an_outage_is_one_alert_and_one_recovery(stack: LiveStack, told: Service
     assert {event.state for event in stack.await_settled(events)} == {EventState.DONE}
     until(lambda: messages(told)[-1]["title"] == WELL_AGAIN, "the recovery")
     assert [message["title"].partition(": ")[0] for message in messages(told)] == [FAILS.strip(": "), WELL_AGAIN]
-    assert "in which 2 runs of 2 datasets failed." in messages(told)[1]["message"]
+    assert "with 2 failed runs of 2 datasets." in messages(told)[1]["message"]
     assert_the_address_is_kept_nowhere(stack)
 
 

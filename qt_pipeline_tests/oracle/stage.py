@@ -447,7 +447,7 @@ class _Stage:
         if not text.rows or answer.status != "published":
             return
         record = self.rng.choice(text.rows)
-        said = self.product.ask("line", dataset.id, str(answer.load_id), str(record.line))
+        said = self.product.ask("show-row", dataset.id, str(answer.load_id), str(record.line))
         self.count["line"] += 1
         lines = (
             data[record.start : record.end]
