@@ -133,7 +133,7 @@ def test_once_does_one_round_and_takes_other_ports_when_its_own_are_taken(checko
     assert demo.wait(ROUND_SECONDS) == 0, checkout.said()
     assert_one_round_was_shown(checkout.said())
     for port in DEFAULT_PORTS:
-        assert f"Port {port} is taken; " in checkout.said()
+        assert f"Port {port} is in use; " in checkout.said()
     checkout.await_no_process()
 
 
@@ -141,7 +141,7 @@ def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_proce
     assert (checkout.root / ".qt" / "demo" / "warehouse.db").is_file()
     demo = checkout.demo()
     until(
-        lambda: "Ctrl-C ends everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
+        lambda: "Ctrl-C stops everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
     )
     assert_one_round_was_shown(checkout.said())
     assert len(checkout.processes()) > 4
