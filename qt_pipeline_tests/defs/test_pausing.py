@@ -112,7 +112,7 @@ def tick(pipeline: LocalPipeline, name: str) -> dg.SensorResult | dg.SkipReason:
 def all_that_uses_a_database(pipeline: LocalPipeline) -> Iterator[str]:
     """The relay, each sensor and a run, one after the other, each with its name."""
     metrics = relay.Metrics()
-    intake = serve._intake(load_settings(), metrics)
+    intake = serve._event_sink(load_settings(), metrics)
     event = NewEvent("event-1", DATASET_UPDATED, DATASET_ID, None, b"{}")
     assert asyncio.run(intake.accept(event)) is not None
     yield "an append"
@@ -174,7 +174,7 @@ def test_each_sensor_has_the_interval_and_no_tick_waits_or_leaves_requests_for_t
 def test_the_relays_metrics_leave_a_database_alone_that_may_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     def names() -> set[str]:
         metrics = relay.Metrics()
-        serve._intake(load_settings(), metrics)
+        serve._event_sink(load_settings(), metrics)
         return {metric.name for metric in metrics.registry.collect()}
 
     assert "qt_inbox_events" in names()
