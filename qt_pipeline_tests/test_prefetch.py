@@ -20,7 +20,7 @@ class CanaryError(Exception):
 
 
 def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 class Source:
