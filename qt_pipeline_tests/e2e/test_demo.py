@@ -141,7 +141,9 @@ def test_it_runs_again_on_the_same_state_and_ctrl_c_ends_it_well_without_a_proce
     assert (checkout.root / ".qt" / "demo" / "warehouse.db").is_file()
     demo = checkout.demo()
     until(
-        lambda: "Ctrl-C stops everything" in checkout.said() or demo.poll() is not None, "a round", seconds=ROUND_SECONDS
+        lambda: "Ctrl-C stops everything" in checkout.said() or demo.poll() is not None,
+        "a round",
+        seconds=ROUND_SECONDS,
     )
     assert_one_round_was_shown(checkout.said())
     assert len(checkout.processes()) > 4

@@ -248,7 +248,7 @@ def test_a_glance_that_tells_the_truth_makes_one_pass_enough() -> None:
 
 
 def threads() -> int:
-    return sum(thread.name == "ahead" for thread in threading.enumerate())
+    return sum(thread.name == "prefetch" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
